@@ -1,0 +1,166 @@
+//! Facts, and the three values of every observation.
+
+use crate::{
+    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, PathWalk, ProcessRecord, ProcessTable,
+    SocketRecord, Stamp, Transcript,
+};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One answered ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What was asked.
+    pub ask: Ask,
+    /// When it was answered.
+    pub at: Stamp,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// What came of an ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It was seen not to be there.
+    Absent,
+    /// It was seen.
+    Known(Box<FactBody>),
+    /// It could not be looked at.
+    Unknown {
+        /// Why not.
+        why: GapReason,
+        /// What stood in the way, in words: a lower-case fragment.
+        says: String,
+    },
+}
+
+impl Answer {
+    /// An answer that was seen.
+    pub fn known(body: FactBody) -> Self {
+        Self::Known(Box::new(body))
+    }
+
+    /// An ask that could not be answered.
+    pub fn unknown(why: GapReason, says: impl Into<String>) -> Self {
+        Self::Unknown { why, says: says.into() }
+    }
+}
+
+/// The body of a fact: raw bytes where these are small, digests of logs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FactBody {
+    /// The digest of an access log's window.
+    AccessLog(AccessDigest),
+    /// IP addresses of a name, in the order of the system's resolver.
+    Addresses(Vec<IpAddr>),
+    /// The digest of an error log's window.
+    ErrorLog(ErrorDigest),
+    /// The content of a file.
+    File(FileContent),
+    /// What is known of the host as a whole.
+    Host(HostRecord),
+    /// The end of a log.
+    LogTail(LogTail),
+    /// The components of a path.
+    PathWalk(PathWalk),
+    /// Paths that a pattern matched, sorted by bytes.
+    Paths(Vec<String>),
+    /// What a probe sent and received.
+    Probe(Transcript),
+    /// More of one process.
+    Process(ProcessRecord),
+    /// All processes.
+    Processes(ProcessTable),
+    /// Sockets of a network namespace.
+    Sockets(SocketRecord),
+    /// Printable strings of a file.
+    Strings(Vec<String>),
+}
+
+/// Why something could not be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GapReason {
+    /// The rights do not suffice.
+    Denied,
+    /// Looking failed.
+    Failed,
+    /// The run's options forbid it (`--offline`, `--no-probe`), or nobody asked when the bundle was recorded.
+    NotAsked,
+    /// It was not asked for yet; a later round may.
+    NotYet,
+    /// The time of the run was up, or the peer's.
+    TimedOut,
+    /// This host or this version cannot tell.
+    Unsupported,
+}
+
+/// Something that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Gap {
+    /// What was asked.
+    pub ask: Ask,
+    /// Why it stayed unanswered.
+    pub why: GapReason,
+    /// What stood in the way, in words.
+    pub says: String,
+}
+
+/// An observation: seen, seen to be absent, or not seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed<T> {
+    /// It was seen not to be there.
+    Absent,
+    /// It was seen.
+    Known(T),
+    /// It could not be looked at.
+    Unknown(Gap),
+}
+
+impl<T> Observed<T> {
+    /// The value, if it was seen.
+    pub fn known(self) -> Option<T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Absent | Self::Unknown(_) => None,
+        }
+    }
+
+    /// The gap, if it could not be looked at.
+    pub fn gap(&self) -> Option<&Gap> {
+        match self {
+            Self::Unknown(gap) => Some(gap),
+            Self::Absent | Self::Known(_) => None,
+        }
+    }
+
+    /// Whether it was seen not to be there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Whether it was seen.
+    pub fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    /// The same observation of a part.
+    pub fn map<U>(self, part: impl FnOnce(T) -> U) -> Observed<U> {
+        match self {
+            Self::Absent => Observed::Absent,
+            Self::Known(value) => Observed::Known(part(value)),
+            Self::Unknown(gap) => Observed::Unknown(gap),
+        }
+    }
+
+    /// The same observation by reference.
+    pub fn as_ref(&self) -> Observed<&T> {
+        match self {
+            Self::Absent => Observed::Absent,
+            Self::Known(value) => Observed::Known(value),
+            Self::Unknown(gap) => Observed::Unknown(gap.clone()),
+        }
+    }
+}

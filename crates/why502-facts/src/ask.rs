@@ -1,0 +1,188 @@
+//! What may be asked of the world.
+
+use crate::{LogClock, PeerAddress, ProbeSpec, Stamp};
+use serde::{Deserialize, Serialize};
+
+/// A question to the collector. It knows nothing of gateways: it reads, lists, resolves and probes what it is told to.
+///
+/// An ask is its own key: the same question is asked once in a run and looked up by its value afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// The content and the status of a regular file (at most 4 MiB).
+    File {
+        /// Whose file system.
+        root: Root,
+        /// An absolute path in it.
+        path: String,
+    },
+    /// The paths that a glob(7) pattern matches, as glob(3) sorts them in the C locale.
+    Glob {
+        /// Whose file system.
+        root: Root,
+        /// An absolute pattern.
+        pattern: String,
+    },
+    /// The host: name, release, kernel, boot time, time zone.
+    Host,
+    /// A digest of a window of a log.
+    Log(LogSlice),
+    /// The last lines of a log (at most 64 KiB), for its clock and its newest stamp.
+    LogTail {
+        /// Whose file system.
+        root: Root,
+        /// The log's path.
+        path: String,
+        /// Whose log it is: logs of one owner are joined.
+        owner: String,
+        /// What it holds.
+        kind: LogKind,
+    },
+    /// Every component of a path with its mode, owner, group and ACL; links are followed and shown.
+    PathWalk {
+        /// Whose file system.
+        root: Root,
+        /// An absolute path.
+        path: String,
+    },
+    /// Connects to a peer as a process would, and perhaps speaks to it.
+    Probe {
+        /// In whose namespaces and with whose credentials; `None`: as this program.
+        security: Security,
+        /// The address.
+        target: PeerAddress,
+        /// What is sent.
+        spec: ProbeSpec,
+    },
+    /// More of one process than [`Ask::Processes`] has: its credentials, its limits.
+    Process {
+        /// The process.
+        pid: u32,
+    },
+    /// All processes that can be seen: command, parent, start, cgroup, namespaces.
+    Processes,
+    /// The addresses of a name.
+    Resolve {
+        /// In whose namespaces.
+        security: Security,
+        /// The name.
+        name: String,
+        /// By whom.
+        resolver: Resolver,
+    },
+    /// Listening and connected sockets of a network namespace, with their owners, and its local addresses.
+    Sockets {
+        /// A process in that network namespace; `None`: that of this program.
+        pid: Option<u32>,
+    },
+    /// Printable strings of a file that contain one of the marks.
+    Strings {
+        /// Whose file system.
+        root: Root,
+        /// The file.
+        path: String,
+        /// What a string must contain.
+        marks: Vec<String>,
+    },
+}
+
+impl Ask {
+    /// The topic under which a gap about this ask is reported: data, listed by `explain --list`.
+    pub fn topic(&self) -> &'static str {
+        match self {
+            Self::File { .. } | Self::Glob { .. } => "file",
+            Self::Host => "host",
+            Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
+            | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
+            Self::Log(_) | Self::LogTail { .. } => "error-log",
+            Self::PathWalk { .. } => "socket-path",
+            Self::Probe { .. } => "probe",
+            Self::Process { .. } | Self::Processes => "processes",
+            Self::Resolve { .. } => "name-resolution",
+            Self::Sockets { .. } => "sockets",
+            Self::Strings { .. } => "gateway-binary",
+        }
+    }
+}
+
+/// Whose view of the file system a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Root {
+    /// This program's own.
+    Host,
+    /// That of a process, through `/proc/PID/root`: hostile ground, no link out of it is followed.
+    Process(u32),
+}
+
+/// In whose namespaces and with whose credentials a look is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Security {
+    /// Those of a process: its network and mount namespace, its user and its groups.
+    Process(u32),
+    /// This program's own.
+    Own,
+}
+
+/// Who resolves a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolver {
+    /// The system: hosts file, search list and name servers, as getaddrinfo(3) does.
+    System,
+}
+
+/// A window of a log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogSlice {
+    /// Whose file system.
+    pub root: Root,
+    /// The log's path; rotated siblings beside it are read as far as the window reaches.
+    pub path: String,
+    /// Whose log it is: logs of one owner are joined.
+    pub owner: String,
+    /// What it holds.
+    pub kind: LogKind,
+    /// The begin of the window; `None`: all there is.
+    pub from: Option<Stamp>,
+    /// The end of the window; `None`: the end of the log.
+    pub to: Option<Stamp>,
+    /// What the log's stamps mean.
+    pub clock: LogClock,
+}
+
+/// What a log holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogKind {
+    /// One line per request.
+    Access {
+        /// Its format; `None`: recognised from the content.
+        format: Option<AccessLogFormat>,
+    },
+    /// Messages of the gateway itself.
+    Error,
+}
+
+/// The format of an access log's lines, in the gateway's own notation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccessLogFormat {
+    /// The format string with its variables.
+    pub text: String,
+    /// How values are escaped in it.
+    pub escape: FormatEscape,
+}
+
+/// How an access log escapes values (`escape=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FormatEscape {
+    /// `"`, `\` and bytes below 32 or above 126 as `\xHH`; an empty value as `-`.
+    #[default]
+    Default,
+    /// As in JSON strings; an empty value stays empty.
+    Json,
+    /// Not at all.
+    None,
+}

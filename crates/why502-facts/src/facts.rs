@@ -1,0 +1,199 @@
+//! Facts by what was asked, decoded: what models and causes read.
+
+use crate::{
+    AccessDigest, Ask, ErrorDigest, FileContent, Gap, GapReason, HostRecord, LogClock, LogTail, Manifest,
+    Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root, Security, SocketTable,
+    Stamp,
+};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A decoded fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Datum {
+    /// The digest of an access log's window.
+    AccessLog(AccessDigest),
+    /// IP addresses of a name.
+    Addresses(Vec<IpAddr>),
+    /// The digest of an error log's window.
+    ErrorLog(ErrorDigest),
+    /// The content of a file.
+    File(FileContent),
+    /// The host as a whole.
+    Host(HostRecord),
+    /// The end of a log.
+    LogTail(LogTail),
+    /// The components of a path.
+    PathWalk(PathWalk),
+    /// Paths that a pattern matched.
+    Paths(Vec<String>),
+    /// What a probe learned.
+    Probe(ProbeReport),
+    /// More of one process.
+    Process(Process),
+    /// All processes.
+    Processes(ProcessList),
+    /// Sockets of a network namespace.
+    Sockets(SocketTable),
+    /// Printable strings of a file.
+    Strings(Vec<String>),
+}
+
+/// All processes that could be seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessList {
+    /// The processes, by id.
+    pub processes: Vec<Process>,
+    /// Whether other users' processes are hidden.
+    pub hidden: bool,
+}
+
+impl ProcessList {
+    /// The process of that id.
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.processes.binary_search_by_key(&pid, |process| process.pid).ok().map(|at| &self.processes[at])
+    }
+}
+
+/// Everything that a bundle holds, decoded and found by what was asked.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The bundle's manifest.
+    pub manifest: Manifest,
+    answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
+    clocks: BTreeMap<String, LogClock>,
+}
+
+impl Facts {
+    /// Collects decoded answers; `clocks` holds the clock of each owner's error logs.
+    pub fn new(
+        manifest: Manifest,
+        answers: impl IntoIterator<Item = (Ask, Stamp, Observed<Datum>)>,
+        clocks: BTreeMap<String, LogClock>,
+    ) -> Self {
+        let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
+        Self { manifest, answers, clocks }
+    }
+
+    /// The answer to an ask; [`GapReason::NotYet`] if it was not asked.
+    pub fn look(&self, ask: &Ask) -> Observed<&Datum> {
+        match self.answers.get(ask) {
+            Some((_, answer)) => answer.as_ref(),
+            None => unasked(ask),
+        }
+    }
+
+    /// When an ask was answered.
+    pub fn at(&self, ask: &Ask) -> Option<Stamp> {
+        self.answers.get(ask).map(|(at, _)| *at)
+    }
+
+    /// Every answer, in the order of the asks.
+    pub fn iter(&self) -> impl Iterator<Item = (&Ask, &Observed<Datum>)> {
+        self.answers.iter().map(|(ask, (_, answer))| (ask, answer))
+    }
+
+    /// What the stamps of an owner's error logs mean, as far as the ends of its logs tell.
+    pub fn clock(&self, owner: &str) -> Option<LogClock> {
+        self.clocks.get(owner).copied()
+    }
+
+    /// The host as a whole.
+    pub fn host(&self) -> Observed<&HostRecord> {
+        self.typed(&Ask::Host, |datum| if let Datum::Host(host) = datum { Some(host) } else { None })
+    }
+
+    /// All processes.
+    pub fn processes(&self) -> Observed<&ProcessList> {
+        self.typed(
+            &Ask::Processes,
+            |datum| if let Datum::Processes(list) = datum { Some(list) } else { None },
+        )
+    }
+
+    /// One process in detail.
+    pub fn process(&self, pid: u32) -> Observed<&Process> {
+        self.typed(&Ask::Process { pid }, |datum| {
+            if let Datum::Process(process) = datum { Some(process) } else { None }
+        })
+    }
+
+    /// The sockets of a network namespace.
+    pub fn sockets(&self, pid: Option<u32>) -> Observed<&SocketTable> {
+        self.typed(
+            &Ask::Sockets { pid },
+            |datum| if let Datum::Sockets(table) = datum { Some(table) } else { None },
+        )
+    }
+
+    /// A file's content.
+    pub fn file(&self, root: Root, path: &str) -> Observed<&FileContent> {
+        let ask = Ask::File { root, path: path.to_owned() };
+        self.typed(&ask, |datum| if let Datum::File(file) = datum { Some(file) } else { None })
+    }
+
+    /// The paths that a pattern matched.
+    pub fn paths(&self, root: Root, pattern: &str) -> Observed<&Vec<String>> {
+        let ask = Ask::Glob { root, pattern: pattern.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Paths(paths) = datum { Some(paths) } else { None })
+    }
+
+    /// The components of a path.
+    pub fn path_walk(&self, root: Root, path: &str) -> Observed<&PathWalk> {
+        let ask = Ask::PathWalk { root, path: path.to_owned() };
+        self.typed(&ask, |datum| if let Datum::PathWalk(walk) = datum { Some(walk) } else { None })
+    }
+
+    /// The addresses that the system's resolver gives for a name.
+    pub fn addresses(&self, security: Security, name: &str) -> Observed<&Vec<IpAddr>> {
+        let ask = Ask::Resolve { security, name: name.to_owned(), resolver: Resolver::System };
+        self.typed(&ask, |datum| if let Datum::Addresses(addresses) = datum { Some(addresses) } else { None })
+    }
+
+    /// What a probe learned.
+    pub fn probe(
+        &self,
+        security: Security,
+        target: &PeerAddress,
+        spec: &ProbeSpec,
+    ) -> Observed<&ProbeReport> {
+        let ask = Ask::Probe { security, target: target.clone(), spec: spec.clone() };
+        self.typed(&ask, |datum| if let Datum::Probe(report) = datum { Some(report) } else { None })
+    }
+
+    /// The strings of a file that contain one of the marks.
+    pub fn strings(&self, root: Root, path: &str, marks: &[&str]) -> Observed<&Vec<String>> {
+        let marks = marks.iter().map(|&mark| mark.to_owned()).collect();
+        let ask = Ask::Strings { root, path: path.to_owned(), marks };
+        self.typed(&ask, |datum| if let Datum::Strings(strings) = datum { Some(strings) } else { None })
+    }
+
+    /// The digest that an ask for a log's window gave, if it is an error log's.
+    pub fn error_log(&self, ask: &Ask) -> Observed<&ErrorDigest> {
+        self.typed(ask, |datum| if let Datum::ErrorLog(digest) = datum { Some(digest) } else { None })
+    }
+
+    /// The digest that an ask for a log's window gave, if it is an access log's.
+    pub fn access_log(&self, ask: &Ask) -> Observed<&AccessDigest> {
+        self.typed(ask, |datum| if let Datum::AccessLog(digest) = datum { Some(digest) } else { None })
+    }
+
+    fn typed<'a, T>(&'a self, ask: &Ask, part: impl FnOnce(&'a Datum) -> Option<&'a T>) -> Observed<&'a T> {
+        match self.look(ask) {
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(gap) => Observed::Unknown(gap),
+            Observed::Known(datum) => match part(datum) {
+                Some(part) => Observed::Known(part),
+                None => Observed::Unknown(Gap {
+                    ask: ask.clone(),
+                    why: GapReason::Failed,
+                    says: "the answer is of another kind than the question".to_owned(),
+                }),
+            },
+        }
+    }
+}
+
+fn unasked<T>(ask: &Ask) -> Observed<T> {
+    Observed::Unknown(Gap { ask: ask.clone(), why: GapReason::NotYet, says: "not asked yet".to_owned() })
+}

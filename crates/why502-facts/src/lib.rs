@@ -1,0 +1,54 @@
+//! The narrow waist of why502: what is asked, what was learned, and the bundle that holds both.
+//!
+//! Everything that why502 knows arrives as a [`Fact`]: the answer to one [`Ask`]. A fact is [`Answer::Known`],
+//! [`Answer::Absent`] (looked, and it is not there) or [`Answer::Unknown`] (could not look, and why): absence of
+//! evidence and evidence of absence are different variants, here and in [`Observed`], their typed form.
+//!
+//! Facts keep the raw bytes wherever these are small: configuration files, `/proc` text, what a peer sent. They are
+//! parsed when a bundle is loaded (`why502-decode`), so that a parser mended tomorrow reads yesterday's bundles. Logs
+//! are too large for that: they are digested while they are read ([`ErrorDigest`], [`AccessDigest`]).
+//!
+//! Nothing here opens a file, a socket or a clock.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod answer;
+mod ask;
+mod bundle;
+mod bytes;
+mod errno;
+mod facts;
+mod host;
+mod log;
+mod mask;
+mod peer;
+mod phrase;
+mod probe;
+mod request;
+mod time;
+mod wire;
+
+pub use answer::{Answer, Fact, FactBody, Gap, GapReason, Observed};
+pub use ask::{AccessLogFormat, Ask, FormatEscape, LogKind, LogSlice, Resolver, Root, Security};
+pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
+pub use bytes::{Blob, lossy};
+pub use errno::Errno;
+pub use facts::{Datum, Facts, ProcessList};
+pub use host::{
+    AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
+    ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
+};
+pub use log::{
+    AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
+    LogClock, LogClockSource, LogTail, RequestKey, RequestLine, RouteOf, RouteTotal, Try, UpstreamField,
+};
+pub use mask::mask_secrets;
+pub use peer::PeerAddress;
+pub use phrase::{Phase, Phrase};
+pub use probe::{
+    HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind, TlsSpec,
+    Transcript,
+};
+pub use request::Invocation;
+pub use time::{Civil, Stamp};
+pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer};

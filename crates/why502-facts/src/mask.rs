@@ -1,0 +1,201 @@
+//! Secrets are masked before a fact enters a bundle, so that nothing behind it can leak one.
+//!
+//! Masking keeps lengths (every byte becomes `*`), because sizes and positions are evidence, and it is idempotent. It
+//! works on single lines of text, whatever they stem from: a directive, a log line, a header, an argument vector.
+
+use crate::{Answer, Blob, Fact, FactBody};
+use regex::bytes::{Captures, Regex};
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+/// A name that holds a secret, as the end of a word: `password`, `db_secret`, `X-Api-Key`.
+///
+/// The word itself stays readable; what follows it is masked.
+const SECRET_NAME: &str = r"(?:authorization|cookie2?|passw(?:or)?d|passphrase|secret(?:[-_]?key)?|api[-_]?key|access[-_]?key|private[-_]?key|auth[-_]?token|access[-_]?token|refresh[-_]?token|token|signature|credentials?|jwt|sessionid|sid)";
+
+static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let patterns = [
+        // A URL's user information: scheme://USER:PASSWORD@host.
+        r"(?i)[a-z][a-z0-9+.-]*://(?P<secret>[^\s/@\x22'$]+)@".to_owned(),
+        // A header line or a directive that sets a header: the rest of the value.
+        r"(?im)\b(?:proxy-)?(?:authorization|cookie2?|set-cookie)\b[\x22']?[ \t]*:[ \t]*(?P<secret>[^\r\n]+)".to_owned(),
+        r#"(?i)\b(?:http_)?(?:proxy[-_])?(?:authorization|(?:set-)?cookie2?)[\x22']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{}()~=!][^\s;"'{}]*))"#.to_owned(),
+        // name=value of a query, a cookie, an environment or an argument.
+        format!(r"(?i)\b[\w-]*{SECRET_NAME}=(?P<secret>[^\s&;,\x22'<>]+)"),
+        // --name value of an argument vector (separated by NUL), and "name": "value" of JSON.
+        format!(r"(?i)--?[\w-]*{SECRET_NAME}\x00(?P<secret>[^\x00]+)"),
+        format!(r#"(?i)"[\w-]*{SECRET_NAME}"\s*:\s*"(?P<secret>[^"\r\n]+)""#),
+        // A directive or parameter whose name ends so: `set $api_token abc;`, `fastcgi_param DB_PASSWORD "abc";`.
+        format!(r#"(?i)(?:^|[\s$"'_-])[\w-]*{SECRET_NAME}[\x22']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{{}}~=!^:,)]+))[ \t]*;"#),
+        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<secret>.*?)(?:-----END|\z)".to_owned(),
+        // A bearer or basic credential, wherever it stands.
+        r"(?i)\b(?:bearer|basic|digest)[ \t]+(?P<secret>[a-z0-9+/=_.~-]{8,})".to_owned(),
+    ];
+    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
+});
+
+/// Replaces every byte of every secret in `text` by `*`; variables (`$name`) and line ends stay.
+pub fn mask_secrets(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut masked = Cow::Borrowed(text);
+    for pattern in PATTERNS.iter() {
+        if !pattern.is_match(&masked) {
+            continue;
+        }
+        let spans: Vec<_> = pattern.captures_iter(&masked).flat_map(|captures| secrets(&captures)).collect();
+        let bytes = masked.to_mut();
+        for span in spans {
+            mask_span(&mut bytes[span]);
+        }
+    }
+    masked
+}
+
+fn secrets(captures: &Captures<'_>) -> Vec<std::ops::Range<usize>> {
+    ["secret", "secret2", "secret3"]
+        .iter()
+        .filter_map(|name| captures.name(name))
+        .map(|found| found.range())
+        .collect()
+}
+
+/// Masks a value; a variable's name is no secret, and a bearer scheme's name tells what kind of secret it is.
+fn mask_span(value: &mut [u8]) {
+    let mut at = 0;
+    while at < value.len() {
+        match value[at] {
+            b'$' => {
+                at += 1;
+                while at < value.len()
+                    && (value[at].is_ascii_alphanumeric() || matches!(value[at], b'_' | b'{' | b'}'))
+                {
+                    at += 1;
+                }
+            }
+            b'\r' | b'\n' | b' ' => at += 1,
+            _ => {
+                value[at] = b'*';
+                at += 1;
+            }
+        }
+    }
+}
+
+impl Fact {
+    /// The fact with its secrets masked.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        if let Answer::Known(body) = &mut self.answer {
+            mask_body(body);
+        }
+        self
+    }
+}
+
+fn mask_body(body: &mut FactBody) {
+    match body {
+        FactBody::File(file) => mask_blob(&mut file.content),
+        FactBody::LogTail(tail) => mask_blob(&mut tail.bytes),
+        FactBody::Probe(transcript) => mask_blob(&mut transcript.received),
+        FactBody::Process(process) => mask_blob(&mut process.cmdline),
+        FactBody::Processes(table) => {
+            table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline))
+        }
+        FactBody::ErrorLog(digest) => {
+            for record in digest.records.iter_mut().chain(&mut digest.before) {
+                mask_text(&mut record.line.text);
+                mask_text(&mut record.detail);
+            }
+            digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
+        }
+        FactBody::AccessLog(digest) => {
+            for record in digest.records.iter_mut().chain(&mut digest.successes) {
+                mask_text(&mut record.line.text);
+            }
+            digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
+        }
+        FactBody::Addresses(_)
+        | FactBody::Host(_)
+        | FactBody::PathWalk(_)
+        | FactBody::Paths(_)
+        | FactBody::Sockets(_)
+        | FactBody::Strings(_) => {}
+    }
+}
+
+fn mask_blob(blob: &mut Blob) {
+    if let Cow::Owned(masked) = mask_secrets(blob.as_slice()) {
+        *blob = masked.into();
+    }
+}
+
+fn mask_text(text: &mut Option<Arc<str>>) {
+    let Some(line) = text else { return };
+    if let Cow::Owned(masked) = mask_secrets(line.as_bytes()) {
+        // A masked byte may have been part of a character: what is left of it is written in hexadecimal.
+        *text = Some(crate::lossy(&masked).into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn masked(text: &str) -> String {
+        String::from_utf8(mask_secrets(text.as_bytes()).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn secrets_go_and_their_names_and_lengths_stay() {
+        let cases = [
+            (
+                "proxy_set_header Authorization \"Bearer abc123\";",
+                "proxy_set_header Authorization \"****** ******\";",
+            ),
+            (
+                "proxy_set_header Authorization $http_authorization;",
+                "proxy_set_header Authorization $http_authorization;",
+            ),
+            ("proxy_set_header Cookie session=abc;", "proxy_set_header Cookie ***********;"),
+            ("proxy_pass http://user:pw@10.0.0.1:80/;", "proxy_pass http://*******@10.0.0.1:80/;"),
+            ("fastcgi_param DB_PASSWORD \"hunter2\";", "fastcgi_param DB_PASSWORD \"*******\";"),
+            ("set $api_token abc;", "set $api_token ***;"),
+            (
+                "GET /login?user=bob&token=abc123&x=1 HTTP/1.1",
+                "GET /login?user=bob&token=******&x=1 HTTP/1.1",
+            ),
+            ("Set-Cookie: sid=abc; Path=/\r\nServer: x", "Set-Cookie: ******** ******\r\nServer: x"),
+            ("mysqld\0--password\0hunter2\0", "mysqld\0--password\0*******\0"),
+            ("{\"access_token\": \"abc\"}", "{\"access_token\": \"***\"}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(masked(text), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in [
+            "ssl_certificate_key /etc/ssl/private/site.key;",
+            "ssl_password_file /etc/nginx/passwords;",
+            "proxy_set_header X-Real-IP $remote_addr;",
+            "proxy_cookie_path / /app/;",
+            "limit_req zone=login burst=5;",
+            "proxy_pass http://backend:8080/path@x;",
+            "map $cookie_session $backend { default a; }",
+            "if ($http_cookie ~* \"x\") { return 503; }",
+            "connect() failed (111: Connection refused) while connecting to upstream",
+        ] {
+            assert_eq!(masked(text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn masking_keeps_lengths_and_is_idempotent(text in "(token=|Cookie: |password |://|[a-z0-9$;\"' @:&=*\\n]){0,40}") {
+            let once = mask_secrets(text.as_bytes()).into_owned();
+            prop_assert_eq!(once.len(), text.len());
+            prop_assert_eq!(mask_secrets(&once).into_owned(), once);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a probe sends, and what came of it.
+
+use crate::{Blob, Errno, FirstBytes, TlsAnswer};
+use serde::{Deserialize, Serialize};
+
+/// What a probe does with a peer, as the gateway would.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeSpec {
+    /// Connects and closes.
+    Connect,
+    /// Sends one HTTP/1 request and reads the answer's header, through TLS if the gateway does.
+    Http {
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// The request.
+        request: HttpRequestSpec,
+    },
+    /// Connects, sends nothing, and waits briefly for a peer that speaks first.
+    Listen,
+    /// Connects and shakes hands.
+    Tls(TlsSpec),
+}
+
+/// How TLS is spoken to a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TlsSpec {
+    /// The name to send (SNI); `None`: none is sent.
+    pub server_name: Option<String>,
+}
+
+/// One HTTP/1 request without a body.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HttpRequestSpec {
+    /// `HEAD` or `GET`; nothing else is ever sent.
+    pub method: String,
+    /// The request target.
+    pub target: String,
+    /// `1.0` or `1.1`.
+    pub version: String,
+    /// Header lines in order.
+    pub headers: Vec<(String, String)>,
+}
+
+/// In whose place a probe really ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProbeContext {
+    /// The user id.
+    pub uid: u32,
+    /// Whether it is the user that was asked for.
+    pub as_user: bool,
+    /// Whether it ran in the network namespace that was asked for.
+    pub in_network: bool,
+    /// Whether it ran in the mount namespace that was asked for.
+    pub in_mount: bool,
+    /// The security label (`/proc/self/attr/current`), where there is one.
+    pub label: Option<String>,
+}
+
+/// What a probe sent and received, raw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transcript {
+    /// In whose place it ran.
+    pub context: ProbeContext,
+    /// The steps, in order; a step that failed is the last.
+    pub steps: Vec<ProbeStep>,
+    /// What the TLS library told.
+    pub tls: Option<TlsAnswer>,
+    /// The first bytes that the peer sent (through TLS: decrypted), at most 64 KiB.
+    pub received: Blob,
+    /// Whether the peer's answer went on after what was kept.
+    pub truncated: bool,
+}
+
+/// One step of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeStep {
+    /// Which.
+    pub kind: StepKind,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+    /// How it ended.
+    pub outcome: ProbeOutcome,
+}
+
+/// The kinds of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// Establishing the connection.
+    Connect,
+    /// The TLS handshake.
+    Handshake,
+    /// Writing the request.
+    Send,
+    /// Reading the answer.
+    Receive,
+}
+
+/// How a step of a probe ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeOutcome {
+    /// The peer closed the connection.
+    Closed,
+    /// As it should.
+    Done,
+    /// A system call failed.
+    Failed(Errno),
+    /// The peer's bytes are no handshake.
+    Refused,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// What a probe learned, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeReport {
+    /// In whose place it ran.
+    pub context: ProbeContext,
+    /// The steps, in order.
+    pub steps: Vec<ProbeStep>,
+    /// What the TLS library told.
+    pub tls: Option<TlsAnswer>,
+    /// What the first bytes are.
+    pub first_bytes: FirstBytes,
+    /// The first bytes themselves.
+    pub received: Blob,
+}
+
+impl ProbeReport {
+    /// How a step ended; `None` if it was never reached.
+    pub fn outcome(&self, kind: StepKind) -> Option<ProbeOutcome> {
+        self.steps.iter().find(|step| step.kind == kind).map(|step| step.outcome)
+    }
+
+    /// Whether the connection was established.
+    pub fn connected(&self) -> bool {
+        self.outcome(StepKind::Connect) == Some(ProbeOutcome::Done)
+    }
+
+    /// The system error that the connection attempt ended with.
+    pub fn connect_errno(&self) -> Option<Errno> {
+        match self.outcome(StepKind::Connect) {
+            Some(ProbeOutcome::Failed(errno)) => Some(errno),
+            _ => None,
+        }
+    }
+}

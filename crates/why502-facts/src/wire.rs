@@ -1,0 +1,117 @@
+//! What a peer's bytes are, decoded.
+
+use crate::Blob;
+use serde::{Deserialize, Serialize};
+
+/// What the first bytes of a peer are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstBytes {
+    /// Nothing came.
+    Nothing,
+    /// An HTTP/1 response, as the gateway would parse it.
+    Http(Box<HttpAnswer>),
+    /// HTTP/2 frames.
+    Http2,
+    /// A TLS record; for an alert its description code.
+    Tls {
+        /// The code of the alert, if it is one (RFC 8446, section 6).
+        alert: Option<u8>,
+    },
+    /// The greeting of a protocol in which the server speaks first, or an error message of a known protocol.
+    Banner(&'static str),
+    /// A FastCGI record.
+    FastCgi,
+    /// None of these.
+    Other,
+}
+
+/// The header of an HTTP/1 response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// Minor version: 0 or 1.
+    pub minor_version: u16,
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase.
+    pub reason: String,
+    /// The header lines.
+    pub headers: Vec<HttpHeader>,
+    /// The size of the status line and all header lines with the empty line, in bytes, as far as it came.
+    pub head_bytes: u64,
+    /// Whether the empty line came.
+    pub complete: bool,
+    /// What a strict reader refuses; the first is what the gateway would stop at.
+    pub faults: Vec<HeaderFault>,
+    /// The begin of the body.
+    pub body: Blob,
+}
+
+impl HttpAnswer {
+    /// The value of the first header of that name, without regard to case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value.as_str())
+    }
+
+    /// The largest header line.
+    pub fn largest_header(&self) -> Option<&HttpHeader> {
+        self.headers.iter().max_by(|a, b| a.bytes.cmp(&b.bytes).then_with(|| b.name.cmp(&a.name)))
+    }
+}
+
+/// One header line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpHeader {
+    /// The name as sent.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// The size of the whole line with its line end, in bytes.
+    pub bytes: u64,
+}
+
+/// A breach of HTTP's rules in a response header.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HeaderFault {
+    /// A byte that may not stand in a header's name or value; the line up to it.
+    InvalidLine {
+        /// The line as far as it was read.
+        line: String,
+    },
+    /// Content-Length and Transfer-Encoding together.
+    LengthAndEncoding,
+    /// A length or encoding header twice.
+    Duplicate {
+        /// Its name.
+        name: String,
+    },
+    /// A Content-Length that is no number.
+    InvalidLength {
+        /// Its value.
+        value: String,
+    },
+    /// A Transfer-Encoding other than `chunked`.
+    UnknownEncoding {
+        /// Its value.
+        value: String,
+    },
+}
+
+/// What a TLS library told of a handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsAnswer {
+    /// Whether the handshake was completed.
+    pub established: bool,
+    /// The protocol version (`TLSv1.3`), once known.
+    pub version: Option<String>,
+    /// The cipher, once known.
+    pub cipher: Option<String>,
+    /// The library's words for what went wrong.
+    pub error: Option<String>,
+    /// The first bytes that the peer sent, encrypted or not: what speaks there if it is not TLS.
+    pub first_bytes: Blob,
+    /// The peer's certificate and chain, DER.
+    pub chain: Vec<Blob>,
+}
