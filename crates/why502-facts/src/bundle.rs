@@ -97,6 +97,12 @@ pub enum BundleError {
     },
 }
 
+/// The part of a manifest that every version understands.
+#[derive(Deserialize)]
+struct Version {
+    format: FormatVersion,
+}
+
 /// A fact as it is stored: the content of a file stands in an entry of its own.
 #[derive(Serialize, Deserialize)]
 struct StoredFact {
@@ -132,10 +138,6 @@ impl Bundle {
     pub fn from_entries(entries: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
         let manifest = entry(entries, MANIFEST)?;
         // The version is read before the rest: a newer manifest may have another shape.
-        #[derive(Deserialize)]
-        struct Version {
-            format: FormatVersion,
-        }
         let Version { format } =
             serde_json::from_slice(manifest).map_err(|source| corrupt(MANIFEST, source))?;
         if format.major != FORMAT_VERSION.major {

@@ -98,7 +98,7 @@ fn mask_body(body: &mut FactBody) {
         FactBody::Probe(transcript) => mask_blob(&mut transcript.received),
         FactBody::Process(process) => mask_blob(&mut process.cmdline),
         FactBody::Processes(table) => {
-            table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline))
+            table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline));
         }
         FactBody::ErrorLog(digest) => {
             for record in digest.records.iter_mut().chain(&mut digest.before) {
