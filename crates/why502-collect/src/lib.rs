@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The collector: answers asks from the world, and never judges what it sees.
+//!
+//! It knows nothing of gateways. An ask that cannot be answered becomes a gap in the bundle and never ends the run. What
+//! must be seen as another process sees it (names, connections) is done by one helper process per security context,
+//! see [`helper`].
+#![forbid(unsafe_code)]
+
+mod collector;
+mod files;
+mod glob;
+pub mod helper;
+mod host;
+mod probe;
+mod processes;
+mod resolve;
+mod root;
+mod sockets;
+
+pub use collector::{Collector, Policy};
+pub use helper::run_helper;

@@ -1,0 +1,241 @@
+//! The helper process: it looks at the world from the place of another process.
+//!
+//! One helper is started per security context, as `/proc/self/exe __helper` with a [`Job`] on its standard input. It
+//! enters the network and mount namespaces of the process that it stands in for, drops to its user and groups, and only
+//! then starts a thread per task: `setns` of a mount namespace fails in a threaded process, and credentials are set per
+//! thread. It answers with one line of JSON per task. When the parent dies it dies too.
+
+use crate::{probe, resolve};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Gid, Signal, Uid};
+use rustix::thread::LinkNameSpaceType;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use why502_facts::{Answer, GapReason, PeerAddress, ProbeContext, ProbeSpec, Security};
+
+/// The argument that makes the program a helper.
+pub const ARGUMENT: &str = "__helper";
+
+/// What one helper does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Whose place it takes.
+    pub(crate) security: Security,
+    /// Its tasks.
+    pub(crate) tasks: Vec<Task>,
+    /// How long each task may take.
+    pub(crate) timeout: Duration,
+}
+
+/// One look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// Connects to a peer.
+    Probe {
+        /// The peer.
+        target: PeerAddress,
+        /// What is said.
+        spec: ProbeSpec,
+    },
+    /// Resolves a name as the system does.
+    Resolve {
+        /// The name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Reply {
+    task: usize,
+    answer: Answer,
+}
+
+/// Runs a job in a helper process and collects its answers, one per task.
+pub(crate) fn run_job(job: &Job) -> Vec<Answer> {
+    let unanswered = || Answer::unknown(GapReason::TimedOut, "no answer within the time of the run");
+    let mut answers = vec![unanswered(); job.tasks.len()];
+    let mut child = match start(job) {
+        Ok(child) => child,
+        Err(error) => {
+            let says = format!("the helper process cannot be started: {error}");
+            return vec![Answer::unknown(GapReason::Failed, says); job.tasks.len()];
+        }
+    };
+    // Starting, entering and the last reply take a moment beyond the tasks' own time.
+    let deadline = Instant::now() + job.timeout + Duration::from_millis(500);
+    let (sender, replies) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Ok(reply) = serde_json::from_str::<Reply>(&line) else { continue };
+                if sender.send(reply).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    let mut n_missing = answers.len();
+    while n_missing > 0 {
+        let Ok(reply) = replies.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+            break;
+        };
+        if let Some(answer) = answers.get_mut(reply.task) {
+            *answer = reply.answer;
+            n_missing -= 1;
+        }
+    }
+    stop(&mut child);
+    answers
+}
+
+fn start(job: &Job) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    // Nothing of the caller's environment (proxies, TLS settings, locale) may change what is seen.
+    command.arg(ARGUMENT).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&serde_json::to_vec(job)?)?;
+    }
+    Ok(child)
+}
+
+fn stop(child: &mut Child) {
+    // The helper may be gone already; there is nothing left to do about it then.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The helper's own main: reads a job, takes the place of its process, answers.
+pub fn run_helper() -> ExitCode {
+    // Without a parent nobody reads the answers.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let mut input = Vec::new();
+    if io::stdin().read_to_end(&mut input).is_err() {
+        return ExitCode::from(2);
+    }
+    let Ok(job) = serde_json::from_slice::<Job>(&input) else { return ExitCode::from(2) };
+    // The library reads its own configuration once; that must be this host's, not a container's.
+    openssl::init();
+    let context = match enter(job.security) {
+        Ok(context) => context,
+        Err(error) => {
+            let says = format!("cannot take the place of the process: {error}");
+            let refused = (0..job.tasks.len())
+                .map(|task| Reply { task, answer: Answer::unknown(GapReason::Denied, &says) });
+            refused.for_each(|reply| send(&reply));
+            return ExitCode::SUCCESS;
+        }
+    };
+    thread::scope(|scope| {
+        for (at, task) in job.tasks.iter().enumerate() {
+            let context = &context;
+            scope.spawn(move || send(&Reply { task: at, answer: perform(task, context, job.timeout) }));
+        }
+    });
+    ExitCode::SUCCESS
+}
+
+fn send(reply: &Reply) {
+    if let Ok(mut line) = serde_json::to_vec(reply) {
+        line.push(b'\n');
+        // The parent stops listening when its time is up.
+        let _ = io::stdout().lock().write_all(&line);
+    }
+}
+
+fn perform(task: &Task, context: &ProbeContext, timeout: Duration) -> Answer {
+    match task {
+        Task::Probe { target, spec } => probe::run(target, spec, context, timeout),
+        Task::Resolve { name } => resolve::system(name, context, timeout),
+    }
+}
+
+/// Takes the place of a process, as far as the rights go; what could not be taken over is told in the context.
+fn enter(security: Security) -> io::Result<ProbeContext> {
+    let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
+    match security {
+        Security::Own => (context.as_user, context.in_network, context.in_mount) = (true, true, true),
+        Security::Process(pid) => take_place(pid, &mut context)?,
+    }
+    context.uid = rustix::process::geteuid().as_raw();
+    // Nothing that a task starts may win rights back.
+    let _ = rustix::thread::set_no_new_privs(true);
+    Ok(context)
+}
+
+fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<()> {
+    // All is read and opened before the first namespace is entered: `/proc` may be another one afterwards.
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let network = Namespace::of(pid, "net", LinkNameSpaceType::Network);
+    let mount = Namespace::of(pid, "mnt", LinkNameSpaceType::Mount);
+    context.in_network = network.enter();
+    context.in_mount = mount.enter();
+    context.as_user = become_user(&status);
+    Ok(())
+}
+
+/// A namespace that may have to be entered.
+enum Namespace {
+    /// It is ours already.
+    Same,
+    /// It is another one, and may not be opened.
+    Closed,
+    /// It is another one.
+    Other(rustix::fd::OwnedFd, LinkNameSpaceType),
+}
+
+impl Namespace {
+    fn of(pid: u32, name: &str, kind: LinkNameSpaceType) -> Self {
+        let path = format!("/proc/{pid}/ns/{name}");
+        let own = fs::read_link(format!("/proc/self/ns/{name}"));
+        match (fs::read_link(&path), own) {
+            (Ok(theirs), Ok(own)) if theirs == own => Self::Same,
+            _ => match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(handle) => Self::Other(handle, kind),
+                Err(_) => Self::Closed,
+            },
+        }
+    }
+
+    /// Whether we are in it afterwards.
+    fn enter(self) -> bool {
+        match self {
+            Self::Same => true,
+            Self::Closed => false,
+            Self::Other(handle, kind) => {
+                use rustix::fd::AsFd as _;
+                rustix::thread::move_into_link_name_space(handle.as_fd(), Some(kind)).is_ok()
+            }
+        }
+    }
+}
+
+/// Drops to the effective user, group and groups of a process; whether we are that user afterwards.
+fn become_user(status: &str) -> bool {
+    let ids = |name: &str| -> Vec<u32> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(|ids| ids.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect())
+            .unwrap_or_default()
+    };
+    let (Some(&uid), Some(&gid)) = (ids("Uid").get(1), ids("Gid").get(1)) else { return false };
+    if rustix::process::geteuid().as_raw() != 0 {
+        return rustix::process::geteuid().as_raw() == uid;
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let groups: Vec<Gid> = ids("Groups").into_iter().map(Gid::from_raw).collect();
+    rustix::thread::set_thread_groups(&groups).is_ok()
+        && rustix::thread::set_thread_res_gid(gid, gid, gid).is_ok()
+        && rustix::thread::set_thread_res_uid(uid, uid, uid).is_ok()
+}
+
+/// The security label of this process, where the kernel has labels.
+fn own_label() -> Option<String> {
+    let label = fs::read_to_string("/proc/self/attr/current").ok()?;
+    let label = label.trim_matches(['\0', '\n']).to_owned();
+    (!label.is_empty()).then_some(label)
+}

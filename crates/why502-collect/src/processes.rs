@@ -1,0 +1,112 @@
+//! Processes, as `/proc` shows them.
+
+use rustix::fs::AtFlags;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use why502_facts::{Answer, FactBody, GapReason, ProcessRecord, ProcessTable};
+
+/// The most processes that are kept.
+const MAX_PROCESSES: usize = 65_536;
+/// The most bytes of an argument vector that are kept.
+const MAX_CMDLINE: usize = 4096;
+
+/// All processes that can be seen, kernel threads left out.
+pub(crate) fn read_processes() -> Answer {
+    let pids = match process_ids() {
+        Ok(pids) => pids,
+        Err(error) => return Answer::unknown(GapReason::Failed, format!("/proc: {error}")),
+    };
+    // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
+    let hidden = !pids.contains(&1);
+    let own_root = root_identity("/");
+    let records = pids.into_iter().take(MAX_PROCESSES).filter_map(|pid| read_record(pid, own_root));
+    let processes = records.filter(|record| !record.cmdline.as_slice().is_empty()).collect();
+    Answer::known(FactBody::Processes(ProcessTable { processes, hidden }))
+}
+
+/// One process in detail.
+pub(crate) fn read_process(pid: u32) -> Answer {
+    let Some(mut record) = read_record(pid, root_identity("/")) else { return Answer::Absent };
+    record.status = fs::read(format!("/proc/{pid}/status")).ok().map(Into::into);
+    record.limits = fs::read(format!("/proc/{pid}/limits")).ok().map(Into::into);
+    record.cwd = link(&format!("/proc/{pid}/cwd"));
+    record.tz = fs::read(format!("/proc/{pid}/environ")).ok().as_deref().and_then(time_zone);
+    Answer::known(FactBody::Process(record))
+}
+
+/// The ids of all processes that can be seen, in order.
+pub(crate) fn process_ids() -> std::io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        if let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            pids.push(pid);
+        }
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// `None` if the process is gone.
+fn read_record(pid: u32, own_root: Option<(u64, u64)>) -> Option<ProcessRecord> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let mut cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    cmdline.truncate(MAX_CMDLINE);
+    let root = root_identity(&format!("/proc/{pid}/root"));
+    Some(ProcessRecord {
+        pid,
+        stat: stat.into(),
+        cmdline: cmdline.into(),
+        cgroup: fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default().into(),
+        exe: link(&format!("/proc/{pid}/exe")),
+        net_namespace: namespace(&format!("/proc/{pid}/ns/net")),
+        mount_namespace: namespace(&format!("/proc/{pid}/ns/mnt")),
+        same_root: root.zip(own_root).map(|(root, own)| root == own),
+        uid: fs::metadata(format!("/proc/{pid}")).map_or(0, |metadata| metadata.uid()),
+        ..ProcessRecord::default()
+    })
+}
+
+fn link(path: &str) -> Option<String> {
+    fs::read_link(path).ok().map(|target| target.to_string_lossy().into_owned())
+}
+
+/// `net:[4026531840]` names a namespace by its inode.
+fn namespace(path: &str) -> Option<u64> {
+    link(path)?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+}
+
+/// The device and inode of a root directory; unreadable without rights over the process.
+fn root_identity(path: &str) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
+fn time_zone(environ: &[u8]) -> Option<String> {
+    let value = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"TZ="))?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_found_with_its_namespaces() {
+        let Answer::Known(body) = read_processes() else { panic!("no processes") };
+        let FactBody::Processes(table) = *body else { panic!("another answer") };
+        let own = table.processes.iter().find(|record| record.pid == std::process::id()).unwrap();
+        assert!(own.net_namespace.is_some() && own.exe.is_some());
+        assert_eq!(own.same_root, Some(true));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_absent() {
+        assert_eq!(read_process(u32::MAX), Answer::Absent);
+    }
+
+    #[test]
+    fn the_time_zone_is_taken_from_the_environment() {
+        assert_eq!(time_zone(b"A=1\0TZ=Europe/Berlin\0").as_deref(), Some("Europe/Berlin"));
+        assert_eq!(time_zone(b"ATZ=1\0"), None);
+    }
+}

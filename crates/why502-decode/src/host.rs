@@ -1,0 +1,10 @@
+//! `/proc` text and its like, decoded.
+//!
+//! Every parser takes the bytes as the kernel wrote them and gives what could be read of them: a line that does not fit
+//! is passed over, because kernels add columns and a race with a dying process cuts lines short.
+
+mod process;
+mod sockets;
+
+pub use process::{decode_process, decode_processes};
+pub use sockets::{decode_sockets, socket_line_state};

@@ -1,0 +1,202 @@
+//! Processes: `/proc/PID/{stat,cmdline,cgroup,status}` (proc(5)).
+
+use why502_facts::{Process, ProcessList, ProcessRecord, ProcessTable, Stamp, lossy};
+
+/// Clock ticks per second that `/proc/PID/stat` counts in: `USER_HZ`, 100 on every architecture that Linux still has.
+const TICKS_PER_SECOND: i64 = 100;
+
+/// Decodes the table of all processes; `booted` turns start times into moments.
+pub fn decode_processes(table: &ProcessTable, booted: Option<Stamp>) -> ProcessList {
+    let mut processes: Vec<_> =
+        table.processes.iter().filter_map(|record| decode_process(record, booted)).collect();
+    processes.sort_by_key(|process| process.pid);
+    ProcessList { processes, hidden: table.hidden }
+}
+
+/// Decodes one process; `None` if its stat line is cut (it died while it was read).
+pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<Process> {
+    let stat = parse_stat(record.stat.as_slice())?;
+    let (exe, exe_deleted) = split_deleted(record.exe.as_deref());
+    let cgroup = String::from_utf8_lossy(record.cgroup.as_slice());
+    let status = record.status.as_ref().map(|blob| String::from_utf8_lossy(blob.as_slice()).into_owned());
+    let ids = |name: &str| status.as_deref().map(|text| status_ids(text, name)).unwrap_or_default();
+    Some(Process {
+        pid: record.pid,
+        parent: stat.parent,
+        comm: stat.comm,
+        state: stat.state,
+        started: booted.map(|booted| Stamp(booted.0 + stat.start_ticks * 1000 / TICKS_PER_SECOND)),
+        argv: parse_cmdline(record.cmdline.as_slice()),
+        exe,
+        exe_deleted,
+        cwd: record.cwd.clone(),
+        uid: ids("Uid").get(1).copied().unwrap_or(record.uid),
+        gid: ids("Gid").get(1).copied(),
+        groups: ids("Groups"),
+        unit: unit_of(&cgroup),
+        container: container_of(&cgroup),
+        net_namespace: record.net_namespace,
+        mount_namespace: record.mount_namespace,
+        same_root: record.same_root,
+        tz: record.tz.clone(),
+    })
+}
+
+struct Stat {
+    comm: String,
+    state: char,
+    parent: u32,
+    start_ticks: i64,
+}
+
+/// The command stands in parentheses and may itself hold parentheses and spaces, so the last one closes it.
+fn parse_stat(stat: &[u8]) -> Option<Stat> {
+    let text = String::from_utf8_lossy(stat);
+    let (open, close) = (text.find('(')?, text.rfind(')')?);
+    let comm = text.get(open + 1..close)?.to_owned();
+    let fields: Vec<&str> = text.get(close + 1..)?.split_ascii_whitespace().collect();
+    // Field 3 of proc(5) is the first one here; the start time is field 22.
+    Some(Stat {
+        comm,
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Arguments end with NUL; a process that overwrote its arguments (nginx's title) leaves padding behind.
+fn parse_cmdline(cmdline: &[u8]) -> Vec<String> {
+    let trimmed = cmdline.iter().rposition(|byte| *byte != 0).map_or(&[][..], |last| &cmdline[..=last]);
+    if trimmed.is_empty() { Vec::new() } else { trimmed.split(|byte| *byte == 0).map(lossy).collect() }
+}
+
+fn split_deleted(exe: Option<&str>) -> (Option<String>, bool) {
+    match exe.map(|path| path.strip_suffix(" (deleted)").map_or((path, false), |path| (path, true))) {
+        Some((path, deleted)) => (Some(path.to_owned()), deleted),
+        None => (None, false),
+    }
+}
+
+fn status_ids(status: &str, name: &str) -> Vec<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.map(|ids| ids.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect())
+        .unwrap_or_default()
+}
+
+/// The systemd unit of a cgroup path: its last component that is a service or a scope.
+fn unit_of(cgroup: &str) -> Option<String> {
+    let path = cgroup_path(cgroup)?;
+    let unit = path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
+    Some(unescape_unit(unit))
+}
+
+/// The path of the unified hierarchy, or of systemd's own on a host with version 1.
+fn cgroup_path(cgroup: &str) -> Option<&str> {
+    let of = |wanted: fn(&str) -> bool| {
+        cgroup.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+            (wanted(controllers) && path != "/").then_some(path)
+        })
+    };
+    of(|controllers| controllers == "name=systemd").or_else(|| of(str::is_empty)).or_else(|| of(|_| true))
+}
+
+/// systemd.unit(5): a name begins with its prefix, and `\x2d` stands for a dash that is no separator.
+fn unescape_unit(unit: &str) -> String {
+    unit.replace("\\x2d", "-")
+}
+
+/// The container of a cgroup path: the 64 hexadecimal digits that Docker, containerd, CRI-O and Podman name it by.
+fn container_of(cgroup: &str) -> Option<String> {
+    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts = cgroup.split(|character: char| !character.is_ascii_alphanumeric());
+    parts.filter(is_id).last().map(|id| id[..12].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use why502_facts::Blob;
+
+    const STAT: &str = "1234 (ng) (inx) S 1 1234 1234 0 -1 4194368 1 2 3 4 5 6 7 8 20 0 1 0 250 9 9 9";
+
+    fn record(stat: &str) -> ProcessRecord {
+        ProcessRecord { pid: 1234, stat: Blob::from(stat), ..ProcessRecord::default() }
+    }
+
+    #[test]
+    fn a_command_with_parentheses_does_not_shift_the_fields() {
+        let process = decode_process(&record(STAT), Some(Stamp(1_000_000))).unwrap();
+        assert_eq!((process.comm.as_str(), process.state, process.parent), ("ng) (inx", 'S', 1));
+        assert_eq!(process.started, Some(Stamp(1_002_500)));
+    }
+
+    #[test]
+    fn a_cut_stat_line_is_no_process() {
+        assert_eq!(decode_process(&record("1234 (nginx) S 1"), None), None);
+        assert_eq!(decode_process(&record(""), None), None);
+    }
+
+    #[test]
+    fn arguments_and_titles_are_read() {
+        assert_eq!(
+            parse_cmdline(b"node\0server.js\0--port\03000\0"),
+            ["node", "server.js", "--port", "3000"]
+        );
+        assert_eq!(parse_cmdline(b"nginx: worker process\0\0\0\0"), ["nginx: worker process"]);
+        assert_eq!(parse_cmdline(b""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn effective_ids_and_groups_come_from_the_status() {
+        let mut record = record(STAT);
+        record.status =
+            Some(Blob::from("Name:\tnginx\nUid:\t33\t34\t33\t33\nGid:\t33\t35\t33\t33\nGroups:\t33 4 \n"));
+        let process = decode_process(&record, None).unwrap();
+        assert_eq!((process.uid, process.gid, process.groups), (34, Some(35), vec![33, 4]));
+    }
+
+    #[test]
+    fn units_and_containers_are_read_from_cgroups() {
+        assert_eq!(unit_of("0::/system.slice/app.service\n").as_deref(), Some("app.service"));
+        assert_eq!(
+            unit_of("0::/system.slice/system-my\\x2dapp.slice/my\\x2dapp@1.service").as_deref(),
+            Some("my-app@1.service")
+        );
+        assert_eq!(
+            unit_of("4:memory:/x\n1:name=systemd:/system.slice/php8.2-fpm.service").as_deref(),
+            Some("php8.2-fpm.service")
+        );
+        assert_eq!(unit_of("0::/\n"), None);
+        let id = "0123456789abcdef".repeat(4);
+        for cgroup in [
+            format!("0::/docker/{id}"),
+            format!("0::/system.slice/docker-{id}.scope"),
+            format!("0::/kubepods/besteffort/pod1/{id}"),
+        ] {
+            assert_eq!(container_of(&cgroup).as_deref(), Some("0123456789ab"));
+        }
+    }
+
+    #[test]
+    fn a_replaced_executable_is_told() {
+        assert_eq!(
+            split_deleted(Some("/usr/sbin/nginx (deleted)")),
+            (Some("/usr/sbin/nginx".to_owned()), true)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parsers_panic(stat in any::<Vec<u8>>(), cmdline in any::<Vec<u8>>(), cgroup in any::<Vec<u8>>()) {
+            let mut record = record("");
+            record.stat = stat.into();
+            record.cmdline = cmdline.into();
+            record.status = Some(cgroup.clone().into());
+            record.cgroup = cgroup.into();
+            let _ = decode_process(&record, Some(Stamp(0)));
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Sockets of a network namespace: `/proc/PID/net/{tcp,tcp6,unix,fib_trie,if_inet6}`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use why502_facts::{Listener, SocketRecord, SocketState, SocketTable, UnixSocket, lossy};
+
+/// Decodes the sockets of a namespace.
+pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
+    let mut owners: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+    for (inode, pid) in &record.owners {
+        owners.entry(*inode).or_default().push(*pid);
+    }
+    for pids in owners.values_mut() {
+        pids.sort_unstable();
+        pids.dedup();
+    }
+    let pids_of = |inode: u64| owners.get(&inode).cloned().unwrap_or_default();
+    let mut listeners: Vec<Listener> = [&record.tcp, &record.tcp6]
+        .into_iter()
+        .flat_map(|blob| lines(blob.as_slice()).filter_map(parse_tcp).collect::<Vec<_>>())
+        .filter(|line| line.state == SocketState::Listen)
+        .map(|line| Listener {
+            address: line.local,
+            uid: line.uid,
+            queue: line.queue,
+            pids: pids_of(line.inode),
+        })
+        .collect();
+    listeners.sort();
+    listeners.dedup();
+    let mut unix: Vec<UnixSocket> =
+        lines(record.unix.as_slice()).filter_map(|line| parse_unix(&line, pids_of)).collect();
+    unix.sort();
+    unix.dedup();
+    let mut addresses = local_ipv4(record.fib_trie.as_slice());
+    addresses.extend(local_ipv6(record.if_inet6.as_slice()));
+    addresses.sort();
+    addresses.dedup();
+    SocketTable {
+        listeners,
+        unix,
+        connected: record.connected.clone(),
+        addresses,
+        owners_hidden: record.owners_hidden,
+    }
+}
+
+/// The state and the remote end of a line of `/proc/net/tcp` or `tcp6`; `None` for the heading and for cut lines.
+///
+/// The collector keeps listening lines and counts the others by what this returns.
+pub fn socket_line_state(line: &[u8]) -> Option<(SocketState, SocketAddr)> {
+    parse_tcp(String::from_utf8_lossy(line).into_owned()).map(|line| (line.state, line.remote))
+}
+
+struct TcpLine {
+    local: SocketAddr,
+    remote: SocketAddr,
+    state: SocketState,
+    queue: u64,
+    uid: u32,
+    inode: u64,
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
+    bytes.split(|byte| *byte == b'\n').map(lossy)
+}
+
+/// One socket per line: `sl local rem st tx:rx tr:tm retrnsmt uid timeout inode …` (net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
+fn parse_tcp(line: String) -> Option<TcpLine> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (_, receive_queue) = fields.get(4)?.split_once(':')?;
+    Some(TcpLine {
+        local: parse_address(fields.get(1)?)?,
+        remote: parse_address(fields.get(2)?)?,
+        state: parse_state(fields.get(3)?)?,
+        // Of a listening socket the receive queue counts connections that wait to be accepted.
+        queue: u64::from_str_radix(receive_queue, 16).ok()?,
+        uid: fields.get(7)?.parse().ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// The kernel prints each 32-bit word of an address in the host's byte order.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let ip = match address.len() {
+        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
+        32 => {
+            let mut bytes = [0; 16];
+            for (at, chunk) in bytes.chunks_exact_mut(4).enumerate() {
+                chunk.copy_from_slice(&word(at * 8)?);
+            }
+            IpAddr::V6(Ipv6Addr::from(bytes))
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// include/net/tcp_states.h.
+fn parse_state(text: &str) -> Option<SocketState> {
+    Some(match text {
+        "01" => SocketState::Established,
+        "02" => SocketState::SynSent,
+        "03" | "0C" => SocketState::SynReceived,
+        "04" | "05" | "09" | "0B" => SocketState::Closing,
+        "06" => SocketState::TimeWait,
+        "08" => SocketState::CloseWait,
+        "0A" => SocketState::Listen,
+        _ => return None,
+    })
+}
+
+/// `Num RefCount Protocol Flags Type St Inode Path` (net/unix/af_unix.c, `unix_seq_show`); `__SO_ACCEPTCON` is 0x10000.
+fn parse_unix(line: &str, pids_of: impl Fn(u64) -> Vec<u32>) -> Option<UnixSocket> {
+    let mut rest = line;
+    let mut fields = Vec::with_capacity(7);
+    for _ in 0..7 {
+        rest = rest.trim_start_matches(' ');
+        let (field, tail) = rest.split_once(' ').unwrap_or((rest, ""));
+        fields.push(field);
+        rest = tail;
+    }
+    let path = rest.trim_start_matches(' ');
+    if path.is_empty() || !fields[0].ends_with(':') {
+        return None;
+    }
+    let flags = u32::from_str_radix(fields[3], 16).ok()?;
+    Some(UnixSocket {
+        path: path.to_owned(),
+        listening: flags & 0x1_0000 != 0,
+        stream: fields[4] == "0001",
+        pids: pids_of(fields[6].parse().ok()?),
+    })
+}
+
+/// In fib_trie a leaf `|-- ADDRESS` is followed by its entries; `/32 host LOCAL` marks an address of this host.
+fn local_ipv4(fib_trie: &[u8]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    let mut leaf = None;
+    for line in lines(fib_trie) {
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            leaf = address.parse().ok();
+        } else if line.contains("host LOCAL")
+            && let Some(address) = leaf
+        {
+            addresses.push(IpAddr::V4(address));
+        }
+    }
+    addresses
+}
+
+/// `address ifindex prefix scope flags name` (net/ipv6/addrconf.c, `if6_seq_show`).
+fn local_ipv6(if_inet6: &[u8]) -> Vec<IpAddr> {
+    lines(if_inet6)
+        .filter_map(|line| {
+            let digits = line.split_ascii_whitespace().next()?;
+            let bits = u128::from_str_radix(digits, 16).ok()?;
+            (digits.len() == 32).then(|| IpAddr::V6(Ipv6Addr::from(bits)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use why502_facts::{Blob, PeerAddress};
+
+    const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000002 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:0BB8 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1 0 20 4 30 10 -1
+";
+    const TCP6: &str = "   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0 100 0 0 10 0
+   1: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4714 1 0 100 0 0 10 0
+";
+    const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 4715 /run/my app.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 4716
+0000000000000000: 00000002 00000000 00000000 0002 01 4717 /dev/log
+";
+    const FIB_TRIE: &str = "Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 10.0.0.0
+        /24 link UNICAST
+     |-- 10.0.0.5
+        /32 host LOCAL
+     |-- 10.0.0.255
+        /32 link BROADCAST
+";
+
+    fn table() -> SocketTable {
+        decode_sockets(&SocketRecord {
+            tcp: Blob::from(TCP),
+            tcp6: Blob::from(TCP6),
+            unix: Blob::from(UNIX),
+            owners: vec![(4711, 20), (4711, 10), (4715, 30)],
+            fib_trie: Blob::from(FIB_TRIE),
+            if_inet6: Blob::from("fe800000000000000042acfffe110002 02 40 20 80     eth0\n"),
+            ..SocketRecord::default()
+        })
+    }
+
+    #[test]
+    fn listeners_are_found_with_their_owners_and_queue() {
+        let table = table();
+        let found = table.accepting("127.0.0.1:3000".parse().unwrap()).next().unwrap();
+        assert_eq!((found.pids.as_slice(), found.queue, found.uid), (&[10, 20][..], 2, 1000));
+        assert_eq!(table.listeners.len(), 3);
+    }
+
+    #[test]
+    fn an_ipv6_wildcard_may_or_may_not_take_ipv4() {
+        let table = table();
+        let listens = |peer: &str| table.listens(&peer.parse::<PeerAddress>().unwrap());
+        assert_eq!(listens("127.0.0.1:8080"), None);
+        assert_eq!(listens("[::1]:8080"), Some(true));
+        assert_eq!(listens("[::1]:80"), Some(true));
+        assert_eq!(listens("127.0.0.1:80"), Some(false));
+        assert_eq!(listens("unix:/run/my app.sock"), Some(true));
+        assert_eq!(listens("unix:/dev/log"), Some(false));
+    }
+
+    #[test]
+    fn local_addresses_are_told_from_networks() {
+        let table = table();
+        assert!(table.is_local("10.0.0.5".parse().unwrap()));
+        assert!(table.is_local("127.0.0.9".parse().unwrap()));
+        assert!(table.is_local("fe80::42:acff:fe11:2".parse().unwrap()));
+        assert!(!table.is_local("10.0.0.255".parse().unwrap()));
+        assert!(!table.is_local("10.0.0.6".parse().unwrap()));
+    }
+
+    #[test]
+    fn states_of_other_lines_are_counted_by_their_remote_end() {
+        let line = TCP.lines().nth(2).unwrap();
+        let expected = (SocketState::Established, "127.0.0.1:54321".parse().unwrap());
+        assert_eq!(socket_line_state(line.as_bytes()), Some(expected));
+        assert_eq!(socket_line_state(TCP.lines().next().unwrap().as_bytes()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parsers_panic(bytes in any::<Vec<u8>>()) {
+            let blob = Blob::from(bytes);
+            let _ = decode_sockets(&SocketRecord {
+                tcp: blob.clone(), tcp6: blob.clone(), unix: blob.clone(), fib_trie: blob.clone(), if_inet6: blob,
+                ..SocketRecord::default()
+            });
+        }
+    }
+}
