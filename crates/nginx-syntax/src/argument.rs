@@ -51,10 +51,9 @@ impl<'t> Argument<'t> {
     /// Returns the quotes around the argument; `None` for a word, even for one with quotes in the middle.
     pub fn quote(self) -> Option<Quote> {
         match self.kind() {
-            TokenKind::DoubleQuoted => Some(Quote::Double),
             TokenKind::SingleQuoted => Some(Quote::Single),
             TokenKind::UnclosedQuoted if self.raw().starts_with(b"'") => Some(Quote::Single),
-            TokenKind::UnclosedQuoted => Some(Quote::Double),
+            TokenKind::DoubleQuoted | TokenKind::UnclosedQuoted => Some(Quote::Double),
             _ => None,
         }
     }
@@ -181,15 +180,20 @@ mod tests {
     #[test]
     fn an_unclosed_quote_has_a_value_all_the_same() {
         let tree = parse(*b"x \"a\n;").tree;
-        let argument = tree.root().directives().next().and_then(|directive| directive.argument(0)).expect("one");
-        assert_eq!((&*argument.value(), argument.quote(), argument.raw()), (&b"a"[..], Some(Quote::Double), &b"\"a"[..]));
+        let argument =
+            tree.root().directives().next().and_then(|directive| directive.argument(0)).expect("one");
+        assert_eq!(
+            (&*argument.value(), argument.quote(), argument.raw()),
+            (&b"a"[..], Some(Quote::Double), &b"\"a"[..])
+        );
         assert_eq!(argument.content_range(), 3..4);
     }
 
     #[test]
     fn a_backslash_at_the_end_of_the_text_stays() {
         let tree = parse(*b"x a\\").tree;
-        let argument = tree.root().directives().next().and_then(|directive| directive.argument(0)).expect("one");
+        let argument =
+            tree.root().directives().next().and_then(|directive| directive.argument(0)).expect("one");
         assert_eq!(&*argument.value(), b"a\\");
     }
 }

@@ -1,6 +1,5 @@
 //! Blocks, and the comments in them.
 
-use std::iter::FusedIterator;
 use std::ops::Range;
 
 use crate::directive::Directive;
@@ -23,7 +22,7 @@ pub struct Comment<'t> {
 
 impl<'t> Block<'t> {
     /// Iterates over the directives directly in this block.
-    pub fn directives(self) -> impl Iterator<Item = Directive<'t>> + Clone + FusedIterator {
+    pub fn directives(self) -> impl Iterator<Item = Directive<'t>> + Clone {
         let Self { tree, node } = self;
         let end = node + self.stored().n_nodes;
         let first = Directive { tree, node: node + 1 };
@@ -31,7 +30,6 @@ impl<'t> Block<'t> {
             Some(Directive { tree, node: directive.node + tree.node(directive.node).n_nodes })
         })
         .take_while(move |directive| directive.node < end)
-        .fuse()
     }
 
     /// Iterates over the directives directly in this block that have the given name.
@@ -42,14 +40,12 @@ impl<'t> Block<'t> {
     /// Iterates over all directives in this block and in the blocks within, in the order of the text.
     ///
     /// Each comes with the number of directives around it within this block.
-    pub fn walk(self) -> impl DoubleEndedIterator<Item = (u32, Directive<'t>)> + ExactSizeIterator + FusedIterator {
+    pub fn walk(self) -> impl DoubleEndedIterator<Item = (u32, Directive<'t>)> + ExactSizeIterator {
         let Self { tree, node } = self;
         let Node { n_nodes, .. } = self.stored();
         let base = self.owner().map_or(0, |owner| owner.depth() + 1);
-        // In two steps because only ranges that start at 0 have an exact size for every integer type.
-        (0..n_nodes as usize - 1).map(move |idx| {
-            #[expect(clippy::cast_possible_truncation, reason = "an index below `n_nodes`")]
-            let directive = Directive { tree, node: node + 1 + idx as u32 };
+        (node + 1..node + n_nodes).map(move |node| {
+            let directive = Directive { tree, node };
             (directive.depth() - base, directive)
         })
     }
@@ -64,7 +60,9 @@ impl<'t> Block<'t> {
         std::iter::from_fn(move || {
             while !tokens.is_empty() {
                 let token = tokens.start;
-                if let Some(directive) = directives.next_if(|directive| tree.node(directive.node).first_token == token) {
+                if let Some(directive) =
+                    directives.next_if(|directive| tree.node(directive.node).first_token == token)
+                {
                     tokens.start = tree.node(directive.node).end_token;
                     continue;
                 }
@@ -158,7 +156,11 @@ mod tests {
     fn directives_of_a_block_are_its_own() {
         let tree = parse(*b"a { b { c; } d; b; } b;").tree;
         let names = |block: Block<'_>| {
-            block.directives().map(|directive| directive.name().value().into_owned()).collect::<Vec<_>>().concat()
+            block
+                .directives()
+                .map(|directive| directive.name().value().into_owned())
+                .collect::<Vec<_>>()
+                .concat()
         };
         assert_eq!(names(tree.root()), b"ab");
         let a = tree.root().directives().next().and_then(Directive::block).expect("a block");

@@ -113,7 +113,8 @@ impl<'t> Directive<'t> {
     pub fn comments(self) -> impl DoubleEndedIterator<Item = Comment<'t>> {
         let Node { first_token, head_end, .. } = self.stored();
         let Self { tree, .. } = self;
-        let tokens = (first_token..head_end).filter(|&token| tree.token_kind(token) == Some(TokenKind::Comment));
+        let tokens =
+            (first_token..head_end).filter(|&token| tree.token_kind(token) == Some(TokenKind::Comment));
         tokens.map(|token| Comment { tree, range: tree.token_range(token) })
     }
 
@@ -191,7 +192,10 @@ mod tests {
         assert_eq!(text_of(&tree, directive.head_range()), "a b {");
         assert_eq!(directive.block().map(|block| text_of(&tree, block.range())), Some(" c; ".to_owned()));
         let last = tree.root().directives().last().expect("a directive");
-        assert_eq!((text_of(&tree, last.range()), text_of(&tree, last.head_range())), ("d;".into(), "d;".into()));
+        assert_eq!(
+            (text_of(&tree, last.range()), text_of(&tree, last.head_range())),
+            ("d;".into(), "d;".into())
+        );
     }
 
     #[test]
@@ -225,10 +229,14 @@ mod tests {
     fn parents_are_known() {
         let tree = parse(*b"a { b { c; } }").tree;
         let (_, innermost) = tree.walk().last().expect("a directive");
-        let names: Vec<_> = innermost.ancestors().map(|directive| directive.name().value().into_owned()).collect();
+        let names: Vec<_> =
+            innermost.ancestors().map(|directive| directive.name().value().into_owned()).collect();
         assert_eq!(names, [b"b", b"a"]);
         assert_eq!(innermost.depth(), 2);
-        assert_eq!(innermost.parent_block().owner().map(Directive::id), innermost.parent().map(Directive::id));
+        assert_eq!(
+            innermost.parent_block().owner().map(Directive::id),
+            innermost.parent().map(Directive::id)
+        );
         assert!(first(&tree).parent().is_none() && first(&tree).parent_block().owner().is_none());
     }
 

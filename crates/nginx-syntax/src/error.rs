@@ -75,14 +75,17 @@ pub enum SyntaxErrorKind {
 impl SyntaxError {
     /// Returns nginx's words as the bytes that nginx writes, without the trailing ` in FILE:LINE`.
     pub fn message(&self) -> Vec<u8> {
-        let quoting = |before: &str, quoted: &[u8], after: &str| {
-            [before.as_bytes(), quoted, after.as_bytes()].concat()
-        };
+        let quoting =
+            |before: &str, quoted: &[u8], after: &str| [before.as_bytes(), quoted, after.as_bytes()].concat();
         match &self.kind {
-            SyntaxErrorKind::LongQuoted { quote } => {
-                quoting("too long parameter, probably missing terminating \"", &[quote.byte()], "\" character")
+            SyntaxErrorKind::LongQuoted { quote } => quoting(
+                "too long parameter, probably missing terminating \"",
+                &[quote.byte()],
+                "\" character",
+            ),
+            SyntaxErrorKind::LongToken { started } => {
+                quoting("too long parameter \"", started, "...\" started")
             }
-            SyntaxErrorKind::LongToken { started } => quoting("too long parameter \"", started, "...\" started"),
             SyntaxErrorKind::LuaBracketUnclosed { bracket } => quoting(
                 "Lua code block missing the closing long bracket \"",
                 bracket,

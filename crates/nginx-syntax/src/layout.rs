@@ -35,7 +35,9 @@ pub(crate) fn indentation_in(block: Block<'_>) -> Vec<u8> {
     let existing = block.directives().find_map(indentation);
     match (existing, block.owner()) {
         (Some(indentation), _) => indentation.to_vec(),
-        (None, Some(owner)) => [indentation_of_line(tree, owner.range().start), indentation_step(tree)].concat(),
+        (None, Some(owner)) => {
+            [indentation_of_line(tree, owner.range().start), indentation_step(tree)].concat()
+        }
         (None, None) => Vec::new(),
     }
 }
@@ -93,7 +95,7 @@ mod tests {
 
     fn indentation_in_last_block(text: &[u8]) -> Vec<u8> {
         let tree = parse(text).tree;
-        let block = tree.walk().filter_map(|(_, directive)| directive.block()).last().expect("a block");
+        let block = tree.walk().filter_map(|(_, directive)| directive.block()).next_back().expect("a block");
         indentation_in(block)
     }
 

@@ -388,9 +388,10 @@ mod tests {
 
     #[test]
     fn punctuation_inside_of_a_word_is_part_of_it() {
-        assert_eq!(arguments(b"a}b c#d e'f g\"h i\\ j k\\;l m\\{n;"), [
-            "a}b", "c#d", "e\\'f", "g\\\"h", "i\\\\ j", "k\\\\;l", "m\\\\{n"
-        ]);
+        assert_eq!(
+            arguments(b"a}b c#d e'f g\"h i\\ j k\\;l m\\{n;"),
+            ["a}b", "c#d", "e\\'f", "g\\\"h", "i\\\\ j", "k\\\\;l", "m\\\\{n"]
+        );
     }
 
     #[test]
@@ -402,7 +403,10 @@ mod tests {
 
     #[test]
     fn quotes_end_only_at_their_own_unescaped_quote() {
-        assert_eq!(arguments(b"\"a'b\\\"c;\n{}#\" 'd\"e' '';"), ["\\\"a\\'b\\\\\\\"c;\\n{}#\\\"", "\\'d\\\"e\\'", "\\'\\'"]);
+        assert_eq!(
+            arguments(b"\"a'b\\\"c;\n{}#\" 'd\"e' '';"),
+            ["\\\"a\\'b\\\\\\\"c;\\n{}#\\\"", "\\'d\\\"e\\'", "\\'\\'"]
+        );
     }
 
     #[test]
@@ -424,7 +428,11 @@ mod tests {
         assert_eq!(tokens[3].0, TokenKind::Semicolon);
         assert_eq!(tokens[5], (TokenKind::Word, "c".to_owned()));
         assert_eq!(errors.len(), 1);
-        assert_eq!((errors[0].offset, errors[0].line), (2, 3), "look at the quote; nginx prints the last line");
+        assert_eq!(
+            (errors[0].offset, errors[0].line),
+            (2, 3),
+            "look at the quote; nginx prints the last line"
+        );
     }
 
     #[test]

@@ -346,7 +346,8 @@ mod tests {
     #[test]
     fn what_the_buffer_cannot_hold_can_be_read_without_one() {
         let code = [b"[[".to_vec(), vec![b'\n'; 9000], b"]]}".to_vec()].concat();
-        let stop = read_block(&code, LuaStart { pos: 0, line: 1, buffered: code.len() }).expect("a closing brace");
+        let stop =
+            read_block(&code, LuaStart { pos: 0, line: 1, buffered: code.len() }).expect("a closing brace");
         assert_eq!((stop.body_end, stop.line), (code.len() - 1, 9001));
     }
 

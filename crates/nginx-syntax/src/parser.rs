@@ -26,26 +26,26 @@ pub struct Parse {
 /// A text of 4 GiB or more is not parsed: the tree is that of an empty text then, and the only error is
 /// [`SyntaxErrorKind::TextTooLong`].
 pub fn parse(text: impl Into<Arc<[u8]>>) -> Parse {
-    parse_text(text.into(), Source::File, MAX_TEXT_BYTES)
+    parse_text(&text.into(), Source::File, MAX_TEXT_BYTES)
 }
 
 /// Parses the directives that nginx was given with its option `-g`.
 ///
 /// They are read like a file, but tokens may have any length, there are no blocks, and an unexpected end has other words.
 pub fn parse_command_line(text: impl Into<Arc<[u8]>>) -> Parse {
-    parse_text(text.into(), Source::CommandLine, MAX_TEXT_BYTES)
+    parse_text(&text.into(), Source::CommandLine, MAX_TEXT_BYTES)
 }
 
-fn parse_text(text: Arc<[u8]>, source: Source, max_bytes: usize) -> Parse {
+fn parse_text(text: &Arc<[u8]>, source: Source, max_bytes: usize) -> Parse {
     if text.len() > max_bytes {
         let kind = SyntaxErrorKind::TextTooLong { bytes: text.len() as u64 };
         let tree = Tree::new(Arc::default(), Vec::new(), vec![Node::empty_root()]);
         return Parse { tree, errors: vec![SyntaxError { kind, offset: 0, line: 1 }] };
     }
     let mut parser = Parser {
-        text: &text,
+        text,
         source,
-        lexer: Lexer::new(&text, source),
+        lexer: Lexer::new(text, source),
         errors: Errors::default(),
         tokens: Vec::new(),
         nodes: vec![Node::empty_root()],
@@ -55,7 +55,7 @@ fn parse_text(text: Arc<[u8]>, source: Source, max_bytes: usize) -> Parse {
     };
     parser.run();
     let Parser { tokens, nodes, errors, .. } = parser;
-    Parse { tree: Tree::new(Arc::clone(&text), tokens, nodes), errors: errors.list }
+    Parse { tree: Tree::new(Arc::clone(text), tokens, nodes), errors: errors.list }
 }
 
 struct Parser<'t> {
@@ -320,7 +320,11 @@ mod tests {
     fn a_brace_too_many_closes_nothing() {
         assert_eq!(errors(b"a{}\n}\nb;"), [(SyntaxErrorKind::UnmatchedCloseBrace, 4, 2)]);
         assert_eq!(outline(b"a{}\n}\nb;"), "a{}b;");
-        assert_eq!(errors(b"a }"), [(SyntaxErrorKind::UnterminatedInBlock, 1, 1)], "not two errors for one brace");
+        assert_eq!(
+            errors(b"a }"),
+            [(SyntaxErrorKind::UnterminatedInBlock, 1, 1)],
+            "not two errors for one brace"
+        );
     }
 
     #[test]
@@ -347,7 +351,11 @@ mod tests {
         let text = b"init_by_lua_block { local t = {\"}\"} }\nset_by_lua_block $x { return 1; } a;";
         assert_eq!(outline(text), "init_by_lua_block{lua}set_by_lua_block $x{lua}a;");
         assert_eq!(errors(text), []);
-        assert_eq!(outline(b"\"log_by_lua_block\"{}a;"), "log_by_lua_block{lua}a;", "by value, not by spelling");
+        assert_eq!(
+            outline(b"\"log_by_lua_block\"{}a;"),
+            "log_by_lua_block{lua}a;",
+            "by value, not by spelling"
+        );
         assert_eq!(outline(b"log_by_lua_block;by_lua_block{a;}"), "log_by_lua_block;by_lua_block{a;}");
     }
 
@@ -387,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_text_beyond_the_limit_is_an_error_value() {
-        let parse = parse_text(Arc::from(*b"a;b;"), Source::File, 3);
+        let parse = parse_text(&Arc::from(*b"a;b;"), Source::File, 3);
         assert_eq!(parse.errors[0].kind, SyntaxErrorKind::TextTooLong { bytes: 4 });
         assert_eq!((parse.tree.text(), parse.tree.walk().count()), (&b""[..], 0));
     }

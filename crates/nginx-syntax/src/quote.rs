@@ -76,7 +76,9 @@ fn escape(value: &[u8], quote: Option<Quote>) -> Vec<u8> {
             b'\r' => text.extend_from_slice(b"\\r"),
             b'\n' => text.extend_from_slice(b"\\n"),
             // What is written behind this backslash is the next byte itself, or an escape.
-            b'\\' if bytes.peek().is_none_or(|&next| !is_kept_before(next)) => text.extend_from_slice(b"\\\\"),
+            b'\\' if bytes.peek().is_none_or(|&next| !is_kept_before(next)) => {
+                text.extend_from_slice(b"\\\\");
+            }
             _ if quote.is_some_and(|quote| quote.byte() == byte) => text.extend_from_slice(&[b'\\', byte]),
             _ => text.push(byte),
         }
@@ -105,8 +107,10 @@ mod tests {
 
     #[test]
     fn whatever_is_written_is_read_back() {
-        let pieces: [&[u8]; 16] =
-            [b"a", b"\\", b"\"", b"'", b"$", b"{", b"}", b";", b"#", b" ", b"\n", b"\t", b"t", b"n", b")", b"\xff"];
+        let pieces: [&[u8]; 16] = [
+            b"a", b"\\", b"\"", b"'", b"$", b"{", b"}", b";", b"#", b" ", b"\n", b"\t", b"t", b"n", b")",
+            b"\xff",
+        ];
         for first in pieces {
             for second in pieces {
                 for third in pieces {
@@ -123,7 +127,17 @@ mod tests {
 
     #[test]
     fn plain_values_stay_plain() {
-        for value in [&b"8080"[..], b"/a/b", b"~*", b"$host", b"${a}b", b"unix:/run/x.sock", br"\.php\d", b"a}b", b"a#b"] {
+        for value in [
+            &b"8080"[..],
+            b"/a/b",
+            b"~*",
+            b"$host",
+            b"${a}b",
+            b"unix:/run/x.sock",
+            br"\.php\d",
+            b"a}b",
+            b"a#b",
+        ] {
             assert_eq!(quote_argument(value), value);
         }
     }

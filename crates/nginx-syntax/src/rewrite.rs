@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::argument::Argument;
 use crate::block::Block;
-use crate::directive::{Directive, Terminator};
+use crate::directive::Directive;
 use crate::edit::Edit;
 use crate::layout;
 use crate::quote::{quote_argument, quote_with};
@@ -24,8 +24,11 @@ impl Argument<'_> {
             None => quote_argument(value),
         };
         // nginx lets only a `)` follow a closing quote: `if ($a = "b")` is the one place with arguments so close.
-        let follows_argument =
-            self.token.checked_sub(1).and_then(|token| self.tree.token_kind(token)).is_some_and(TokenKind::is_argument);
+        let follows_argument = self
+            .token
+            .checked_sub(1)
+            .and_then(|token| self.tree.token_kind(token))
+            .is_some_and(TokenKind::is_argument);
         if follows_argument && !text.starts_with(b")") {
             text.insert(0, b' ');
         }
@@ -49,7 +52,9 @@ impl Directive<'_> {
         let tree = self.tree();
         let start = self.range().start;
         let text = match layout::indentation_before(tree, start) {
-            Some(indentation) => [&indented(tree, directive, indentation)[..], line_ending(tree), indentation].concat(),
+            Some(indentation) => {
+                [&indented(tree, directive, indentation)[..], line_ending(tree), indentation].concat()
+            }
             None => [directive, separator_behind(tree, directive)].concat(),
         };
         replace(tree, start..start, text)
@@ -152,8 +157,9 @@ fn replace(tree: &Tree, range: Range<u32>, text: Vec<u8>) -> Edit {
 }
 
 fn insert_on_line(tree: &Tree, at: u32, directive: &[u8]) -> Edit {
-    // What follows may be white space already; one blank more does no harm, one less might.
-    let behind = if ends_with_comment(directive) { line_ending(tree) } else { b"" };
+    let next = tree.slice(at..at + 1).first().copied();
+    let is_apart = next.is_none_or(is_white_space) && !ends_with_comment(directive);
+    let behind = if is_apart { b"" } else { separator_behind(tree, directive) };
     replace(tree, at..at, [b" ", directive, behind].concat())
 }
 
@@ -172,9 +178,18 @@ fn indented<'d>(tree: &Tree, directive: &'d [u8], indentation: &[u8]) -> Cow<'d,
     if !directive.contains(&b'\n') {
         return Cow::Borrowed(directive);
     }
-    let lines = directive.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let between = [line_ending(tree), indentation].concat();
-    Cow::Owned(lines.collect::<Vec<_>>().join(&between[..]))
+    let mut text = Vec::with_capacity(directive.len());
+    for (idx, line) in directive.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if idx > 0 {
+            text.extend_from_slice(line_ending(tree));
+        }
+        if idx > 0 && !line.is_empty() {
+            text.extend_from_slice(indentation);
+        }
+        text.extend_from_slice(line);
+    }
+    Cow::Owned(text)
 }
 
 fn line_ending(tree: &Tree) -> &'static [u8] {
@@ -189,4 +204,170 @@ fn blanks_before(tree: &Tree, offset: u32) -> u32 {
     let line = tree.slice(layout::line_start(tree, offset)..offset);
     let n_blanks = line.iter().rev().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
     to_offset(n_blanks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Parse, apply, parse};
+
+    /// Finds the last directive of a name.
+    fn named<'t>(tree: &'t Tree, name: &[u8]) -> Directive<'t> {
+        tree.walk()
+            .map(|(_, directive)| directive)
+            .rfind(|directive| directive.is(name))
+            .expect("a directive")
+    }
+
+    fn block<'t>(tree: &'t Tree, name: &[u8]) -> Block<'t> {
+        named(tree, name).block().expect("a block")
+    }
+
+    fn applied(tree: &Tree, edit: &Edit) -> String {
+        let text = apply(tree.text(), std::slice::from_ref(edit)).expect("an edit for this text");
+        let Parse { errors, .. } = parse(&text[..]);
+        assert_eq!(errors, [], "{}", text.escape_ascii());
+        String::from_utf8(text).expect("ascii")
+    }
+
+    fn edited(text: &str, edit: impl FnOnce(&Tree) -> Option<Edit>) -> String {
+        let tree = parse(text.as_bytes()).tree;
+        applied(&tree, &edit(&tree).expect("an edit"))
+    }
+
+    fn replaced(text: &str, value: &[u8]) -> String {
+        edited(text, |tree| {
+            named(tree, b"a").arguments().next_back().map(|argument| argument.replace_value(value))
+        })
+    }
+
+    #[test]
+    fn a_value_keeps_its_quotes() {
+        assert_eq!(replaced("a 'b c'; # d", b"e'"), "a 'e\\''; # d");
+        assert_eq!(replaced("a \"b\";", b"c"), "a \"c\";");
+    }
+
+    #[test]
+    fn a_value_gets_quotes_if_it_needs_them() {
+        assert_eq!(replaced("a b{}", b"c d"), "a \"c d\"{}");
+        assert_eq!(replaced("a b{}", b"c$"), "a \"c$\"{}");
+        assert_eq!(replaced("a b;", b""), "a \"\";");
+    }
+
+    #[test]
+    fn a_value_behind_a_quote_stays_apart_from_it() {
+        assert_eq!(replaced("a \"b\"){}", b"c"), "a \"b\" c{}");
+        assert_eq!(replaced("a \"b\"){}", b")"), "a \"b\"){}");
+    }
+
+    #[test]
+    fn all_arguments_are_replaced_at_once() {
+        let replaced = |text| edited(text, |tree| Some(named(tree, b"a").replace_arguments(&[b"1", b"2 3"])));
+        assert_eq!(replaced("a;"), "a 1 \"2 3\";");
+        assert_eq!(replaced("a b  c ;"), "a 1 \"2 3\" ;");
+        assert_eq!(edited("a b{}", |tree| Some(named(tree, b"a").replace_arguments(&[]))), "a{}");
+    }
+
+    #[test]
+    fn a_directive_is_put_on_a_line_before_or_behind_another() {
+        let text = "s {\n\ta; # b\n}\n";
+        assert_eq!(
+            edited(text, |tree| Some(named(tree, b"a").insert_before(b"n;"))),
+            "s {\n\tn;\n\ta; # b\n}\n"
+        );
+        assert_eq!(edited(text, |tree| named(tree, b"a").insert_after(b"n;")), "s {\n\ta; # b\n\tn;\n}\n");
+        assert_eq!(edited(text, |tree| named(tree, b"s").insert_after(b"n;")), "s {\n\ta; # b\n}\nn;\n");
+    }
+
+    #[test]
+    fn a_directive_that_shares_its_line_keeps_its_neighbours() {
+        let text = "s { a; b; }";
+        assert_eq!(edited(text, |tree| Some(named(tree, b"b").insert_before(b"n;"))), "s { a; n; b; }");
+        assert_eq!(edited(text, |tree| named(tree, b"a").insert_after(b"n;")), "s { a; n; b; }");
+        assert_eq!(edited("a;b;", |tree| named(tree, b"a").insert_after(b"n;")), "a; n; b;");
+        assert_eq!(
+            edited("s { a;\n  b; }", |tree| named(tree, b"a").insert_after(b"n;")),
+            "s { a;\n  n;\n  b; }"
+        );
+    }
+
+    #[test]
+    fn several_lines_are_indented_and_end_like_the_file_s_own() {
+        let text = "s {\r\n  a;\r\n}\r\n";
+        assert_eq!(
+            edited(text, |tree| named(tree, b"a").insert_after(b"n {\n  m;\n\n}")),
+            "s {\r\n  a;\r\n  n {\r\n    m;\r\n\r\n  }\r\n}\r\n"
+        );
+    }
+
+    #[test]
+    fn a_comment_in_what_is_inserted_hides_nothing() {
+        assert_eq!(
+            edited("s { a; }", |tree| Some(named(tree, b"a").insert_before(b"n; # m"))),
+            "s { n; # m\na; }"
+        );
+        assert_eq!(edited("s { a; }", |tree| named(tree, b"a").insert_after(b"n; # m")), "s { a; n; # m\n }");
+    }
+
+    #[test]
+    fn a_directive_comes_first_in_a_block() {
+        let first = |text| edited(text, |tree| Some(block(tree, b"s").insert_first(b"n;")));
+        assert_eq!(first("s { # b\n  a;\n}"), "s { # b\n  n;\n  a;\n}");
+        assert_eq!(first("  s {\n  }"), "  s {\n      n;\n  }");
+        assert_eq!(first("  s {}"), "  s {\n      n;\n  }");
+        assert_eq!(first("s { a; }"), "s { n; a; }");
+        assert_eq!(first("s {a;}"), "s { n; a;}");
+    }
+
+    #[test]
+    fn a_directive_comes_last_in_a_block() {
+        let last = |text| edited(text, |tree| block(tree, b"s").insert_last(b"n;"));
+        assert_eq!(last("s {\n a;\n # b\n}"), "s {\n a;\n # b\n n;\n}");
+        assert_eq!(last("s { a; }"), "s { a; n; }");
+        assert_eq!(last("s {}"), "s {\n    n;\n}");
+        assert_eq!(last("s { a;\n b; }"), "s { a;\n b; n; }");
+    }
+
+    #[test]
+    fn a_directive_comes_first_or_last_in_the_file() {
+        let last = |text| edited(text, |tree| tree.root().insert_last(b"n;"));
+        assert_eq!(edited("# c\na;\n", |tree| Some(tree.root().insert_first(b"n;"))), "n;\n# c\na;\n");
+        assert_eq!(last("a;\n"), "a;\nn;\n");
+        assert_eq!(last("a; # c"), "a; # c\nn;\n");
+        assert_eq!(last(""), "n;\n");
+    }
+
+    #[test]
+    fn a_directive_is_removed_with_its_line() {
+        let removed = |text| edited(text, |tree| named(tree, b"a").remove());
+        assert_eq!(removed("s {\n  a 1\n  2; # c\n  b;\n}\n"), "s {\n  b;\n}\n");
+        assert_eq!(removed("a {\n  b;\n}"), "");
+        assert_eq!(removed("s {\n\n  a;\r\n}"), "s {\n\n}");
+    }
+
+    #[test]
+    fn a_directive_that_shares_its_line_is_removed_alone() {
+        let removed = |text| edited(text, |tree| named(tree, b"a").remove());
+        assert_eq!(removed("s { a; }"), "s { }");
+        assert_eq!(removed("  a; b; # c\n"), "  b; # c\n");
+        assert_eq!(removed("  b; a; # c\n"), "  b; # c\n");
+        assert_eq!(removed("s {\n  a; }"), "s {\n  }");
+    }
+
+    #[test]
+    fn nothing_is_inserted_where_nginx_would_read_it_as_something_else() {
+        let tree = parse(*b"s { a }\nt {\n b;\n").tree;
+        assert_eq!(named(&tree, b"a").insert_after(b"n;"), None);
+        assert_eq!(named(&tree, b"a").remove(), None);
+        assert_eq!(block(&tree, b"s").insert_last(b"n;"), None);
+        assert_eq!(block(&tree, b"t").insert_last(b"n;"), None);
+        assert_eq!(tree.root().insert_last(b"n;"), None);
+    }
+
+    #[test]
+    fn edits_know_what_they_replace() {
+        let tree = parse(*b"s {\n  a b;\n}\n").tree;
+        let edit = named(&tree, b"a").remove().expect("an edit");
+        assert_eq!((edit.range, edit.expected), (4..11, b"  a b;\n".to_vec()));
+    }
 }

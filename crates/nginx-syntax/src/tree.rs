@@ -1,7 +1,6 @@
 //! The tree: a text, its tokens, and the directives among them.
 
 use std::fmt;
-use std::iter::FusedIterator;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -67,13 +66,14 @@ impl Tree {
     }
 
     /// Iterates over all directives in the order of the text, each with the number of directives around it.
-    pub fn walk(&self) -> impl DoubleEndedIterator<Item = (u32, Directive<'_>)> + ExactSizeIterator + FusedIterator {
+    pub fn walk(&self) -> impl DoubleEndedIterator<Item = (u32, Directive<'_>)> + ExactSizeIterator {
         self.root().walk()
     }
 
     /// Returns the directive of an id of this tree; `None` if the tree has no such directive.
     pub fn directive(&self, id: DirectiveId) -> Option<Directive<'_>> {
-        (id.0 != ROOT && (id.0 as usize) < self.shared.nodes.len()).then_some(Directive { tree: self, node: id.0 })
+        (id.0 != ROOT && (id.0 as usize) < self.shared.nodes.len())
+            .then_some(Directive { tree: self, node: id.0 })
     }
 
     /// Returns the innermost directive with the byte at the offset in its range.
@@ -87,7 +87,7 @@ impl Tree {
     }
 
     /// Iterates over all tokens; their ranges cover the text without a gap.
-    pub fn tokens(&self) -> impl DoubleEndedIterator<Item = Token> + ExactSizeIterator + FusedIterator {
+    pub fn tokens(&self) -> impl DoubleEndedIterator<Item = Token> + ExactSizeIterator {
         (0..self.shared.tokens.len()).map(|idx| self.token(to_offset(idx)))
     }
 
@@ -99,7 +99,7 @@ impl Tree {
     }
 
     /// Iterates over all comments of the file in the order of the text.
-    pub fn comments(&self) -> impl DoubleEndedIterator<Item = Comment<'_>> + FusedIterator {
+    pub fn comments(&self) -> impl DoubleEndedIterator<Item = Comment<'_>> {
         let comments = self.tokens().filter(|token| token.kind == TokenKind::Comment);
         comments.map(|token| Comment { tree: self, range: token.range })
     }
@@ -202,7 +202,8 @@ mod tests {
     }
 
     fn name_at(tree: &Tree, needle: &str) -> Option<String> {
-        let offset = tree.text().windows(needle.len()).position(|bytes| bytes == needle.as_bytes()).expect("needle");
+        let offset =
+            tree.text().windows(needle.len()).position(|bytes| bytes == needle.as_bytes()).expect("needle");
         let directive = tree.directive_at(u32::try_from(offset).expect("small"))?;
         Some(String::from_utf8_lossy(&directive.name().value()).into_owned())
     }
@@ -231,14 +232,14 @@ mod tests {
         assert_eq!(name_at(&tree, "} # two").as_deref(), Some("server"));
         assert_eq!(name_at(&tree, "# one").as_deref(), Some("http"));
         assert_eq!(name_at(&tree, "\ndaemon"), None, "between two directives");
-        assert_eq!(tree.directive_at(u32::MAX).map(|directive| directive.id()), None);
+        assert_eq!(tree.directive_at(u32::MAX).map(crate::Directive::id), None);
     }
 
     #[test]
     fn an_id_finds_its_directive_again() {
         let tree = tree();
         for (_, directive) in tree.walk() {
-            assert_eq!(tree.directive(directive.id()).map(|found| found.range()), Some(directive.range()));
+            assert_eq!(tree.directive(directive.id()).map(crate::Directive::range), Some(directive.range()));
         }
         assert!(tree.directive(DirectiveId(0)).is_none() && tree.directive(DirectiveId(5)).is_none());
     }

@@ -181,7 +181,7 @@ fn acl(step: &Step) -> Vec<AclEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_missing_file_is_absent_and_a_directory_unsupported() {
