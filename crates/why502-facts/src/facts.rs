@@ -61,18 +61,27 @@ pub struct Facts {
     /// The bundle's manifest.
     pub manifest: Manifest,
     answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
-    clocks: BTreeMap<String, LogClock>,
+    log_ends: BTreeMap<String, LogEnds>,
+}
+
+/// What the ends of an owner's logs tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogEnds {
+    /// What the stamps of its error logs mean.
+    pub clock: Option<LogClock>,
+    /// The newest stamp of all its logs.
+    pub newest: Option<Stamp>,
 }
 
 impl Facts {
-    /// Collects decoded answers; `clocks` holds the clock of each owner's error logs.
+    /// Collects decoded answers; `log_ends` holds what the ends of each owner's logs tell.
     pub fn new(
         manifest: Manifest,
         answers: impl IntoIterator<Item = (Ask, Stamp, Observed<Datum>)>,
-        clocks: BTreeMap<String, LogClock>,
+        log_ends: BTreeMap<String, LogEnds>,
     ) -> Self {
         let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
-        Self { manifest, answers, clocks }
+        Self { manifest, answers, log_ends }
     }
 
     /// The answer to an ask; [`GapReason::NotYet`] if it was not asked.
@@ -95,7 +104,12 @@ impl Facts {
 
     /// What the stamps of an owner's error logs mean, as far as the ends of its logs tell.
     pub fn clock(&self, owner: &str) -> Option<LogClock> {
-        self.clocks.get(owner).copied()
+        self.log_ends.get(owner).and_then(|ends| ends.clock)
+    }
+
+    /// The newest stamp in an owner's logs.
+    pub fn newest(&self, owner: &str) -> Option<Stamp> {
+        self.log_ends.get(owner).and_then(|ends| ends.newest)
     }
 
     /// The host as a whole.

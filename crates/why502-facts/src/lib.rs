@@ -33,7 +33,7 @@ pub use ask::{AccessLogFormat, Ask, FormatEscape, LogKind, LogSlice, Resolver, R
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
-pub use facts::{Datum, Facts, ProcessList};
+pub use facts::{Datum, Facts, LogEnds, ProcessList};
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,

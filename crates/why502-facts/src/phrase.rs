@@ -19,6 +19,10 @@ pub enum Phrase {
     BrokenProxyProtocol,
     /// A request or response body is buffered to a temporary file; detail: the path.
     BufferedToFile,
+    /// The shared memory of the response cache is full: the request cannot go on; detail: the zone.
+    CacheZoneFull,
+    /// The name of a cache with variables is that of no cache; detail: the name.
+    CacheZoneUnknown,
     /// Something is wrong with the response cache; detail: what.
     CacheTrouble,
     /// The client closed the connection before the answer; the upstream connection may have been closed too.
@@ -31,6 +35,8 @@ pub enum Phrase {
     ClientTimedOut,
     /// The configuration was refused; detail: the message with file and line.
     ConfigurationRefused,
+    /// The configuration was accepted with a warning; detail: the message, with file and line where it has them.
+    ConfigurationWarning,
     /// `connect() failed`: the network or the peer answered the attempt so.
     ConnectFailed,
     /// `connect() to ADDRESS failed`: this host refused the attempt; detail: the address.
@@ -39,29 +45,40 @@ pub enum Phrase {
     DnsTrouble,
     /// The FastCGI application wrote to its error stream; detail: the text.
     FastCgiStderr,
-    /// The FastCGI application's output ended too early.
+    /// The FastCGI application's output ended too early; detail: of what (`stdout`, `request`).
     FastCgiClosedEarly,
-    /// The bytes are no FastCGI; detail: what was odd (`version 72`).
+    /// The bytes are no FastCGI; detail: what was odd (`protocol version: 72`, `record type: 17`).
     FastCgiInvalid,
-    /// A file operation failed; detail: the operation and the path.
+    /// The limit of open files is lower than the configuration needs, or could not be raised; detail: the message.
+    FileLimit,
+    /// A file operation failed; detail: the message (operation and path).
     FileOperationFailed,
+    /// The gateway could not handle the request for a reason of its own: a directive that does not fit, a module, a
+    /// bug; detail: the message.
+    GatewayFault,
+    /// An active health check changed its mind about a peer, or failed; detail: the message.
+    HealthCheck,
     /// The peer sent GOAWAY; detail: the error code.
     Http2Goaway,
     /// The peer reset the stream; detail: the error code.
     Http2Rejected,
+    /// The peer ended the stream before the response was complete.
+    Http2StreamClosedEarly,
     /// A frame is longer than any may be: usually not HTTP/2 at all; detail: the length.
     Http2TooLargeFrame,
-    /// The peer broke the rules of HTTP/2; detail: which.
+    /// The peer broke the rules of HTTP/2; detail: the message.
     Http2Violation,
-    /// The gateway could not build the request; detail: why.
-    RequestNotBuilt,
+    /// A proxied TCP connection was idle for too long.
+    IdleTimeout,
     /// A response header that the gateway refuses; detail: the message's own words.
     InvalidHeader,
     /// A `Status` header of a CGI-like application is no status; detail: its value.
     InvalidStatus,
+    /// The trailer of a response is malformed or too big; detail: the message.
+    InvalidTrailer,
     /// The value of a `*_pass` with variables has no usable scheme; detail: the value.
     InvalidUrlPrefix,
-    /// The value of a `*_pass` with variables is no usable address; detail: what is wrong and the value.
+    /// The value of a `*_pass` with variables is no usable address; detail: the message (what is wrong and the value).
     InvalidUpstreamValue,
     /// A response body's chunks are malformed.
     InvalidChunkedResponse,
@@ -75,6 +92,8 @@ pub enum Phrase {
     LimitingRequests,
     /// The shared memory of a limit is full; detail: the zone where it is named.
     LimitZoneFull,
+    /// Lines of this very log were dropped (rate-limited, or a syslog server did not take them): absence proves nothing.
+    LogLinesDropped,
     /// The answer is no memcached answer; detail: the message.
     MemcachedInvalid,
     /// The gateway ran out of memory.
@@ -83,7 +102,7 @@ pub enum Phrase {
     MoreDataThanAnnounced,
     /// A named location does not exist; detail: its name.
     NamedLocationMissing,
-    /// A name could not be resolved at run time; detail: the name and the resolver's code.
+    /// A name could not be resolved at run time; detail: the message, which `ErrorRecord::unresolved` takes apart.
     NameNotResolved,
     /// Every peer of the group is marked unavailable; detail: none (the peer field holds the group).
     NoLiveUpstreams,
@@ -105,10 +124,20 @@ pub enum Phrase {
     ReceiveFailed,
     /// Rewrites or internal redirects run in a circle; detail: the URI.
     RedirectCycle,
+    /// The gateway itself refuses access (`deny`, a directory without index, a wrong password); detail: the message.
+    RefusedLocally,
+    /// The gateway could not build the request; detail: the message.
+    RequestNotBuilt,
+    /// A script that runs in the gateway (Lua, njs) failed; detail: the message.
+    ScriptFailed,
+    /// A script that runs in the gateway logged a text of its own; detail: the text.
+    ScriptMessage,
     /// Writing to a connection failed.
     SendFailed,
     /// A peer was marked unavailable (`temporarily disabled`).
     ServerTemporarilyDisabled,
+    /// A shared memory zone other than a limit's or a cache's is full; detail: the message.
+    SharedMemoryFull,
     /// A slice of a response does not fit the others; detail: what.
     SliceInvalid,
     /// A socket could not be created.
@@ -135,10 +164,14 @@ pub enum Phrase {
     Unrecognised,
     /// A variable could not be evaluated; detail: which.
     VariableTrouble,
+    /// A variable was used that has no value; detail: its name.
+    VariableUninitialised,
     /// The gateway's own timer fired while it waited for the upstream.
     UpstreamTimedOut,
     /// All connections of a worker are in use; detail: the limit.
     WorkerConnections,
+    /// Few connections of a worker are left: idle ones are closed early; detail: the limit.
+    WorkerConnectionsLow,
     /// A worker was killed by a signal; detail: the message.
     WorkerExitedOnSignal,
 }
@@ -161,6 +194,8 @@ pub enum Phase {
     SendingToClient,
     /// Passing bytes of an upgraded connection.
     Upgraded,
+    /// Passing bytes of a proxied TCP or UDP connection.
+    Forwarding,
     /// Talking to a name server.
     Resolving,
     /// A phase of the client's side.
@@ -178,6 +213,7 @@ impl Phase {
             Self::ReadingBody => "reading upstream",
             Self::SendingToClient => "sending to client",
             Self::Upgraded => "proxying upgraded connection",
+            Self::Forwarding => "proxying connection",
             Self::Resolving => "resolving",
             Self::ClientSide => "serving the client",
         }

@@ -1,0 +1,80 @@
+//! Groups of peers.
+
+use crate::{Setting, Span};
+use std::time::Duration;
+use why502_facts::{Observed, PeerAddress};
+
+/// Which group of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub usize);
+
+/// Which peer of a gateway: the group, and the place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId {
+    /// The group.
+    pub group: GroupId,
+    /// The place in it.
+    pub peer: usize,
+}
+
+/// Peers among which the gateway chooses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Its name; `None` for the implicit group of a literal address or host name.
+    pub name: Option<String>,
+    /// Where it is defined, or where its address is written.
+    pub at: Span,
+    /// Its peers, in the order of the configuration.
+    pub peers: Vec<Peer>,
+    /// How many idle connections a worker keeps open to it; `None`: none.
+    pub keepalive: Option<Setting<u32>>,
+    /// Whether the peers' state is shared among the workers.
+    pub shared: bool,
+}
+
+impl Group {
+    /// How many addresses the gateway may choose from; `None` where a name's addresses are not known.
+    ///
+    /// A group that comes to one address is never ejected (`ngx_http_upstream_round_robin.c`, `single`).
+    pub fn n_addresses(&self) -> Option<usize> {
+        self.peers.iter().map(|peer| peer.addresses.as_ref().known().map(Vec::len)).sum()
+    }
+}
+
+/// One peer of a group, as written: a host name may stand for several addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// As written.
+    pub text: String,
+    /// The host.
+    pub host: Host,
+    /// The port; `None` for a unix socket.
+    pub port: Option<u16>,
+    /// Where it is written.
+    pub at: Span,
+    /// Marked as down.
+    pub down: bool,
+    /// Used only when no other can be.
+    pub backup: bool,
+    /// Resolved again while the gateway runs.
+    pub resolve: bool,
+    /// Failures within `fail_timeout` that take it out; 0: never.
+    pub max_fails: u32,
+    /// How long failures count, and how long it stays out.
+    pub fail_timeout: Duration,
+    /// The most concurrent connections; 0: any number.
+    pub max_conns: u32,
+    /// The addresses that the gateway dials: those of a literal address, or what its name resolves to now.
+    pub addresses: Observed<Vec<PeerAddress>>,
+}
+
+/// The host of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Host {
+    /// An IP address.
+    Ip(std::net::IpAddr),
+    /// A name.
+    Name(String),
+    /// The path of a unix socket.
+    Unix(String),
+}

@@ -1,0 +1,162 @@
+//! The model of a bundle: its gateways, their logs and windows, and what is still wanted.
+
+use crate::nginx::{build_gateway, find_instances};
+use crate::{Gateway, LogContent, LogSink, LogTarget};
+use std::time::Duration;
+use why502_facts::{Ask, Facts, GapReason, LogClock, LogClockSource, LogKind, LogSlice, Observed, Stamp};
+
+/// How far failures around a moment count, on either side.
+const AROUND: Duration = Duration::from_secs(30 * 60);
+
+/// What the facts tell of the gateways.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The gateways to judge.
+    pub gateways: Vec<Gateway>,
+    /// What is still wanted: once these are answered, the model is built again.
+    pub asks: Vec<Ask>,
+    /// The window in which failures count.
+    pub window: Window,
+}
+
+/// A span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The begin; `None`: as far back as there is anything.
+    pub from: Option<Stamp>,
+    /// The end.
+    pub to: Stamp,
+}
+
+impl Model {
+    /// Builds the model as far as the facts go.
+    pub fn build(facts: &Facts) -> Self {
+        let (instances, mut asks) = find_instances(facts);
+        let mut gateways = Vec::new();
+        for instance in instances {
+            let (gateway, wanted) = build_gateway(facts, instance);
+            asks.extend(wanted);
+            gateways.push(gateway);
+        }
+        let window = window(facts, &gateways);
+        let mut model = Self { gateways, asks, window };
+        let wanted: Vec<Ask> =
+            model.gateways.iter().flat_map(|gateway| model.wanted_of(facts, gateway)).collect();
+        model.asks.extend(wanted);
+        model.asks.sort();
+        model.asks.dedup();
+        model
+    }
+
+    /// The logs of a gateway: those that the options name, or those of its configuration.
+    pub fn logs(facts: &Facts, gateway: &Gateway) -> Vec<(String, LogKind)> {
+        let invocation = &facts.manifest.invocation;
+        let of_config = |wanted: fn(&LogContent) -> bool| {
+            let sinks = gateway.logs.iter().filter(move |sink| wanted(&sink.content));
+            sinks.filter_map(log_of_sink).collect::<Vec<_>>()
+        };
+        let mut logs: Vec<(String, LogKind)> = match invocation.error_logs.as_slice() {
+            [] if invocation.offline => Vec::new(),
+            [] => of_config(|content| matches!(content, LogContent::Error { .. })),
+            given => given.iter().map(|path| (path.clone(), LogKind::Error)).collect(),
+        };
+        match invocation.access_logs.as_slice() {
+            [] if invocation.offline => {}
+            [] => logs.extend(of_config(|content| matches!(content, LogContent::Access { .. }))),
+            given => {
+                logs.extend(given.iter().map(|path| (path.clone(), given_access_kind(facts, gateway, path))))
+            }
+        }
+        logs.sort();
+        logs.dedup();
+        logs
+    }
+
+    /// The asks for the ends of a gateway's logs.
+    pub fn log_tails(facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
+        let tail = |(path, kind)| Ask::LogTail { root: gateway.root, path, owner: gateway.owner(), kind };
+        Self::logs(facts, gateway).into_iter().map(tail).collect()
+    }
+
+    /// The asks for the window of a gateway's logs.
+    pub fn log_slices(&self, facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
+        let owner = gateway.owner();
+        let clock =
+            facts.clock(&owner).unwrap_or(LogClock { offset_seconds: 0, source: LogClockSource::Assumed });
+        let to = facts.manifest.invocation.around.map(|_| self.window.to);
+        let slice = |(path, kind)| {
+            let owner = owner.clone();
+            Ask::Log(LogSlice { root: gateway.root, path, owner, kind, from: self.window.from, to, clock })
+        };
+        Self::logs(facts, gateway).into_iter().map(slice).collect()
+    }
+
+    fn wanted_of(&self, facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
+        let is_wanted =
+            |ask: &Ask| matches!(facts.look(ask), Observed::Unknown(gap) if gap.why == GapReason::NotYet);
+        // A configuration that is still being read may name further logs.
+        if !self.asks.iter().all(|ask| !matches!(ask, Ask::File { .. } | Ask::Glob { .. })) {
+            return Vec::new();
+        }
+        let mut wanted = Vec::new();
+        if !facts.manifest.invocation.offline {
+            wanted.push(Ask::Sockets { pid: gateway.master });
+        }
+        let tails = Self::log_tails(facts, gateway);
+        let slices = if tails.iter().any(is_wanted) { Vec::new() } else { self.log_slices(facts, gateway) };
+        wanted.extend(tails);
+        wanted.extend(slices);
+        wanted.retain(is_wanted);
+        wanted
+    }
+}
+
+fn log_of_sink(sink: &LogSink) -> Option<(String, LogKind)> {
+    let LogTarget::File(path) = &sink.target else { return None };
+    Some((
+        path.clone(),
+        match &sink.content {
+            LogContent::Access { format, .. } => LogKind::Access { format: format.clone() },
+            LogContent::Error { .. } => LogKind::Error,
+        },
+    ))
+}
+
+/// A given access log has the format of the options, that of the log of the same name in the configuration, or the only
+/// one that the configuration has; else it is recognised.
+fn given_access_kind(facts: &Facts, gateway: &Gateway, path: &str) -> LogKind {
+    let formats = |wanted: &dyn Fn(&str) -> bool| {
+        let mut found: Vec<_> = gateway
+            .logs
+            .iter()
+            .filter_map(|sink| match (&sink.target, &sink.content) {
+                (LogTarget::File(own), LogContent::Access { format, .. }) if wanted(own) => format.clone(),
+                _ => None,
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    };
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let given = name(path);
+    let same_name = formats(&|own| name(own) == given);
+    let candidates = if same_name.is_empty() { formats(&|_| true) } else { same_name };
+    let only = if let [format] = candidates.as_slice() { Some(format.clone()) } else { None };
+    LogKind::Access { format: facts.manifest.invocation.log_format.clone().or(only) }
+}
+
+/// From now on a live host, from the newest stamp in the files of another one.
+fn window(facts: &Facts, gateways: &[Gateway]) -> Window {
+    let invocation = &facts.manifest.invocation;
+    if let Some(moment) = invocation.around {
+        return Window { from: Some(moment.before(AROUND)), to: moment.after(AROUND) };
+    }
+    let newest = gateways.iter().filter_map(|gateway| facts.newest(&gateway.owner())).max();
+    let to = if invocation.offline {
+        newest.unwrap_or(facts.manifest.captured_at)
+    } else {
+        facts.manifest.captured_at
+    };
+    Window { from: invocation.since.map(|since| to.before(since)), to }
+}

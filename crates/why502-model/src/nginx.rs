@@ -1,0 +1,24 @@
+//! nginx's configuration, turned into the neutral model.
+//!
+//! `instance` finds the running masters and their binaries; `loader` reads the files with their includes into one
+//! [`config::Config`]; the others turn it into servers, routes, groups, limits and logs by nginx's own rules of
+//! inheritance: the nearest level that has a directive decides, and directives that may stand several times are
+//! replaced wholesale.
+
+mod address;
+mod build;
+mod config;
+mod instance;
+mod loader;
+mod locate;
+mod logs;
+mod parameters;
+mod pass;
+mod routes;
+mod upstreams;
+mod values;
+mod variables;
+
+pub(crate) use build::build_gateway;
+pub(crate) use instance::find_instances;
+pub(crate) use locate::Locator;

@@ -1,0 +1,303 @@
+//! Routes: what serves a request, and how.
+
+use crate::{GroupId, Setting, Span};
+use std::time::Duration;
+
+/// Which route of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub usize);
+
+/// What serves the requests of one location of one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The server, by its place in the gateway.
+    pub server: usize,
+    /// The location with its modifier as written; `None` for the server itself.
+    pub location: Option<String>,
+    /// The location that it stands in.
+    pub parent: Option<RouteId>,
+    /// Where it is written.
+    pub at: Span,
+    /// What it does with a request.
+    pub action: Action,
+    /// What it does under a condition (`if`), in order.
+    pub conditionals: Vec<Conditional>,
+    /// Where a request may go on from here.
+    pub fallbacks: Vec<Fallback>,
+    /// Whether error statuses of the upstream are replaced by the gateway's own pages.
+    pub intercepts_errors: bool,
+    /// Limits in force.
+    pub limits: Vec<Limit>,
+}
+
+/// What a route does with a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Something that makes no answer of an upstream: files, an index, a module of its own.
+    Local,
+    /// Passes it on.
+    Pass(Box<Pass>),
+    /// Answers by itself.
+    Return(Return),
+}
+
+impl Action {
+    /// The pass, if it is one.
+    pub fn pass(&self) -> Option<&Pass> {
+        match self {
+            Self::Pass(pass) => Some(pass),
+            Self::Local | Self::Return(_) => None,
+        }
+    }
+}
+
+/// An answer that the configuration itself gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// The status.
+    pub status: u16,
+    /// Where it is written.
+    pub at: Span,
+}
+
+/// What a route does under a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditional {
+    /// The condition as written, without its parentheses.
+    pub condition: String,
+    /// Where it is written.
+    pub at: Span,
+    /// What is done then; `None` if the condition only sets variables or headers.
+    pub action: Option<Action>,
+}
+
+/// Where a request may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// When it does.
+    pub kind: FallbackKind,
+    /// Where to: a path, or a name with `@`.
+    pub to: String,
+    /// Where it is written.
+    pub at: Span,
+}
+
+/// Why a request goes on elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FallbackKind {
+    /// A subrequest must allow it first.
+    AuthRequest,
+    /// The status was one of these.
+    ErrorPage {
+        /// The statuses.
+        statuses: Vec<u16>,
+        /// The status sent instead; `None`: the original one; 0: that of the page.
+        becomes: Option<u16>,
+    },
+    /// The path of a directory's index.
+    Index,
+    /// A copy is sent there too.
+    Mirror,
+    /// A rewrite; whether it matches depends on the path.
+    Rewrite,
+    /// No file was found.
+    TryFiles,
+}
+
+/// A limit that refuses requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What it limits.
+    pub kind: LimitKind,
+    /// The zone that counts.
+    pub zone: String,
+    /// The key that is counted by, as written.
+    pub key: Option<String>,
+    /// The status of a refusal.
+    pub status: u16,
+    /// Where the limit is set.
+    pub at: Span,
+    /// Where the zone is defined.
+    pub zone_at: Option<Span>,
+    /// The rate or number as written.
+    pub amount: String,
+    /// Whether it only pretends.
+    pub dry_run: bool,
+}
+
+/// What a limit limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitKind {
+    /// Concurrent connections.
+    Connections,
+    /// Requests per time.
+    Requests,
+}
+
+/// The protocols that a gateway speaks to its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// FastCGI.
+    FastCgi,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// HTTP/1, or HTTP/2 where it is set so.
+    Http,
+    /// memcached's text protocol.
+    Memcached,
+    /// SCGI.
+    Scgi,
+    /// uwsgi.
+    Uwsgi,
+}
+
+impl Protocol {
+    /// The prefix of the directives: `proxy`, `fastcgi`, ….
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::FastCgi => "fastcgi",
+            Self::Grpc => "grpc",
+            Self::Http => "proxy",
+            Self::Memcached => "memcached",
+            Self::Scgi => "scgi",
+            Self::Uwsgi => "uwsgi",
+        }
+    }
+
+    /// The name as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FastCgi => "FastCGI",
+            Self::Grpc => "gRPC",
+            Self::Http => "HTTP",
+            Self::Memcached => "memcached",
+            Self::Scgi => "SCGI",
+            Self::Uwsgi => "uwsgi",
+        }
+    }
+
+    /// The scheme in the `upstream:` field of a log line.
+    pub fn scheme(self, tls: bool) -> &'static str {
+        match (self, tls) {
+            (Self::FastCgi, _) => "fastcgi",
+            (Self::Grpc, false) => "grpc",
+            (Self::Grpc, true) => "grpcs",
+            (Self::Http, false) => "http",
+            (Self::Http, true) => "https",
+            (Self::Memcached, _) => "memcached",
+            (Self::Scgi, _) => "scgi",
+            (Self::Uwsgi, false) => "uwsgi",
+            (Self::Uwsgi, true) => "suwsgi",
+        }
+    }
+}
+
+/// How requests are passed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Whether through TLS.
+    pub tls: bool,
+    /// To whom.
+    pub target: Target,
+    /// The value of the directive as written.
+    pub text: String,
+    /// Where it is written: the value, not the directive's name.
+    pub at: Span,
+    /// The path that replaces the location's; `None`: the path is passed unchanged.
+    pub path: Option<String>,
+    /// The request header lines that the gateway sets: name and value as written, in order.
+    pub headers: Vec<Setting<(String, String)>>,
+    /// `1.0` or `1.1` (or `2`).
+    pub http_version: Setting<String>,
+    /// Whether connections are kept open for further requests.
+    pub keeps_alive: bool,
+    /// The timeouts.
+    pub timeouts: Timeouts,
+    /// The buffers.
+    pub buffers: Buffers,
+    /// When a failed request is passed to the next peer.
+    pub retry: Retry,
+    /// The TLS settings.
+    pub tls_settings: TlsSettings,
+    /// The response cache.
+    pub cache: Option<ResponseCache>,
+}
+
+/// To whom a route passes requests.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// A group.
+    Group(GroupId),
+    /// A name or address that is only known when a request comes.
+    Unresolved(Unresolved),
+}
+
+/// A target built from variables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unresolved {
+    /// The values that it can be seen to take, in order; empty where nothing can be said.
+    pub values: Vec<String>,
+    /// Whether these are all values it can take.
+    pub complete: bool,
+    /// The variables that decide it.
+    pub variables: Vec<String>,
+    /// The name servers that would resolve a name.
+    pub resolver: Option<Setting<Vec<String>>>,
+}
+
+/// How long the gateway waits for a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the connection, TLS included.
+    pub connect: Setting<Duration>,
+    /// Between two writes of the request.
+    pub send: Setting<Duration>,
+    /// Between two reads of the answer.
+    pub read: Setting<Duration>,
+}
+
+/// How large an answer's parts may be, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    /// For the response header.
+    pub header: Setting<u64>,
+    /// Number and size of those for the body; `None` where the protocol has none.
+    pub body: Option<Setting<(u64, u64)>>,
+    /// What may be busy sending to the client; `None`: derived from the others.
+    pub busy: Option<Setting<u64>>,
+    /// Whether answers are buffered.
+    pub buffering: Setting<bool>,
+}
+
+/// When a failed request is passed to the next peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The conditions, as written.
+    pub conditions: Setting<Vec<String>>,
+    /// The most tries; 0: as many as there are peers.
+    pub tries: Setting<u32>,
+    /// The time in which tries may begin; zero: any.
+    pub timeout: Setting<Duration>,
+}
+
+/// How TLS is spoken to peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Whether a server name is sent.
+    pub sends_name: Setting<bool>,
+    /// The name, as written; default: the host of the target.
+    pub name: Setting<String>,
+    /// Whether the certificate is verified.
+    pub verifies: Setting<bool>,
+}
+
+/// A cache of responses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseCache {
+    /// The zone.
+    pub zone: Setting<String>,
+    /// The statuses that are kept (`any` as 0) and how long.
+    pub valid: Vec<Setting<(Vec<u16>, Duration)>>,
+}
