@@ -116,6 +116,11 @@ mod tests {
     #[test]
     fn an_empty_block_is_indented_by_the_file_s_own_step() {
         assert_eq!(indentation_in_last_block(b"a {\n\tb {\n\t}\n}"), b"\t\t");
+        assert_eq!(
+            indentation_in_last_block(b"a {\nb;\n}\na {\n  b {\n  }\n}"),
+            b"    ",
+            "flat blocks show none"
+        );
         assert_eq!(indentation_in_last_block(b"  a {\n  }"), b"      ");
         assert_eq!(indentation_in(parse(*b"# nothing").tree.root()), b"");
     }

@@ -352,8 +352,17 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_may_find_its_partner_once_more_is_read() {
+        // The first quote has no partner in the first buffer, nor has the escaped one near the end of that.
+        let before = [b"\"{".to_vec(), b"{}".repeat(2000), b"\\\"".to_vec()].concat();
+        assert!(before.len() < BUFFER_BYTES);
+        let code = [before, vec![b'}'; 200], b"\" }} x".to_vec()].concat();
+        assert_eq!(body(&code).len(), code.len() - 3);
+    }
+
+    #[test]
     fn unpaired_quotes_cost_linear_time() {
-        let code = [b"\"".to_vec(), b"\\\"{'\\'{".repeat(1_000_000), b"\n".to_vec()].concat();
+        let code = [b"\"".to_vec(), b"{\\\"".repeat(1_000_000), b"\n".to_vec()].concat();
         assert!(read(&code).is_err());
         assert!(read_block(&code, LuaStart { pos: 0, line: 1, buffered: code.len() }).is_err());
     }

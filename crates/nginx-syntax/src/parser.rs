@@ -134,6 +134,7 @@ impl Parser<'_> {
             head_end: token + 1,
             end_token: token + 1,
             terminator: Terminator::Missing,
+            reported_line: self.lexer.line(),
             is_closed: false,
         });
         self.head = Some(Head { node, last_argument: token });
@@ -223,10 +224,12 @@ impl Parser<'_> {
 
     fn end_head(&mut self, head: Head, head_end: u32, terminator: Terminator) {
         let has_terminator = u32::from(terminator != Terminator::Missing);
+        let line = self.lexer.line();
         if let Some(node) = self.node_mut(head.node) {
             node.head_end = head_end;
             node.end_token = head_end + has_terminator;
             node.terminator = terminator;
+            node.reported_line = line;
             node.is_closed = terminator == Terminator::Semicolon;
         }
     }
@@ -320,11 +323,9 @@ mod tests {
     fn a_brace_too_many_closes_nothing() {
         assert_eq!(errors(b"a{}\n}\nb;"), [(SyntaxErrorKind::UnmatchedCloseBrace, 4, 2)]);
         assert_eq!(outline(b"a{}\n}\nb;"), "a{}b;");
-        assert_eq!(
-            errors(b"a }"),
-            [(SyntaxErrorKind::UnterminatedInBlock, 1, 1)],
-            "not two errors for one brace"
-        );
+        for text in [&b"a }"[..], b"'a'}"] {
+            assert_eq!(errors(text).len(), 1, "not two errors for one brace: {}", text.escape_ascii());
+        }
     }
 
     #[test]
@@ -381,6 +382,14 @@ mod tests {
         assert_eq!(words(b"daemon off").as_deref(), Some("unexpected end of parameter, expecting \";\""));
         assert_eq!(words(b"daemon 'off").as_deref(), Some("unexpected end of parameter, expecting \";\""));
         assert_eq!(words(b"events {}").as_deref(), Some("block directives are not supported in -g option"));
+    }
+
+    #[test]
+    fn what_follows_a_block_belongs_to_the_block_around_it() {
+        let tree = parse([b"a{".repeat(50), b"b;}".repeat(50)].concat()).tree;
+        let after = tree.walk().filter(|(_, directive)| directive.is(b"b"));
+        let depths: Vec<_> = after.map(|(depth, directive)| (depth, directive.ancestors().count())).collect();
+        assert_eq!(depths, (1..=50).rev().map(|depth| (depth, depth as usize)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Block<'_> {
             let text = [line_ending(tree), &indentation, &lines].concat();
             return replace(tree, line_end..line_end, text);
         }
-        let is_empty = self.is_closed() && tree.slice(start..end).iter().copied().all(is_white_space);
+        let is_empty = tree.slice(start..end).iter().copied().all(is_white_space);
         if !is_empty {
             return insert_on_line(tree, start, directive);
         }

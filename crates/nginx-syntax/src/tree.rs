@@ -48,6 +48,8 @@ pub(crate) struct Node {
     /// The token behind the last one.
     pub(crate) end_token: u32,
     pub(crate) terminator: Terminator,
+    /// The line that nginx had counted up to when it had read the head.
+    pub(crate) reported_line: u32,
     /// Whether nothing is missing: neither the terminator nor the `}` of a block.
     pub(crate) is_closed: bool,
 }
@@ -176,6 +178,7 @@ impl Node {
             head_end: 0,
             end_token: 0,
             terminator: Terminator::Block,
+            reported_line: 1,
             is_closed: true,
         }
     }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use why502_facts::{Answer, Ask, Fact, GapReason, Resolver, Root, RouteOf, Security, Stamp};
+use why502_facts::{Answer, Ask, Fact, GapReason, RequestKey, Resolver, Root, Security, Stamp};
+
+/// Names the route of a request in a log of an owner.
+pub type RouteOfOwner<'a> = dyn Fn(&str, &RequestKey<'_>) -> Option<std::sync::Arc<str>> + Sync + 'a;
 
 /// What the options of a run allow.
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ impl Collector {
     }
 
     /// Answers every ask with a fact. `route` names the routes of log lines.
-    pub fn answer(&self, asks: &[Ask], route: &RouteOf<'_>) -> Vec<Fact> {
+    pub fn answer(&self, asks: &[Ask], route: &RouteOfOwner<'_>) -> Vec<Fact> {
         let (looks, tasks): (Vec<&Ask>, Vec<&Ask>) = asks.iter().partition(|ask| task(ask).is_none());
         thread::scope(|scope| {
             let helpers = scope.spawn(|| self.perform(&tasks));
@@ -47,7 +50,7 @@ impl Collector {
         })
     }
 
-    fn look(&self, ask: &Ask, _route: &RouteOf<'_>) -> Answer {
+    fn look(&self, ask: &Ask, _route: &RouteOfOwner<'_>) -> Answer {
         if let Some(refusal) = self.refuse(ask) {
             return refusal;
         }

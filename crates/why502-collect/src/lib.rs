@@ -16,5 +16,5 @@ mod resolve;
 mod root;
 mod sockets;
 
-pub use collector::{Collector, Policy};
+pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;

@@ -7,6 +7,7 @@
 
 pub mod host;
 mod load;
+pub mod logs;
 pub mod wire;
 
 pub use load::load;

@@ -3,7 +3,7 @@
 use crate::{host, wire};
 use std::collections::BTreeMap;
 use why502_facts::{
-    Answer, Ask, Bundle, Datum, FactBody, Facts, Gap, LogClock, Observed, ProbeReport, Stamp, Transcript,
+    Answer, Ask, Bundle, Datum, FactBody, Facts, Gap, LogSummary, Observed, ProbeReport, Stamp, Transcript,
 };
 
 /// Decodes every fact of a bundle. It cannot fail: what cannot be decoded is a gap.
@@ -17,7 +17,7 @@ pub fn load(bundle: &Bundle) -> Facts {
     });
     let answers =
         bundle.facts.iter().map(|fact| (fact.ask.clone(), fact.at, decode(&fact.ask, &fact.answer, booted)));
-    Facts::new(bundle.manifest.clone(), answers, clocks(bundle))
+    Facts::new(bundle.manifest.clone(), answers, log_summaries(bundle))
 }
 
 fn decode(ask: &Ask, answer: &Answer, booted: Option<Stamp>) -> Observed<Datum> {
@@ -70,6 +70,6 @@ fn decode_transcript(transcript: &Transcript) -> ProbeReport {
     }
 }
 
-fn clocks(_bundle: &Bundle) -> BTreeMap<String, LogClock> {
+fn log_summaries(_bundle: &Bundle) -> BTreeMap<String, LogSummary> {
     BTreeMap::new()
 }

@@ -1,9 +1,9 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, Gap, GapReason, HostRecord, LogClock, LogTail, Manifest,
-    Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root, Security, SocketTable,
-    Stamp,
+    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
+    LogTail, Manifest, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root,
+    Security, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -61,27 +61,31 @@ pub struct Facts {
     /// The bundle's manifest.
     pub manifest: Manifest,
     answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
-    log_ends: BTreeMap<String, LogEnds>,
+    log_summaries: BTreeMap<String, LogSummary>,
 }
 
-/// What the ends of an owner's logs tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogEnds {
+/// What an owner's logs tell together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSummary {
     /// What the stamps of its error logs mean.
     pub clock: Option<LogClock>,
     /// The newest stamp of all its logs.
     pub newest: Option<Stamp>,
+    /// Its failed requests: lines of the error and access logs, joined, by time.
+    pub failed: Vec<FailedRequest>,
+    /// Those from before the window: per kind of failure the first that was seen.
+    pub earlier: Vec<FailedRequest>,
 }
 
 impl Facts {
-    /// Collects decoded answers; `log_ends` holds what the ends of each owner's logs tell.
+    /// Collects decoded answers; `log_summaries` holds what each owner's logs tell together.
     pub fn new(
         manifest: Manifest,
         answers: impl IntoIterator<Item = (Ask, Stamp, Observed<Datum>)>,
-        log_ends: BTreeMap<String, LogEnds>,
+        log_summaries: BTreeMap<String, LogSummary>,
     ) -> Self {
         let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
-        Self { manifest, answers, log_ends }
+        Self { manifest, answers, log_summaries }
     }
 
     /// The answer to an ask; [`GapReason::NotYet`] if it was not asked.
@@ -97,6 +101,16 @@ impl Facts {
         self.answers.get(ask).map(|(at, _)| *at)
     }
 
+    /// An owner's failed requests of the window, by time.
+    pub fn failed_requests(&self, owner: &str) -> &[FailedRequest] {
+        self.log_summaries.get(owner).map_or(&[], |summary| summary.failed.as_slice())
+    }
+
+    /// An owner's first failures from before the window, one per kind.
+    pub fn earlier_requests(&self, owner: &str) -> &[FailedRequest] {
+        self.log_summaries.get(owner).map_or(&[], |summary| summary.earlier.as_slice())
+    }
+
     /// Every answer, in the order of the asks.
     pub fn iter(&self) -> impl Iterator<Item = (&Ask, &Observed<Datum>)> {
         self.answers.iter().map(|(ask, (_, answer))| (ask, answer))
@@ -104,12 +118,12 @@ impl Facts {
 
     /// What the stamps of an owner's error logs mean, as far as the ends of its logs tell.
     pub fn clock(&self, owner: &str) -> Option<LogClock> {
-        self.log_ends.get(owner).and_then(|ends| ends.clock)
+        self.log_summaries.get(owner).and_then(|summary| summary.clock)
     }
 
     /// The newest stamp in an owner's logs.
     pub fn newest(&self, owner: &str) -> Option<Stamp> {
-        self.log_ends.get(owner).and_then(|ends| ends.newest)
+        self.log_summaries.get(owner).and_then(|summary| summary.newest)
     }
 
     /// The host as a whole.

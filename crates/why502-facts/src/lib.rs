@@ -18,6 +18,7 @@ mod bundle;
 mod bytes;
 mod errno;
 mod facts;
+mod failed;
 mod host;
 mod log;
 mod mask;
@@ -33,14 +34,15 @@ pub use ask::{AccessLogFormat, Ask, FormatEscape, LogKind, LogSlice, Resolver, R
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
-pub use facts::{Datum, Facts, LogEnds, ProcessList};
+pub use facts::{Datum, Facts, LogSummary, ProcessList};
+pub use failed::{Attempt, FailedRequest};
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
-    LogClock, LogClockSource, LogTail, RequestKey, RequestLine, RouteOf, RouteTotal, Try, UpstreamField,
+    LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try, UpstreamField,
 };
 pub use mask::mask_secrets;
 pub use peer::PeerAddress;

@@ -127,6 +127,17 @@ pub struct ErrorRecord {
     pub weight: u64,
 }
 
+impl ErrorRecord {
+    /// The name that could not be resolved, and the resolver's code (2: server failure, 3: not found, 110: timeout).
+    pub fn unresolved(&self) -> Option<(&str, u32)> {
+        if self.phrase != Phrase::NameNotResolved {
+            return None;
+        }
+        let (name, rest) = self.detail.as_deref()?.split_once(" could not be resolved (")?;
+        Some((name, rest.split_once(':')?.0.parse().ok()?))
+    }
+}
+
 /// The request that an error-log line is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorContext {
@@ -190,6 +201,24 @@ pub struct AccessDigest {
     pub records: Vec<AccessRecord>,
     /// The last request of each route and peer that succeeded.
     pub successes: Vec<AccessRecord>,
+    /// Requests that this program itself made, as their User-Agent says: they are counted nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<OwnRequest>,
+}
+
+/// A request that this program made through the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRequest {
+    /// When it ended.
+    pub at: Stamp,
+    /// The request line.
+    pub request: Option<RequestLine>,
+    /// The client's address.
+    pub client: Option<Arc<str>>,
+    /// The serial number of the client's connection, if the format has it.
+    pub connection: Option<u64>,
+    /// How long it took, in milliseconds.
+    pub request_ms: Option<u32>,
 }
 
 /// How many requests of a route ended with a status.

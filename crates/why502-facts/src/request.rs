@@ -36,6 +36,4 @@ pub struct Invocation {
     pub replay: bool,
     /// The bound of the whole run.
     pub timeout: Duration,
-    /// The directory that relative paths of the options were resolved against.
-    pub directory: String,
 }

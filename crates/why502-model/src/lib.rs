@@ -21,6 +21,7 @@ pub use gateway::{
 };
 pub use group::{Group, GroupId, Host, Peer, PeerId};
 pub use model::{Model, Window};
+pub use nginx::WantedDirective;
 pub use route::{
     Action, Buffers, Conditional, Fallback, FallbackKind, Limit, LimitKind, Pass, Protocol, ResponseCache,
     Retry, Return, Route, RouteId, Target, Timeouts, TlsSettings, Unresolved,

@@ -17,6 +17,8 @@ pub struct Model {
     pub asks: Vec<Ask>,
     /// The window in which failures count.
     pub window: Window,
+    /// Remarks for the report: other instances, how options were understood.
+    pub notes: Vec<String>,
 }
 
 /// A span of time.
@@ -39,7 +41,7 @@ impl Model {
             gateways.push(gateway);
         }
         let window = window(facts, &gateways);
-        let mut model = Self { gateways, asks, window };
+        let mut model = Self { gateways, asks, window, notes: Vec::new() };
         let wanted: Vec<Ask> =
             model.gateways.iter().flat_map(|gateway| model.wanted_of(facts, gateway)).collect();
         model.asks.extend(wanted);

@@ -8,6 +8,7 @@
 mod address;
 mod build;
 mod config;
+mod edit;
 mod instance;
 mod loader;
 mod locate;
@@ -20,5 +21,6 @@ mod values;
 mod variables;
 
 pub(crate) use build::build_gateway;
+pub use edit::WantedDirective;
 pub(crate) use instance::find_instances;
 pub(crate) use locate::Locator;

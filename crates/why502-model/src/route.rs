@@ -30,6 +30,13 @@ pub struct Route {
     pub limits: Vec<Limit>,
 }
 
+impl Route {
+    /// The name by which log digests refer to it: its place in the configuration.
+    pub fn key(&self) -> String {
+        format!("{}:{}:{}", self.at.file, self.at.line, self.at.column)
+    }
+}
+
 /// What a route does with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {

@@ -92,7 +92,6 @@ impl Config {
         children.iter().copied().filter(move |child| self.node(*child).name == name)
     }
 
-
     /// The only or first `http` block.
     pub(crate) fn http(&self) -> Option<NodeId> {
         self.named(None, "http").next()

@@ -1,0 +1,136 @@
+//! The stamps of log lines.
+
+use why502_facts::{Civil, Stamp};
+
+/// The length of an error log's stamp, `2026/11/21 02:28:30`.
+pub(crate) const ERROR_STAMP_LEN: usize = 19;
+
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// The stamp with which an error-log line begins; `None` for a continuation line.
+///
+/// It is the local time of the host, whole seconds, without a zone (`ngx_time_update`, `ngx_cached_err_log_time`).
+pub fn stamp_of_error_line(line: &[u8]) -> Option<Civil> {
+    let stamp = line.get(..ERROR_STAMP_LEN)?;
+    if stamp[4] != b'/' || stamp[7] != b'/' || stamp[10] != b' ' {
+        return None;
+    }
+    civil(&stamp[..4], number(&stamp[5..7])?, &stamp[8..10], &stamp[11..])
+}
+
+/// `$time_local`: `21/Nov/2026:02:28:30 +0000`.
+pub(crate) fn time_local(text: &[u8]) -> Option<Stamp> {
+    let (date, zone) = (text.get(..20)?, text.get(20..)?);
+    if date[2] != b'/' || date[6] != b'/' || date[11] != b':' || zone.first() != Some(&b' ') {
+        return None;
+    }
+    let month = MONTHS.iter().position(|name| name.as_slice() == &date[3..6])?;
+    let civil = civil(&date[7..11], i8::try_from(month).ok()? + 1, &date[..2], &date[12..20])?;
+    Some(civil.at_offset(zone_offset(&zone[1..])?))
+}
+
+/// `$time_iso8601`: `2026-11-21T02:28:30+00:00`; also with a fraction or `Z`, as other writers have it.
+pub(crate) fn time_iso8601(text: &[u8]) -> Option<Stamp> {
+    let (date, rest) = (text.get(..19)?, text.get(19..)?);
+    if date[4] != b'-' || date[7] != b'-' || !matches!(date[10], b'T' | b' ') {
+        return None;
+    }
+    let (millis, zone) = fraction(rest)?;
+    let civil = civil(&date[..4], number(&date[5..7])?, &date[8..10], &date[11..])?;
+    let offset = if zone == b"Z" { 0 } else { zone_offset(zone)? };
+    Some(Stamp(civil.at_offset(offset).0 + i64::from(millis)))
+}
+
+/// `$msec`: seconds since the epoch with three decimals.
+pub(crate) fn msec(text: &[u8]) -> Option<Stamp> {
+    let (seconds, fraction) = text.split_at(memchr::memchr(b'.', text)?);
+    if seconds.len() > 11 || fraction.len() != 4 {
+        return None;
+    }
+    let seconds: i64 = digits(seconds)?.try_into().ok()?;
+    let millis: i64 = digits(&fraction[1..])?.try_into().ok()?;
+    Some(Stamp(seconds * 1000 + millis))
+}
+
+/// The value of a run of digits; `None` if there is none, another byte, or more than fits.
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 19 {
+        return None;
+    }
+    text.iter()
+        .try_fold(0_u64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0')))
+}
+
+fn civil(year: &[u8], month: i8, day: &[u8], time: &[u8]) -> Option<Civil> {
+    if time[2] != b':' || time[5] != b':' {
+        return None;
+    }
+    let year = i16::try_from(digits(year)?).ok()?;
+    let time = (number(&time[..2])?, number(&time[3..5])?, number(&time[6..8])?);
+    Civil::from_parts((year, month, number(day)?), time)
+}
+
+fn number(two: &[u8]) -> Option<i8> {
+    i8::try_from(digits(two)?).ok()
+}
+
+/// `.123` and what follows it; zero milliseconds where there is no fraction.
+fn fraction(text: &[u8]) -> Option<(u16, &[u8])> {
+    let Some(rest) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let n_digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut millis = 0;
+    for place in 0..3 {
+        let digit = if place < n_digits { rest[place] - b'0' } else { 0 };
+        millis = millis * 10 + u16::from(digit);
+    }
+    (n_digits > 0).then_some((millis, &rest[n_digits..]))
+}
+
+/// `+0130` or `+01:30`, in seconds ahead of UTC.
+fn zone_offset(zone: &[u8]) -> Option<i32> {
+    let (sign, hours, minutes) = match zone {
+        [sign, h1, h2, b':', m1, m2] | [sign, h1, h2, m1, m2] => (sign, [*h1, *h2], [*m1, *m2]),
+        _ => return None,
+    };
+    let seconds = i32::from(number(&hours)?) * 3600 + i32::from(number(&minutes)?) * 60;
+    match sign {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_notation_of_a_moment_means_the_same() {
+        let moment = Some(Stamp(1_795_228_110_000));
+        assert_eq!(time_local(b"21/Nov/2026:02:28:30 +0000"), moment);
+        assert_eq!(time_local(b"20/Nov/2026:20:58:30 -0530"), moment);
+        assert_eq!(time_iso8601(b"2026-11-21T02:28:30+00:00"), moment);
+        assert_eq!(time_iso8601(b"2026-11-21T02:28:30Z"), moment);
+        assert_eq!(time_iso8601(b"2026-11-21T03:28:30.0009+01:00"), moment);
+        assert_eq!(msec(b"1795228110.000"), moment);
+        assert_eq!(stamp_of_error_line(b"2026/11/21 02:28:30 [error] 1#1: x"), Some(Civil(1_795_228_110)));
+    }
+
+    #[test]
+    fn other_texts_are_no_moments() {
+        for text in
+            ["", "-", "21/Nov/2026:02:28:30", "21/Foo/2026:02:28:30 +0000", "32/Nov/2026:02:28:30 +0000"]
+        {
+            assert_eq!(time_local(text.as_bytes()), None, "{text}");
+        }
+        for text in ["2026-11-21T02:28:30", "2026-11-21T02:28:30.Z", "2026-11-21T02:28:3a+00:00"] {
+            assert_eq!(time_iso8601(text.as_bytes()), None, "{text}");
+        }
+        for text in ["1795228110", "1795228110.00", ".000", "99999999999999.000"] {
+            assert_eq!(msec(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(stamp_of_error_line(b"    at line 3 of 2026/11/21 02:28:30"), None);
+        assert_eq!(stamp_of_error_line(b"2026/11/21 02:28"), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The case: one gateway, what failed at it, and everything that is known, indexed for the rules.
+
+mod build;
+mod failure;
+mod look;
+mod subject;
+mod words;
+
+pub(crate) use failure::{Failure, FailureId, Symptom};
+pub(crate) use look::{Reach, or_ask};
+pub(crate) use subject::{PeerSubject, Subject};
+pub(crate) use words::count;
+
+use std::collections::BTreeMap;
+use why502_facts::{AccessDigest, ErrorDigest, Facts, Stamp};
+use why502_model::{Gateway, Model, RouteId, Window};
+
+/// One gateway, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) gateway: &'a Gateway,
+    /// Its place among the gateways of the report.
+    pub(crate) index: usize,
+    /// The window in which failures count.
+    pub(crate) window: Window,
+    /// The failed and the retried requests of the window, by time.
+    pub(crate) failures: Vec<Failure>,
+    /// Per kind of failure, the first of them before the window.
+    pub(crate) earlier: Vec<Failure>,
+    /// The addresses that the gateway dials, or dialled.
+    pub(crate) peers: Vec<PeerSubject>,
+    /// Requests of the window per route and status; empty where no access log tells.
+    pub(crate) totals: BTreeMap<(Option<RouteId>, u16), u64>,
+    /// The last success of each route and peer.
+    pub(crate) successes: Vec<Success>,
+    /// The digests of its error logs.
+    pub(crate) error_logs: Vec<&'a ErrorDigest>,
+    /// The digests of its access logs.
+    pub(crate) access_logs: Vec<&'a AccessDigest>,
+    /// The route of the given URL, with the path.
+    pub(crate) asked: Option<(RouteId, String)>,
+}
+
+/// A request that an upstream answered well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Success {
+    pub(crate) at: Stamp,
+    pub(crate) route: Option<RouteId>,
+    /// The address, where the log tells it.
+    pub(crate) peer: Option<why502_facts::PeerAddress>,
+    pub(crate) line: why502_facts::LineRef,
+}
+
+impl<'a> Case<'a> {
+    /// The case of one gateway of a model.
+    pub(crate) fn new(facts: &'a Facts, model: &'a Model, index: usize) -> Self {
+        build::build(facts, model, index)
+    }
+
+    /// The failure of that id.
+    pub(crate) fn failure(&self, id: FailureId) -> &Failure {
+        &self.failures[id.0]
+    }
+
+    /// The failures with their ids.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (FailureId, &Failure)> {
+        self.failures.iter().enumerate().map(|(at, failure)| (FailureId(at), failure))
+    }
+
+    /// How many requests the failures of a finding stand for; hidden ones do not count, unless all are.
+    pub(crate) fn n_requests<'i>(&self, ids: impl IntoIterator<Item = &'i FailureId>) -> u64 {
+        ids.into_iter()
+            .map(|id| self.failure(*id))
+            .filter(|failure| !failure.hidden)
+            .map(|failure| failure.weight)
+            .sum()
+    }
+
+    /// How many requests of a route there were in the window; `None` where no access log tells.
+    pub(crate) fn n_total(&self, route: RouteId) -> Option<u64> {
+        if self.access_logs.is_empty() {
+            return None;
+        }
+        Some(self.totals.iter().filter(|((of, _), _)| *of == Some(route)).map(|(_, count)| count).sum())
+    }
+}

@@ -1,0 +1,194 @@
+//! The case of one gateway, built from the facts and the model.
+
+use super::{Case, Failure, PeerSubject, Success, Symptom};
+use std::collections::{BTreeMap, BTreeSet};
+use why502_facts::{AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress};
+use why502_model::{Action, Gateway, GroupId, Model, Pass, RouteId, Target};
+
+/// Builds the case of the gateway at `index`.
+pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Case<'a> {
+    let gateway = &model.gateways[index];
+    let owner = gateway.owner();
+    let keys: BTreeMap<String, RouteId> = gateway.routes().map(|(id, route)| (route.key(), id)).collect();
+    let failures: Vec<Failure> =
+        facts.failed_requests(&owner).iter().map(|request| failure(request, &keys)).collect();
+    let slices = model.log_slices(facts, gateway);
+    let error_logs: Vec<&ErrorDigest> =
+        slices.iter().filter_map(|ask| facts.error_log(ask).known()).collect();
+    let access_logs: Vec<&AccessDigest> =
+        slices.iter().filter_map(|ask| facts.access_log(ask).known()).collect();
+    let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
+    for total in access_logs.iter().flat_map(|digest| &digest.totals) {
+        let route = total.route.as_deref().and_then(|key| keys.get(key)).copied();
+        *totals.entry((route, total.status)).or_default() += total.n_requests;
+    }
+    let successes =
+        access_logs.iter().flat_map(|digest| &digest.successes).map(|record| success(record, &keys));
+    let mut case = Case {
+        facts,
+        gateway,
+        index,
+        window: model.window,
+        peers: peers(gateway, &failures),
+        failures,
+        earlier: facts.earlier_requests(&owner).iter().map(|request| failure(request, &keys)).collect(),
+        totals,
+        successes: successes.collect(),
+        error_logs,
+        access_logs,
+        asked: None,
+    };
+    case.asked = asked(&case);
+    case
+}
+
+fn failure(request: &FailedRequest, keys: &BTreeMap<String, RouteId>) -> Failure {
+    let text = |value: &Option<std::sync::Arc<str>>| value.as_deref().map(str::to_owned);
+    let line = request.request.as_ref();
+    Failure {
+        at: request.at,
+        status: request.status.or(request.derived_status),
+        status_logged: request.status.is_some(),
+        hidden: request.hidden,
+        route: request.route.as_deref().and_then(|key| keys.get(key)).copied(),
+        method: line.map(|line| line.method.to_string()),
+        path: line.map(|line| line.path.to_string()),
+        has_query: line.is_some_and(|line| line.has_query),
+        host: text(&request.host),
+        client: text(&request.client),
+        symptoms: request.attempts.iter().map(symptom).collect(),
+        access_line: request.access_line.clone(),
+        tries_logged: request.tries_logged,
+        request_ms: request.request_ms,
+        body_bytes: request.body_bytes,
+        cache_status: text(&request.cache_status),
+        limit_status: text(&request.limit_status),
+        weight: request.weight,
+    }
+}
+
+fn symptom(attempt: &Attempt) -> Symptom {
+    let text = |value: &Option<std::sync::Arc<str>>| value.as_deref().map(str::to_owned);
+    Symptom {
+        peer: attempt.peer.clone(),
+        group: text(&attempt.group),
+        scheme: text(&attempt.scheme),
+        phrase: attempt.phrase,
+        detail: text(&attempt.detail),
+        errno: attempt.errno,
+        phase: attempt.phase,
+        level: attempt.level,
+        line: attempt.line.clone(),
+        tried: attempt.tried.clone(),
+        subrequest: text(&attempt.subrequest),
+    }
+}
+
+fn success(record: &AccessRecord, keys: &BTreeMap<String, RouteId>) -> Success {
+    let last = record.tries.as_ref().and_then(|tries| tries.last());
+    Success {
+        at: record.at,
+        route: record.route.as_deref().and_then(|key| keys.get(key)).copied(),
+        peer: last.and_then(|tried| tried.peer.as_deref()).and_then(|peer| peer.parse().ok()),
+        line: record.line.clone(),
+    }
+}
+
+/// The addresses that the configuration leads to, and those that failures name.
+fn peers(gateway: &Gateway, failures: &[Failure]) -> Vec<PeerSubject> {
+    let routes = routes_by_group(gateway);
+    let mut found: BTreeMap<(Option<GroupId>, PeerAddress), PeerSubject> = BTreeMap::new();
+    for (group, routes) in &routes {
+        for (place, peer) in gateway.group(*group).peers.iter().enumerate() {
+            for address in peer.addresses.as_ref().known().into_iter().flatten() {
+                let subject = PeerSubject {
+                    group: Some(*group),
+                    place: Some(place),
+                    address: address.clone(),
+                    routes: routes.iter().copied().collect(),
+                };
+                found.entry((Some(*group), address.clone())).or_insert(subject);
+            }
+        }
+    }
+    for failure in failures {
+        for symptom in &failure.symptoms {
+            let Some(address) = &symptom.peer else { continue };
+            let group = failure.route.and_then(|route| group_of(gateway, route, address));
+            let subject = found.entry((group, address.clone())).or_insert_with(|| PeerSubject {
+                group,
+                place: None,
+                address: address.clone(),
+                routes: Vec::new(),
+            });
+            if let Some(route) = failure.route
+                && !subject.routes.contains(&route)
+            {
+                subject.routes.push(route);
+                subject.routes.sort();
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The groups that routes pass to, with these routes.
+fn routes_by_group(gateway: &Gateway) -> BTreeMap<GroupId, BTreeSet<RouteId>> {
+    let mut groups: BTreeMap<GroupId, BTreeSet<RouteId>> = BTreeMap::new();
+    for (id, route) in gateway.routes() {
+        for group in passes(&route.action, &route.conditionals).filter_map(group_of_pass) {
+            groups.entry(group).or_default().insert(id);
+        }
+    }
+    groups
+}
+
+fn passes<'r>(
+    action: &'r Action,
+    conditionals: &'r [why502_model::Conditional],
+) -> impl Iterator<Item = &'r Pass> {
+    let conditional = conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
+    std::iter::once(action).chain(conditional).filter_map(Action::pass)
+}
+
+fn group_of_pass(pass: &Pass) -> Option<GroupId> {
+    if let Target::Group(group) = pass.target { Some(group) } else { None }
+}
+
+/// The group of a route that an address belongs to, or once belonged to: the one that has it, else the only one.
+fn group_of(gateway: &Gateway, route: RouteId, address: &PeerAddress) -> Option<GroupId> {
+    let route = gateway.route(route);
+    let groups: BTreeSet<GroupId> =
+        passes(&route.action, &route.conditionals).filter_map(group_of_pass).collect();
+    let has_it = |group: &&GroupId| {
+        let peers = &gateway.group(**group).peers;
+        peers
+            .iter()
+            .any(|peer| peer.addresses.as_ref().known().is_some_and(|addresses| addresses.contains(address)))
+    };
+    groups.iter().find(has_it).or_else(|| if groups.len() == 1 { groups.first() } else { None }).copied()
+}
+
+/// The route of the URL that was given, and its path without the query.
+fn asked(case: &Case<'_>) -> Option<(RouteId, String)> {
+    let url = case.facts.manifest.invocation.url.as_deref()?;
+    let (host, path) = match url.split_once("://") {
+        Some((_, rest)) => match rest.split_once('/') {
+            Some((host, path)) => (Some(host), format!("/{path}")),
+            None => (Some(rest), "/".to_owned()),
+        },
+        None => (None, url.to_owned()),
+    };
+    let path = path.split(['?', '#']).next().unwrap_or("/").to_owned();
+    let server = match host {
+        Some(host) => case.gateway.find_server(host, None)?,
+        None => server_where_it_failed(case, &path).or_else(|| case.gateway.find_server("", None))?,
+    };
+    Some((case.gateway.find_route(server, &path)?, path))
+}
+
+/// A path alone means the server where it failed last.
+fn server_where_it_failed(case: &Case<'_>, path: &str) -> Option<usize> {
+    let failed = case.failures.iter().rev().find(|failure| failure.path.as_deref() == Some(path))?;
+    Some(case.gateway.route(failed.route?).server)
+}

@@ -1,0 +1,191 @@
+//! What rules look at, three-valued.
+
+use super::{Case, Failure, FailureId, PeerSubject, Subject, Symptom};
+use crate::cause::Asks;
+use crate::finding::{Evidence, Open, Origin};
+use crate::plan;
+use why502_facts::{
+    Ask, Errno, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress, ProbeOutcome, ProbeReport,
+    ProbeSpec, Security, SocketTable, Stamp, StepKind,
+};
+use why502_model::{GroupId, Pass, Peer, RouteId};
+
+/// What became of a connection attempt of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Connected,
+    Failed(Errno),
+    Silent,
+}
+
+/// Turns an observation that was not asked for yet into an ask.
+pub(crate) fn or_ask<T>(observed: Observed<T>) -> Result<Observed<T>, Asks> {
+    match observed {
+        Observed::Unknown(Gap { ask, why: GapReason::NotYet, .. }) => Err(vec![ask]),
+        other => Ok(other),
+    }
+}
+
+impl Case<'_> {
+    /// The symptoms of failed attempts on a peer, with their failures.
+    pub(crate) fn symptoms_of<'s>(
+        &'s self,
+        peer: &'s PeerSubject,
+    ) -> impl Iterator<Item = (FailureId, &'s Failure, &'s Symptom)> {
+        self.failures().flat_map(move |(id, failure)| {
+            let symptoms = failure.symptoms.iter().filter(move |symptom| {
+                symptom.peer.as_ref() == Some(&peer.address)
+                    && failure
+                        .route
+                        .is_none_or(|route| peer.routes.is_empty() || peer.routes.contains(&route))
+            });
+            symptoms.map(move |symptom| (id, failure, symptom))
+        })
+    }
+
+    /// The failures of a route, with their ids.
+    pub(crate) fn failures_of(&self, route: RouteId) -> impl Iterator<Item = (FailureId, &Failure)> {
+        self.failures().filter(move |(_, failure)| failure.route == Some(route))
+    }
+
+    /// The sockets of the gateway's network namespace.
+    pub(crate) fn sockets(&self) -> Observed<&SocketTable> {
+        self.facts.sockets(self.gateway.master)
+    }
+
+    /// Where the sockets were read.
+    pub(crate) fn sockets_origin(&self) -> Origin {
+        let pid = self.gateway.master.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+        Origin::Host(format!("/proc/{pid}/net/tcp"))
+    }
+
+    /// Whether an address is one of the gateway's own host and network namespace.
+    pub(crate) fn is_local(&self, address: &PeerAddress) -> bool {
+        match address {
+            PeerAddress::Unix(_) => true,
+            PeerAddress::Inet(inet) => {
+                inet.ip().is_loopback()
+                    || self.sockets().known().is_some_and(|table| table.is_local(inet.ip()))
+            }
+        }
+    }
+
+    /// The probe that is made of every peer: see [`plan::spec_of`].
+    pub(crate) fn probe(&self, peer: &PeerSubject) -> Observed<&ProbeReport> {
+        self.probe_with(peer, &plan::spec_of(self, peer))
+    }
+
+    /// A certain probe of a peer.
+    pub(crate) fn probe_with(&self, peer: &PeerSubject, spec: &ProbeSpec) -> Observed<&ProbeReport> {
+        self.facts.probe(self.gateway.security, &peer.address, spec)
+    }
+
+    /// The ask for the probe of a peer.
+    pub(crate) fn probe_ask(&self, peer: &PeerSubject, spec: &ProbeSpec) -> Ask {
+        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec: spec.clone() }
+    }
+
+    /// Where the probe of a peer stands in a report.
+    pub(crate) fn probe_origin(&self, peer: &PeerSubject) -> Origin {
+        Origin::Probe(self.probe_ask(peer, &plan::spec_of(self, peer)))
+    }
+
+    /// What became of the connection attempt of a peer's probe.
+    pub(crate) fn reach(&self, peer: &PeerSubject) -> Observed<Reach> {
+        self.probe(peer).map(|report| match report.outcome(StepKind::Connect) {
+            Some(ProbeOutcome::Done) => Reach::Connected,
+            Some(ProbeOutcome::Failed(errno)) => Reach::Failed(errno),
+            _ => Reach::Silent,
+        })
+    }
+
+    /// The components of a unix socket's path, as the gateway sees it.
+    pub(crate) fn path_walk(&self, path: &str) -> Observed<&PathWalk> {
+        self.facts.path_walk(self.gateway.root, path)
+    }
+
+    /// The peer as configured, if the address still is one of its group.
+    pub(crate) fn configured(&self, peer: &PeerSubject) -> Option<&Peer> {
+        self.gateway.group(peer.group?).peers.get(peer.place?)
+    }
+
+    /// The pass of the first route that leads to a peer.
+    pub(crate) fn pass_to(&self, peer: &PeerSubject) -> Option<&Pass> {
+        peer.routes.iter().find_map(|route| self.pass_of(*route, peer.group))
+    }
+
+    /// The pass of a route: its own, or that of a condition, which leads to a group.
+    pub(crate) fn pass_of(&self, route: RouteId, group: Option<GroupId>) -> Option<&Pass> {
+        let leads = |pass: &&Pass| match (&pass.target, group) {
+            (why502_model::Target::Group(own), Some(group)) => *own == group,
+            (why502_model::Target::Unresolved(_), None) => true,
+            (_, None) => true,
+            _ => false,
+        };
+        let route = self.gateway.route(route);
+        let conditional = route.conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
+        std::iter::once(&route.action).chain(conditional).filter_map(why502_model::Action::pass).find(leads)
+    }
+
+    /// The last moment in the window at which a peer answered a request well, with the line.
+    pub(crate) fn last_success(&self, peer: &PeerSubject) -> Option<(Stamp, &LineRef)> {
+        let of_peer = self.successes.iter().filter(|success| match &success.peer {
+            Some(address) => *address == peer.address,
+            // Without upstream fields a success of a route with one address is a success of that address.
+            None => success.route.is_some_and(|route| peer.routes.contains(&route)) && self.is_single(peer),
+        });
+        of_peer.max_by_key(|success| success.at).map(|success| (success.at, &success.line))
+    }
+
+    /// Whether a peer is the only address of its group.
+    pub(crate) fn is_single(&self, peer: &PeerSubject) -> bool {
+        peer.group.is_some_and(|group| self.gateway.group(group).n_addresses() == Some(1))
+    }
+
+    /// The first of some log lines as evidence, with how many there are.
+    pub(crate) fn lines_evidence<'s>(
+        &self,
+        symptoms: impl IntoIterator<Item = (FailureId, &'s Failure, &'s Symptom)>,
+        says: impl Fn(u64) -> String,
+    ) -> Option<Evidence> {
+        let mut count = 0;
+        let mut line: Option<&LineRef> = None;
+        for (_, failure, symptom) in symptoms {
+            count += failure.weight;
+            let candidate = symptom.line.as_ref().or(failure.access_line.as_ref());
+            // The newest line that is kept in full is shown.
+            if let Some(candidate) = candidate
+                && (line.is_none() || candidate.text.is_some())
+            {
+                line = Some(candidate);
+            }
+        }
+        Some(Evidence::supporting(says(count), Origin::Log(line?.clone())))
+    }
+
+    /// What is open because of a gap.
+    pub(crate) fn open(gap: Gap, says: &str) -> Open {
+        Open { gap, says: says.to_owned() }
+    }
+
+    /// In whose place probes run.
+    pub(crate) fn security(&self) -> Security {
+        self.gateway.security
+    }
+
+    /// Whether a failure of a peer is felt by clients: no other peer of its group is known to be well.
+    pub(crate) fn is_felt(&self, peer: &PeerSubject) -> bool {
+        let Some(group) = peer.group else { return true };
+        let others =
+            self.peers.iter().filter(|other| other.group == Some(group) && other.address != peer.address);
+        !others.into_iter().any(|other| {
+            self.configured(other).is_some_and(|peer| !peer.down)
+                && self.reach(other) == Observed::Known(Reach::Connected)
+        })
+    }
+
+    /// The subject of a peer.
+    pub(crate) fn subject_of(peer: &PeerSubject) -> Subject {
+        Subject::Peer(peer.clone())
+    }
+}

@@ -1,0 +1,80 @@
+//! Words that many rules need.
+
+use super::{Case, PeerSubject};
+use why502_facts::{Listener, PeerAddress, lossy};
+use why502_model::Span;
+
+impl Case<'_> {
+    /// The processes that hold a listener: `node (pid 4711, app.service)`.
+    pub(crate) fn owners(&self, pids: &[u32]) -> String {
+        let processes = self.facts.processes();
+        let list = processes.known();
+        let mut names: Vec<String> = Vec::new();
+        for pid in pids.iter().take(3) {
+            let name = match list.and_then(|list| list.get(*pid)) {
+                Some(process) => match &process.unit {
+                    Some(unit) => format!("{} (pid {pid}, {unit})", process.comm),
+                    None => format!("{} (pid {pid})", process.comm),
+                },
+                None => format!("pid {pid}"),
+            };
+            names.push(name);
+        }
+        if pids.len() > 3 {
+            names.push(format!("{} more", pids.len() - 3));
+        }
+        if names.is_empty() { "a process that may not be seen".to_owned() } else { names.join(", ") }
+    }
+
+    /// A listener with its owner: `127.0.0.1:3000 by node (pid 4711)`.
+    pub(crate) fn listener(&self, listener: &Listener) -> String {
+        format!("{} by {}", listener.address, self.owners(&listener.pids))
+    }
+
+    /// Where the address of a peer is written; for a group's name the line of the peer.
+    pub(crate) fn written_at(&self, peer: &PeerSubject) -> Option<Span> {
+        match self.configured(peer) {
+            Some(configured) => Some(configured.at.clone()),
+            None => self.pass_to(peer).map(|pass| pass.at.clone()),
+        }
+    }
+
+    /// The line of a configuration file that a place is in.
+    pub(crate) fn source_line(&self, at: &Span) -> Option<String> {
+        let source = self.gateway.source(&at.file)?;
+        let begin = usize::try_from(at.begin).ok()?.min(source.text.len());
+        let start = source.text[..begin].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let end = source.text[begin..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(source.text.len(), |at| begin + at);
+        Some(lossy(source.text[start..end].trim_ascii_end()))
+    }
+}
+
+/// `1 request`, `12 requests`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+impl Case<'_> {
+    /// The splice that makes the configuration dial another address in place of a peer's.
+    pub(crate) fn replace_address(
+        &self,
+        peer: &PeerSubject,
+        address: &PeerAddress,
+    ) -> Option<(Span, String)> {
+        let configured = self.configured(peer)?;
+        let source = self.gateway.source(&configured.at.file)?;
+        let range = usize::try_from(configured.at.begin).ok()?..usize::try_from(configured.at.end).ok()?;
+        let written = std::str::from_utf8(source.text.get(range)?).ok()?;
+        // The address is the argument itself, or a part of a URL.
+        let offset = u32::try_from(written.find(&configured.text)?).ok()?;
+        let begin = configured.at.begin + offset;
+        let end = begin + u32::try_from(configured.text.len()).ok()?;
+        Some((
+            Span { begin, end, column: configured.at.column + offset, ..configured.at.clone() },
+            address.to_string(),
+        ))
+    }
+}

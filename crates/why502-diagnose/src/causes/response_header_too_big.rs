@@ -1,0 +1,207 @@
+//! # response-header-too-big
+//!
+//! ## What happens
+//!
+//! The whole response header, status line included, must fit one buffer: `proxy_buffer_size` (`fastcgi_`, `uwsgi_`,
+//! `scgi_`, `grpc_buffer_size`), a page of 4 KiB by default. When it does not, nginx gives up on the answer. True for
+//! every version of nginx; with a cache the key is kept in the same buffer.
+//!
+//! ## What you see
+//!
+//! `upstream sent too big header while reading response header from upstream`, a 502, and `$upstream_bytes_received`
+//! equal to the buffer's size. It hits only answers with large headers: fresh logins (`Set-Cookie`), debug headers,
+//! long `Content-Security-Policy` or `Link` lines.
+//!
+//! ## How we know
+//!
+//! Confirmed: nginx's own message names it. A probe of the same path shows the header's size and its largest line; where
+//! the answer to the probe is small, only some users (their cookies) get the large one.
+//!
+//! ## What would disprove it
+//!
+//! Nothing: the message has this one meaning. Failures before the last reload may have been mended by it.
+//!
+//! ## What to do
+//!
+//! Raise `proxy_buffer_size` together with `proxy_buffers`: `proxy_busy_buffers_size` is derived from both and must stay
+//! below the size of all buffers less one, or nginx refuses the configuration.
+//!
+//! ## Not to be confused with
+//!
+//! `request-header-too-big-for-upstream` (the other direction), `response-header-invalid`.
+//!
+//! ## References
+//!
+//! nginx: `ngx_http_upstream_process_header`, `ngx_http_proxy_merge_loc_conf` (the rule for the buffers).
+
+use crate::case::{Case, Subject, count, or_ask};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::remedy::{Remedy, Risk};
+use why502_facts::{FirstBytes, HttpAnswer, Phrase};
+use why502_model::{Pass, RouteId};
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "response-header-too-big",
+    layer: Layer::Protocol,
+    acts_on: ActsOn::Config,
+    effect: false,
+    statuses: &[502],
+    scope: Scope::Route,
+    supersedes: &[],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("response_header_too_big.rs"),
+};
+
+/// The largest buffer that is advised: beyond it the application's headers should shrink.
+const MAX_ADVISED: u64 = 64 << 10;
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some(route) = subject.route() else { return Ok(Ruling::NoSign) };
+    let too_big: Vec<_> = case
+        .failures_of(route)
+        .flat_map(|(id, failure)| failure.symptoms.iter().map(move |symptom| (id, failure, symptom)))
+        .filter(|(_, _, symptom)| symptom.is(Phrase::TooBigHeader))
+        .collect();
+    if too_big.is_empty() {
+        return Ok(Ruling::NoSign);
+    }
+    for peer in case.peers.iter().filter(|peer| peer.routes.contains(&route)) {
+        or_ask(case.probe(peer))?;
+    }
+    let last = too_big.iter().map(|(_, failure, _)| failure.at).max();
+    let failures: Vec<_> = too_big.iter().map(|(id, ..)| *id).collect();
+    let logged =
+        case.lines_evidence(too_big, |n| format!("nginx gave up on {}", count(n, "response header")));
+    let measured = measure(case, route);
+    let setting = case.pass_of(route, None).map(|pass| &pass.buffers.header);
+    // The line speaks of the configuration that was loaded then.
+    let mended = match (case.gateway.loaded, last) {
+        (Some(loaded), Some(last)) if loaded > last => fits_now(case, route, measured.as_ref()),
+        _ => None,
+    };
+    let evidence =
+        measured.as_ref().map(|(answer, origin)| Evidence::supporting(describe(answer), origin.clone()));
+    let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
+        .explaining(failures)
+        .still_failing(
+            mended.map(|mended: bool| !mended).or_else(|| now_too_big(case, route, measured.as_ref())),
+        )
+        .with(logged)
+        .with(evidence)
+        .at(setting
+            .and_then(|setting| setting.at.clone())
+            .or_else(|| case.pass_of(route, None).map(|pass| pass.at.clone())));
+    Ok(Ruling::found(finding))
+}
+
+/// The answer to the probe of a peer of the route with the largest header.
+fn measure(case: &Case<'_>, route: RouteId) -> Option<(HttpAnswer, Origin)> {
+    let peers = case.peers.iter().filter(|peer| peer.routes.contains(&route));
+    let answers = peers.filter_map(|peer| match &case.probe(peer).known()?.first_bytes {
+        FirstBytes::Http(answer) => Some((answer.as_ref().clone(), case.probe_origin(peer))),
+        _ => None,
+    });
+    answers.max_by_key(|(answer, _)| answer.head_bytes)
+}
+
+/// Whether the header just measured is larger than the buffer in force.
+fn now_too_big(case: &Case<'_>, route: RouteId, measured: Option<&(HttpAnswer, Origin)>) -> Option<bool> {
+    let limit = case.pass_of(route, None)?.buffers.header.value;
+    // A small answer to one probe says nothing of users with other cookies.
+    (measured?.0.head_bytes > limit).then_some(true)
+}
+
+/// Whether the configuration that was loaded since is large enough for what was measured.
+fn fits_now(case: &Case<'_>, route: RouteId, measured: Option<&(HttpAnswer, Origin)>) -> Option<bool> {
+    let limit = case.pass_of(route, None)?.buffers.header.value;
+    Some(measured?.0.head_bytes <= limit)
+}
+
+fn describe(answer: &HttpAnswer) -> String {
+    let largest =
+        answer.largest_header().map(|header| format!(", {} of them in {}", header.bytes, header.name));
+    let more = if answer.complete { "" } else { " and more" };
+    format!("the header of the answer takes {} bytes{more}{}", answer.head_bytes, largest.unwrap_or_default())
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let (pass, measured) = facts(case, finding);
+    let directive =
+        pass.map_or("proxy_buffer_size".to_owned(), |pass| format!("{}_buffer_size", pass.protocol.prefix()));
+    let limit = pass.map_or(4096, |pass| pass.buffers.header.value);
+    let title = match &measured {
+        Some((answer, _)) if answer.head_bytes > limit => {
+            format!("the response header takes {} bytes, and {directive} holds {limit}", answer.head_bytes)
+        }
+        _ => format!("the response header does not fit {directive} ({limit} bytes)"),
+    };
+    Explanation {
+        title,
+        why: format!(
+            "nginx must hold the whole response header in one buffer of {limit} bytes, and the upstream sent more. It \
+             drops the answer and sends 502."
+        ),
+        wont_help: vec![
+            "raising proxy_buffers or client_header_buffer_size alone: the header must fit proxy_buffer_size"
+                .to_owned(),
+            "raising timeouts: the answer came in time".to_owned(),
+        ],
+    }
+}
+
+fn facts<'c>(case: &'c Case<'_>, finding: &Finding) -> (Option<&'c Pass>, Option<(HttpAnswer, Origin)>) {
+    let route = finding.subjects.iter().find_map(Subject::route);
+    (route.and_then(|route| case.pass_of(route, None)), route.and_then(|route| measure(case, route)))
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let (Some(pass), measured) = facts(case, finding) else { return Vec::new() };
+    let needed = measured.map_or(0, |(answer, _)| answer.head_bytes);
+    let size = advised(pass.buffers.header.value, needed);
+    let advice = format!(
+        "the size of the largest header is what counts: look at it with the cookies of a user who fails; beyond {} it is the application that should send less",
+        kib(MAX_ADVISED)
+    );
+    let mut remedy = Remedy::new(format!("Give the response header {}", kib(size)), Risk::Review)
+        .advice(advice)
+        .verify("the failing request answers");
+    for (at, text) in plan_edits(case, pass, size) {
+        remedy = remedy.edit(at, text);
+    }
+    vec![remedy]
+}
+
+/// The next power of two that holds what is needed with room to spare, and at least twice what is set.
+fn advised(current: u64, needed: u64) -> u64 {
+    (needed + needed / 4).max(current * 2).max(16 << 10).next_power_of_two().min(MAX_ADVISED)
+}
+
+fn kib(bytes: u64) -> String {
+    format!("{}k", bytes >> 10)
+}
+
+/// Buffers of that size: the header's, and body buffers large enough for the derived `busy_buffers_size`.
+fn plan_edits(case: &Case<'_>, pass: &Pass, size: u64) -> Vec<(why502_model::Span, String)> {
+    let prefix = pass.protocol.prefix();
+    let mut wanted = vec![(format!("{prefix}_buffer_size"), vec![kib(size)], pass.buffers.header.at.clone())];
+    if let Some(body) = &pass.buffers.body {
+        let (number, each) = body.value;
+        // busy = 2 × the larger of both, and must be less than all buffers but one (`ngx_http_proxy_merge_loc_conf`).
+        if 2 * size.max(each) > number.saturating_sub(1) * each {
+            wanted.push((
+                format!("{prefix}_buffers"),
+                vec![number.max(4).to_string(), kib(size.max(each))],
+                body.at.clone(),
+            ));
+        }
+    }
+    if let Some(busy) = &pass.buffers.busy
+        && busy.value < size
+    {
+        wanted.push((format!("{prefix}_busy_buffers_size"), vec![kib(2 * size)], busy.at.clone()));
+    }
+    case.gateway.set_directives(&pass.at, &wanted)
+}

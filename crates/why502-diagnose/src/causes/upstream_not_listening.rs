@@ -1,0 +1,163 @@
+//! # upstream-not-listening
+//!
+//! ## What happens
+//!
+//! nginx opens a TCP connection to the peer and the answer is a reset: on the address and port that it dials nobody
+//! listens. The kernel answers at once, so no timeout is involved. True for every version of nginx.
+//!
+//! ## What you see
+//!
+//! `connect() failed (111: Connection refused) while connecting to upstream` in the error log, a 502 for the client at
+//! once, `$upstream_connect_time` `-`.
+//!
+//! ## How we know
+//!
+//! Confirmed: the address belongs to this host, the listening sockets of nginx's network namespace were read, and none
+//! of them takes a connection to it. Likely: only the refusal was seen, in the log or by a probe; a packet filter that
+//! rejects looks the same.
+//!
+//! ## What would disprove it
+//!
+//! A socket that listens on the address, or a connection that nginx's user can open to it.
+//!
+//! ## What to do
+//!
+//! Start the backend, or find out why it does not come up. If it listens elsewhere on purpose, point nginx there.
+//!
+//! ## Not to be confused with
+//!
+//! `upstream-wrong-interface` (it listens on the port, on another address), `upstream-wrong-port`,
+//! `upstream-tcp-unix-mismatch`, `unix-socket-stale` (a refusal by a unix socket), `address-family-mismatch`,
+//! `firewall-rejected`.
+//!
+//! ## References
+//!
+//! nginx: `ngx_http_upstream_test_connect` in `src/http/ngx_http_upstream.c`, `ngx_event_connect_peer` in
+//! `src/event/ngx_event_connect.c`. Linux: connect(2), `ECONNREFUSED`.
+
+use crate::case::{Case, PeerSubject, Reach, Subject, count, or_ask};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
+use crate::remedy::{Remedy, Risk};
+use std::net::SocketAddr;
+use why502_facts::{Errno, Observed};
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "upstream-not-listening",
+    layer: Layer::Connect,
+    acts_on: ActsOn::Upstream,
+    effect: false,
+    statuses: &[502],
+    scope: Scope::Peer,
+    supersedes: &[],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("upstream_not_listening.rs"),
+};
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some((peer, address)) = subject.peer().and_then(|peer| Some((peer, peer.address.inet()?))) else {
+        return Ok(Ruling::NoSign);
+    };
+    let refused: Vec<_> = case
+        .symptoms_of(peer)
+        .filter(|(_, _, symptom)| symptom.connect_failed(Errno::ConnectionRefused))
+        .collect();
+    let reach = or_ask(case.reach(peer))?;
+    let refused_now = reach == Observed::Known(Reach::Failed(Errno::ConnectionRefused));
+    if refused.is_empty() && !refused_now {
+        return Ok(Ruling::NoSign);
+    }
+    let failures: Vec<_> = refused.iter().map(|(id, ..)| *id).collect();
+    let logged = case
+        .lines_evidence(refused, |n| format!("{} refused (ECONNREFUSED)", count(n, "connection attempt")));
+    let sight = look(case, peer, address, &reach);
+    let mut finding = Finding::new(&CAUSE, sight.confidence, subject)
+        .explaining(failures)
+        .still_failing(sight.still_failing)
+        .with(logged)
+        .with(sight.evidence)
+        .at(case.written_at(peer));
+    finding.fails_clients_now = refused_now && case.is_felt(peer);
+    if sight.confidence < Confidence::Confirmed
+        && let Observed::Unknown(gap) = case.sockets().map(|_| ())
+    {
+        finding = finding.open([Case::open(gap, "whether something listens there")]);
+    }
+    Ok(Ruling::found(finding))
+}
+
+/// What was seen of the address now.
+struct Sight {
+    confidence: Confidence,
+    still_failing: Option<bool>,
+    evidence: Vec<Evidence>,
+}
+
+fn look(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, reach: &Observed<Reach>) -> Sight {
+    let probed = |says: &str| Evidence::supporting(says, case.probe_origin(peer));
+    let mut evidence = Vec::new();
+    match reach {
+        Observed::Known(Reach::Failed(Errno::ConnectionRefused)) => {
+            evidence.push(probed("a connection is refused now"))
+        }
+        Observed::Known(Reach::Connected) => {
+            // What is seen now does not rule out what was: it was refused then, and is mended.
+            let says = format!("{address} accepts connections now");
+            evidence.push(Evidence::context(says, case.probe_origin(peer)));
+            return Sight { confidence: Confidence::Likely, still_failing: Some(false), evidence };
+        }
+        _ => {}
+    }
+    let refused_now = !evidence.is_empty();
+    if let Observed::Known(table) = case.sockets()
+        && case.is_local(&peer.address)
+        && table.accepting(address).next().is_none()
+    {
+        let perhaps = table.perhaps_accepting(address).next().is_some();
+        if !perhaps {
+            evidence
+                .push(Evidence::supporting(format!("no socket listens on {address}"), case.sockets_origin()));
+            return Sight { confidence: Confidence::Confirmed, still_failing: Some(true), evidence };
+        }
+    }
+    Sight { confidence: Confidence::Likely, still_failing: refused_now.then_some(true), evidence }
+}
+
+fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
+    let addresses: Vec<String> =
+        finding.subjects.iter().filter_map(Subject::peer).map(|peer| peer.address.to_string()).collect();
+    let title = match (finding.confidence, finding.still_failing) {
+        (_, Some(false)) => format!("nothing listened on {}", addresses.join(", ")),
+        (Confidence::Confirmed, _) => format!("nothing listens on {}", addresses.join(", ")),
+        _ => format!("connections to {} are refused", addresses.join(", ")),
+    };
+    Explanation {
+        title,
+        why: "The kernel answers nginx's connection attempt with a reset, because no socket takes it. nginx has no peer \
+              left to try and answers 502 at once."
+            .to_owned(),
+        wont_help: vec![
+            "raising proxy_connect_timeout or proxy_read_timeout: the refusal comes at once, no timer fired".to_owned(),
+            "setsebool or chmod: a denial is errno 13, this is 111".to_owned(),
+        ],
+    }
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    if finding.still_failing == Some(false) {
+        return Vec::new();
+    }
+    let Some(peer) = finding.subjects.iter().find_map(Subject::peer) else { return Vec::new() };
+    let place = if case.is_local(&peer.address) { "on this host" } else { "on its host" };
+    let advice = format!(
+        "start the service that should listen on {} {place}, and read its log if it does not stay up",
+        peer.address
+    );
+    vec![
+        Remedy::new("Start the backend", Risk::ShowOnly)
+            .advice(advice)
+            .verify(format!("a connection to {} opens", peer.address)),
+    ]
+}

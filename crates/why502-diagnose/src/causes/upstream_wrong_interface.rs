@@ -1,0 +1,168 @@
+//! # upstream-wrong-interface
+//!
+//! ## What happens
+//!
+//! The backend listens on the right port, but on another address than the one that nginx dials: on 127.0.0.1 only while
+//! nginx dials the host's own address, on one interface of several, or on one address family. The kernel answers the
+//! connection attempt with a reset. True for every version of nginx.
+//!
+//! ## What you see
+//!
+//! `connect() failed (111: Connection refused) while connecting to upstream`, a 502 at once; `curl localhost:PORT` on
+//! the host works.
+//!
+//! ## How we know
+//!
+//! Confirmed: the dialled address belongs to this host, no socket takes a connection to it, and a socket listens on the
+//! same port of another address. A listener of nginx itself, or one that is another peer of the configuration, is none.
+//!
+//! ## What would disprove it
+//!
+//! A socket that listens on the dialled address, or nothing on that port at all.
+//!
+//! ## What to do
+//!
+//! Bind the backend to the dialled address, or dial the one that it is bound to.
+//!
+//! ## Not to be confused with
+//!
+//! `upstream-not-listening` (nothing on that port), `address-family-mismatch` (a name was resolved to an address of the
+//! wrong family), `localhost-inside-container` (the listener is in another network namespace).
+//!
+//! ## References
+//!
+//! Linux: bind(2), ip(7), ipv6(7) on `IPV6_V6ONLY`. nginx: `ngx_http_upstream_test_connect`.
+
+use crate::case::{Case, PeerSubject, Reach, Subject, count, or_ask};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
+use crate::plan::is_own_listener;
+use crate::remedy::{Remedy, Risk};
+use std::net::{IpAddr, SocketAddr};
+use why502_facts::{Errno, Listener, Observed, PeerAddress, SocketTable};
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "upstream-wrong-interface",
+    layer: Layer::Connect,
+    acts_on: ActsOn::Upstream,
+    effect: false,
+    statuses: &[502],
+    scope: Scope::Peer,
+    supersedes: &["upstream-not-listening"],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("upstream_wrong_interface.rs"),
+};
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some((peer, address)) = subject.peer().and_then(|peer| Some((peer, peer.address.inet()?))) else {
+        return Ok(Ruling::NoSign);
+    };
+    let refused: Vec<_> = case
+        .symptoms_of(peer)
+        .filter(|(_, _, symptom)| symptom.connect_failed(Errno::ConnectionRefused))
+        .collect();
+    let reach = or_ask(case.reach(peer))?;
+    let refused_now = reach == Observed::Known(Reach::Failed(Errno::ConnectionRefused));
+    if (refused.is_empty() && !refused_now) || reach == Observed::Known(Reach::Connected) {
+        return Ok(Ruling::NoSign);
+    }
+    let Observed::Known(table) = case.sockets() else { return Ok(Ruling::NoSign) };
+    if !case.is_local(&peer.address) || table.accepting(address).next().is_some() {
+        return Ok(Ruling::NoSign);
+    }
+    let Some(listener) = elsewhere(case, peer, address, table) else { return Ok(Ruling::NoSign) };
+    let says = format!("no socket listens on {address}, but {}", case.listener(listener));
+    let failures: Vec<_> = refused.iter().map(|(id, ..)| *id).collect();
+    let logged = case
+        .lines_evidence(refused, |n| format!("{} refused (ECONNREFUSED)", count(n, "connection attempt")));
+    let mut finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
+        .explaining(failures)
+        .still_failing(Some(true))
+        .with(logged)
+        .with(
+            refused_now.then(|| Evidence::supporting("a connection is refused now", case.probe_origin(peer))),
+        )
+        .with([Evidence::supporting(says, case.sockets_origin())])
+        .at(case.written_at(peer));
+    finding.fails_clients_now = refused_now && case.is_felt(peer);
+    Ok(Ruling::found(finding))
+}
+
+/// The listener on the same port of another address that is the backend: none of nginx's own, and no other peer.
+fn elsewhere<'t>(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: SocketAddr,
+    table: &'t SocketTable,
+) -> Option<&'t Listener> {
+    let is_other_peer = |listener: &&Listener| {
+        let own = PeerAddress::Inet(listener.address);
+        case.peers.iter().any(|other| other.address == own && other.address != peer.address)
+    };
+    let is_gateway = |listener: &&Listener| {
+        is_own_listener(case, &PeerAddress::Inet(listener.address))
+            || listener
+                .pids
+                .iter()
+                .any(|pid| case.gateway.workers.contains(pid) || case.gateway.master == Some(*pid))
+    };
+    table.on_port(address.port()).find(|listener| !is_other_peer(listener) && !is_gateway(listener))
+}
+
+/// The address that a connection to the listener would have to name.
+fn dialled(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let found = found(case, finding);
+    let title = match found {
+        Some((peer, listener)) => {
+            format!("{} is dialled, and the backend listens on {} only", peer.address, listener.address)
+        }
+        None => "the backend listens on another address".to_owned(),
+    };
+    Explanation {
+        title,
+        why: "The kernel answers nginx's connection attempt with a reset, because the socket on that port is bound to \
+              another address. nginx has no peer left to try and answers 502 at once."
+            .to_owned(),
+        wont_help: vec![
+            "restarting the backend: it runs, and would bind to the same address again".to_owned(),
+            "raising timeouts: the refusal comes at once, no timer fired".to_owned(),
+        ],
+    }
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let Some((peer, listener)) = found(case, finding) else { return Vec::new() };
+    let target = PeerAddress::Inet(dialled(listener.address));
+    let mut remedies = Vec::new();
+    if let Some((at, text)) = case.replace_address(peer, &target) {
+        remedies.push(
+            Remedy::new(format!("Dial {target}, where the backend listens"), Risk::Review)
+                .edit(at, text)
+                .verify(format!("a connection to {target} opens and the failing request answers")),
+        );
+    }
+    let advice = format!("or bind the backend to {} (its own setting for host or interface)", peer.address);
+    remedies.push(
+        Remedy::new("Bind the backend to the dialled address", Risk::ShowOnly)
+            .advice(advice)
+            .verify(format!("a connection to {} opens", peer.address)),
+    );
+    remedies
+}
+
+fn found<'f>(case: &'f Case<'_>, finding: &'f Finding) -> Option<(&'f PeerSubject, &'f Listener)> {
+    let peer = finding.subjects.iter().find_map(Subject::peer)?;
+    let listener = elsewhere(case, peer, peer.address.inet()?, case.sockets().known()?)?;
+    Some((peer, listener))
+}

@@ -1,0 +1,140 @@
+//! What is nearer to the root wins: causes over symptoms, the specific over the general.
+
+use crate::case::{Case, Subject};
+use crate::cause::Cause;
+use crate::causes::find_cause;
+use crate::finding::{Confidence, Finding};
+use std::collections::BTreeSet;
+
+/// Lets every finding win over those that give way to it, then hangs effects onto their roots.
+pub(super) fn supersede(case: &Case<'_>, found: Vec<Finding>, over: Vec<Finding>) -> Vec<Finding> {
+    let (mut effects, mut findings): (Vec<Finding>, Vec<Finding>) =
+        found.into_iter().chain(over).partition(|finding| finding.cause.effect);
+    // The surest first: what it wins is not contested again.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.confidence));
+    let mut gone: BTreeSet<usize> = BTreeSet::new();
+    for winner in 0..findings.len() {
+        if gone.contains(&winner) || findings[winner].confidence < Confidence::Likely {
+            continue;
+        }
+        for loser in 0..findings.len() {
+            let stands = loser != winner && !gone.contains(&loser);
+            if stands
+                && wins(case, &findings[winner], &findings[loser])
+                && take_over(&mut findings, winner, loser)
+            {
+                gone.insert(loser);
+            }
+        }
+    }
+    let mut at = 0;
+    findings.retain(|_| {
+        at += 1;
+        !gone.contains(&(at - 1))
+    });
+    effects.retain(|effect| !hang_onto_roots(case, effect, &mut findings));
+    findings.append(&mut effects);
+    mark_secondary(case, &mut findings);
+    findings
+}
+
+/// An effect belongs to every root below it, and its failures are their consequence. Whether there is one.
+fn hang_onto_roots(case: &Case<'_>, effect: &Finding, findings: &mut [Finding]) -> bool {
+    let mut hangs = false;
+    for root in findings.iter_mut() {
+        let is_below = root.confidence >= Confidence::Likely
+            && root.root
+            && root.subjects.iter().any(|own| effect.subjects.iter().any(|other| is_under(case, own, other)));
+        if is_below {
+            add_effect(root, effect.cause.id);
+            root.explains.extend(effect.explains.iter().copied());
+            root.fails_clients_now |= effect.fails_clients_now;
+            hangs = true;
+        }
+    }
+    hangs
+}
+
+/// Whether what is about one subject can be the root of an effect in a group.
+fn is_under(case: &Case<'_>, root: &Subject, effect: &Subject) -> bool {
+    match (root.group(), effect.group()) {
+        (Some(own), Some(group)) => own == group,
+        _ => overlap(case, root, effect),
+    }
+}
+
+fn add_effect(finding: &mut Finding, id: &'static str) {
+    if !finding.effects.contains(&id) {
+        finding.effects.push(id);
+    }
+}
+
+fn wins(case: &Case<'_>, winner: &Finding, loser: &Finding) -> bool {
+    supersedes(winner.cause, loser.cause.id)
+        && share_a_subject(case, winner, loser)
+        && share_failures(winner, loser)
+}
+
+/// Whether a cause supersedes another, directly or through one that it supersedes.
+fn supersedes(cause: &Cause, id: &str) -> bool {
+    cause.supersedes.iter().any(|own| *own == id || find_cause(own).is_some_and(|own| supersedes(own, id)))
+}
+
+fn share_failures(winner: &Finding, loser: &Finding) -> bool {
+    // Two findings of probes alone are about the same state of things.
+    loser.explains.is_empty() || winner.explains.intersection(&loser.explains).next().is_some()
+}
+
+fn share_a_subject(case: &Case<'_>, winner: &Finding, loser: &Finding) -> bool {
+    winner.subjects.iter().any(|own| loser.subjects.iter().any(|other| overlap(case, own, other)))
+}
+
+/// Whether two subjects are about the same traffic.
+fn overlap(case: &Case<'_>, one: &Subject, other: &Subject) -> bool {
+    match (one, other) {
+        (Subject::Gateway, _) | (_, Subject::Gateway) => true,
+        (Subject::Peer(one), Subject::Peer(other)) => {
+            one.address == other.address && one.group == other.group
+        }
+        (Subject::Route(one), Subject::Route(other)) => one == other,
+        (Subject::Route(route), Subject::Peer(peer)) | (Subject::Peer(peer), Subject::Route(route)) => {
+            peer.routes.contains(route)
+        }
+        (Subject::Route(route), Subject::Group(group)) | (Subject::Group(group), Subject::Route(route)) => {
+            case.pass_of(*route, Some(*group)).is_some()
+        }
+        (one, other) => one.group() == other.group(),
+    }
+}
+
+/// The loser's failures that the winner explains are the winner's alone; whether none is left.
+fn take_over(findings: &mut [Finding], winner: usize, loser: usize) -> bool {
+    let (id, later) = (findings[loser].cause.id, findings[loser].effects.clone());
+    for effect in std::iter::once(id).chain(later) {
+        add_effect(&mut findings[winner], effect);
+    }
+    let rest: BTreeSet<_> =
+        findings[loser].explains.difference(&findings[winner].explains).copied().collect();
+    let is_empty = rest.is_empty();
+    if is_empty {
+        findings[winner].fails_clients_now |= findings[loser].fails_clients_now;
+    } else {
+        findings[loser].explains = rest;
+    }
+    is_empty
+}
+
+/// A mere possibility beside a likely cause of the same failures is a hint, and no root.
+fn mark_secondary(case: &Case<'_>, findings: &mut [Finding]) {
+    for at in 0..findings.len() {
+        if findings[at].confidence > Confidence::Possible {
+            continue;
+        }
+        let has_better = findings.iter().any(|other| {
+            other.confidence > Confidence::Possible
+                && share_a_subject(case, other, &findings[at])
+                && findings[at].explains.is_subset(&other.explains)
+        });
+        findings[at].root &= !has_better;
+    }
+}

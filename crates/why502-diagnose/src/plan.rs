@@ -1,0 +1,157 @@
+//! What is sent, and to whom: few probes, bounded, as the gateway itself would speak.
+//!
+//! Every address that the gateway dials gets exactly one probe: a mere connection, a TLS handshake where the gateway
+//! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given). A listener
+//! of this gateway gets no request: that would be a request to the gateway itself.
+
+use crate::case::{Case, Failure, PeerSubject};
+use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
+use why502_model::{Pass, Protocol, RouteId, Version};
+
+/// The most peers that are probed.
+const MAX_PEERS: usize = 64;
+/// How a probe names itself.
+const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
+
+/// The probes and looks that every case begins with.
+pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
+    let mut asks = Vec::new();
+    for peer in case.peers.iter().filter(|peer| is_worth_a_probe(case, peer)).take(MAX_PEERS) {
+        asks.push(case.probe_ask(peer, &spec_of(case, peer)));
+        if let PeerAddress::Unix(path) = &peer.address {
+            asks.push(Ask::PathWalk { root: case.gateway.root, path: path.clone() });
+        }
+    }
+    asks
+}
+
+/// Only what the gateway would dial is probed: a peer that is configured and not marked as down.
+fn is_worth_a_probe(case: &Case<'_>, peer: &PeerSubject) -> bool {
+    !peer.routes.is_empty() && case.configured(peer).is_none_or(|configured| !configured.down)
+}
+
+/// The one probe of a peer.
+pub(crate) fn spec_of(case: &Case<'_>, peer: &PeerSubject) -> ProbeSpec {
+    let Some(pass) = case.pass_to(peer) else { return ProbeSpec::Connect };
+    let tls = pass.tls.then(|| tls_spec(case, pass));
+    match (request_for(case, peer), tls) {
+        (Some(request), tls) => ProbeSpec::Http { tls, request },
+        (None, Some(tls)) => ProbeSpec::Tls(tls),
+        (None, None) => ProbeSpec::Connect,
+    }
+}
+
+/// The TLS settings of a pass, as far as they are constant.
+pub(crate) fn tls_spec(case: &Case<'_>, pass: &Pass) -> TlsSpec {
+    let name = pass.tls_settings.name.value.as_str();
+    let constant = if name.contains('$') { host_of(case, pass) } else { Some(name.to_owned()) };
+    // An IP address is never sent as a server name (`ngx_http_upstream_ssl_name`).
+    let name = constant.filter(|name| name.parse::<std::net::IpAddr>().is_err());
+    TlsSpec { server_name: if pass.tls_settings.sends_name.value { name } else { None } }
+}
+
+/// One `HEAD` of a failing path without its query, if a failing route speaks HTTP/1 to the peer.
+fn request_for(case: &Case<'_>, peer: &PeerSubject) -> Option<HttpRequestSpec> {
+    if is_own_listener(case, &peer.address) {
+        return None;
+    }
+    let (route, path, host) = failing_path(case, peer)?;
+    let pass = case.pass_of(route, peer.group)?;
+    if pass.protocol != Protocol::Http || pass.http_version.value.starts_with('2') {
+        return None;
+    }
+    Some(request(case, pass, &upstream_path(case, route, pass, &path), &host))
+}
+
+/// A request as the gateway would send it; headers whose values only a request decides are left out.
+pub(crate) fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestSpec {
+    let newer = case.gateway.is_at_least(Version(1, 29, 7)) == Some(true);
+    let mut headers = vec![("Host".to_owned(), host_header(case, pass, host))];
+    for header in &pass.headers {
+        let (name, value) = &header.value;
+        let constant = !value.contains('$') && !value.is_empty();
+        if constant
+            && !name.eq_ignore_ascii_case("Host")
+            && !name.eq_ignore_ascii_case("Connection")
+            && !value.contains('*')
+        {
+            headers.push((name.clone(), value.clone()));
+        }
+    }
+    // One request and no more: whatever the gateway would keep open, a probe closes.
+    headers.push(("Connection".to_owned(), "close".to_owned()));
+    headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
+    let version =
+        if pass.http_version.at.is_none() && newer { "1.1" } else { pass.http_version.value.as_str() };
+    HttpRequestSpec {
+        method: "HEAD".to_owned(),
+        target: path.to_owned(),
+        version: version.to_owned(),
+        headers,
+    }
+}
+
+/// The newest failing request of a route that leads to the peer: the route, the path and the host.
+fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String, String)> {
+    if let Some((route, path)) = &case.asked
+        && peer.routes.contains(route)
+    {
+        return Some((*route, path.clone(), String::new()));
+    }
+    let failing = case.failures.iter().rev().filter(|failure| {
+        let on_route = failure.route.is_some_and(|route| peer.routes.contains(&route));
+        on_route && failure.path.as_ref().is_some_and(|path| path.starts_with('/'))
+    });
+    // A path that is asked for with GET is better than one that takes a POST.
+    let mut failing: Vec<&Failure> = failing.take(256).collect();
+    failing.sort_by_key(|failure| !matches!(failure.method.as_deref(), Some("GET" | "HEAD")));
+    let failure = failing.first()?;
+    Some((failure.route?, failure.path.clone()?, failure.host.clone().unwrap_or_default()))
+}
+
+/// The path that the peer sees: the location's prefix is replaced where the pass has a path of its own.
+fn upstream_path(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> String {
+    let Some(own) = pass.path.as_deref().filter(|own| !own.is_empty()) else { return path.to_owned() };
+    let location = case.gateway.route(route).location.as_deref().unwrap_or("");
+    let prefix = location.trim_start_matches(['=', '^', '~', ' ']);
+    match path.strip_prefix(prefix) {
+        Some(rest) => format!("{own}{rest}"),
+        None => path.to_owned(),
+    }
+}
+
+fn host_header(case: &Case<'_>, pass: &Pass, host: &str) -> String {
+    let of_target = || host_of(case, pass).unwrap_or_default();
+    let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
+    match set.map(|header| header.value.1.as_str()) {
+        None | Some("$proxy_host") => of_target(),
+        Some("$host") => host.split(':').next().unwrap_or(host).to_owned(),
+        Some("$http_host") => host.to_owned(),
+        Some(value) if !value.contains('$') => value.to_owned(),
+        Some(_) if host.is_empty() => of_target(),
+        Some(_) => host.to_owned(),
+    }
+}
+
+/// The host and port of a pass's target as written (`$proxy_host`).
+fn host_of(case: &Case<'_>, pass: &Pass) -> Option<String> {
+    match &pass.target {
+        why502_model::Target::Group(id) => {
+            let group = case.gateway.group(*id);
+            group.name.clone().or_else(|| group.peers.first().map(|peer| peer.text.clone()))
+        }
+        why502_model::Target::Unresolved(unresolved) => unresolved.values.first().cloned(),
+    }
+}
+
+/// Whether an address is a listener of this gateway.
+pub(crate) fn is_own_listener(case: &Case<'_>, address: &PeerAddress) -> bool {
+    let listens = case.gateway.servers.iter().flat_map(|server| &server.listens);
+    match address {
+        PeerAddress::Unix(path) => listens.filter_map(|listen| listen.path.as_ref()).any(|own| own == path),
+        PeerAddress::Inet(inet) => listens.filter_map(|listen| listen.address).any(|own| {
+            own.port() == inet.port()
+                && (own.ip() == inet.ip() || (own.ip().is_unspecified() && case.is_local(address)))
+        }),
+    }
+}

@@ -1,0 +1,238 @@
+//! The report, put together from what the engine found.
+
+use super::summary::{explains, impact, masked, peers, place, route_info, routes, statuses};
+use super::{
+    ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
+    RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
+};
+use crate::case::{Case, Failure, FailureId};
+use crate::engine::{Judged, verdict};
+use crate::finding::{Evidence, Finding, Origin};
+use crate::remedy::{Remedy, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use why502_facts::{Ask, Facts, Observed, ProbeSpec, Stamp};
+use why502_model::{Gateway, Model, Span};
+
+/// Puts the report together.
+pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], judged: Vec<Judged>) -> Report {
+    let host = facts.host().known();
+    let gateways: Vec<GatewayInfo> = model.gateways.iter().map(gateway_info).collect();
+    let verdict = verdict(cases, &judged);
+    let mut findings: Vec<FindingInfo> = Vec::new();
+    let mut report_ruled_out = BTreeMap::new();
+    let mut undecided = BTreeMap::new();
+    let mut notes = model.notes.clone();
+    for (case, judged) in cases.iter().zip(&judged) {
+        findings.extend(judged.findings.iter().map(|finding| finding_info(case, finding)));
+        for (cause, evidence) in &judged.ruled_out {
+            let says = evidence.first().map_or(String::new(), |evidence| evidence.says.clone());
+            let evidence = evidence.iter().map(|evidence| evidence_info(case, evidence)).collect();
+            report_ruled_out.entry(cause.id).or_insert(RuledOut {
+                cause: cause.id.to_owned(),
+                says,
+                evidence,
+            });
+        }
+        for (cause, missing) in &judged.undecided {
+            let gaps = missing.iter().map(gaps::gap_info).collect();
+            undecided.entry(cause.id).or_insert(Undecided { cause: cause.id.to_owned(), gaps });
+        }
+        notes.extend(
+            judged.crashed.iter().map(|id| format!("the rule for {id} crashed: please report this as a bug")),
+        );
+    }
+    Report {
+        schema: REPORT_SCHEMA.to_owned(),
+        tool: Tool { name: "why502".to_owned(), version: facts.manifest.tool_version.clone() },
+        captured_at: facts.manifest.captured_at.to_string(),
+        host: HostInfo {
+            name: host.and_then(|host| host.name.clone()),
+            os: host.and_then(|host| host.os.clone()),
+            kernel: host.and_then(|host| host.kernel.clone()),
+        },
+        gateway: gateways.first().cloned(),
+        gateways,
+        verdict,
+        window: window(model, cases),
+        findings,
+        ruled_out: report_ruled_out.into_values().collect(),
+        undecided: undecided.into_values().collect(),
+        unexplained: unexplained(cases, &judged),
+        actions: actions(facts),
+        gaps: gaps::gaps(facts, cases),
+        notes,
+    }
+}
+
+fn gateway_info(gateway: &Gateway) -> GatewayInfo {
+    GatewayInfo {
+        kind: gateway.kind.to_owned(),
+        flavour: gateway.flavour.clone(),
+        version: gateway.version_text.clone(),
+        pid: gateway.master,
+        config: (!gateway.config.is_empty()).then(|| gateway.config.clone()),
+    }
+}
+
+fn window(model: &Model, cases: &[Case<'_>]) -> WindowInfo {
+    let has_access_log = cases.iter().any(|case| !case.access_logs.is_empty());
+    let felt = |case: &&Case<'_>| {
+        case.failures.iter().filter(|failure| !failure.hidden).map(|failure| failure.weight).sum::<u64>()
+    };
+    let stamps = cases.iter().flat_map(|case| case.failures.iter().chain(&case.earlier));
+    let last: Option<Stamp> = stamps.filter(|failure| !failure.hidden).map(|failure| failure.at).max();
+    WindowInfo {
+        from: model.window.from.map(|from| from.to_string()),
+        to: model.window.to.to_string(),
+        requests: has_access_log.then(|| cases.iter().flat_map(|case| case.totals.values()).sum()),
+        failed: cases.iter().map(|case| felt(&case)).sum(),
+        last_failure: last.map(|at| at.to_string()),
+    }
+}
+
+fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
+    let explanation = (finding.cause.explain)(case, finding);
+    let routes = routes(case, finding);
+    let peers = peers(finding);
+    let chief = routes.first().map(|id| case.gateway.route(*id));
+    let group =
+        finding.subjects.iter().find_map(crate::case::Subject::group).map(|id| case.gateway.group(id));
+    let route_infos: Vec<_> = routes.iter().map(|id| route_info(case, *id)).collect();
+    let upstream = group.and_then(|group| group.name.clone());
+    let peer_texts: Vec<String> = peers.iter().map(|peer| peer.address.to_string()).collect();
+    let first_route = route_infos.first();
+    let key = [
+        finding.cause.id.to_owned(),
+        upstream.clone().unwrap_or_default(),
+        peer_texts.first().cloned().unwrap_or_default(),
+        first_route.map(|route| route.server.clone()).unwrap_or_default(),
+        first_route.and_then(|route| route.location.clone()).unwrap_or_default(),
+    ];
+    FindingInfo {
+        cause: finding.cause.id.to_owned(),
+        key: key.join("|"),
+        title: explanation.title,
+        confidence: finding.confidence,
+        acts_on: finding.cause.acts_on,
+        root: finding.root,
+        effects: finding.effects.iter().map(|id| (*id).to_owned()).collect(),
+        why: explanation.why,
+        statuses: statuses(case, finding),
+        gateway: case.index,
+        server: chief.map(|route| case.gateway.server_of(route).name().to_owned()),
+        location: chief.and_then(|route| route.location.clone()),
+        upstream,
+        peer: peer_texts.first().cloned(),
+        impact: impact(case, finding, &routes),
+        routes: route_infos,
+        peers: peer_texts,
+        r#where: finding.at.iter().map(|at| place(case, at)).collect(),
+        explains: explains(case, finding),
+        evidence: finding.evidence.iter().map(|evidence| evidence_info(case, evidence)).collect(),
+        open: finding.open.iter().map(gaps::open_info).collect(),
+        remedies: (finding.cause.remedies)(case, finding)
+            .iter()
+            .map(|remedy| remedy_info(case, remedy))
+            .collect(),
+        wont_help: explanation.wont_help,
+    }
+}
+
+fn evidence_info(case: &Case<'_>, evidence: &Evidence) -> EvidenceInfo {
+    let origin = match &evidence.origin {
+        Origin::Derived => OriginInfo::Derived,
+        Origin::File(at) => OriginInfo::File {
+            file: at.file.to_string(),
+            line: at.line,
+            column: at.column,
+            text: case.source_line(at).map(|line| masked(&line)),
+        },
+        Origin::Host(source) => OriginInfo::Host { source: source.clone() },
+        Origin::Log(line) => OriginInfo::Log {
+            file: line.file.to_string(),
+            offset: line.offset,
+            text: line.text.as_deref().map(masked),
+        },
+        Origin::Probe(ask) => match action(ask) {
+            Some((kind, target)) => OriginInfo::Probe { action: kind, target },
+            None => OriginInfo::Derived,
+        },
+    };
+    EvidenceInfo { role: evidence.role, says: evidence.says.clone(), origin }
+}
+
+fn remedy_info(case: &Case<'_>, remedy: &Remedy) -> RemedyInfo {
+    let mut splices: BTreeMap<&str, Vec<(&Span, &str)>> = BTreeMap::new();
+    let mut steps = Vec::new();
+    for step in &remedy.steps {
+        if let Step::Edit { at, text } = step {
+            splices.entry(&at.file).or_default().push((at, text));
+        }
+    }
+    for (file, splices) in splices {
+        if let Some(diff) = diff::unified(case.gateway, file, &splices) {
+            steps.push(StepInfo::Edit { file: file.to_owned(), diff });
+        }
+    }
+    for step in &remedy.steps {
+        if let Step::Command { argv, undo } = step {
+            steps.push(StepInfo::Command { argv: argv.clone(), undo: undo.clone() });
+        }
+    }
+    RemedyInfo {
+        title: remedy.title.clone(),
+        risk: remedy.risk,
+        steps,
+        advice: remedy.advice.clone(),
+        verify: remedy.verify.clone(),
+    }
+}
+
+/// Failures that no finding explains; a mere possibility explains nothing.
+fn unexplained(cases: &[Case<'_>], judged: &[Judged]) -> Unexplained {
+    let mut requests = 0;
+    let mut examples = Vec::new();
+    for (case, judged) in cases.iter().zip(judged) {
+        let explained: BTreeSet<FailureId> =
+            judged.findings.iter().flat_map(|finding| finding.explains.iter().copied()).collect();
+        let left = case.failures().filter(|(id, failure)| !failure.hidden && !explained.contains(id));
+        for (_, failure) in left {
+            requests += failure.weight;
+            if let Some(line) = example(failure).filter(|_| examples.len() < 3) {
+                examples.push(line);
+            }
+        }
+    }
+    Unexplained { requests, examples }
+}
+
+fn example(failure: &Failure) -> Option<String> {
+    failure.line().and_then(|line| line.text.as_deref()).map(masked)
+}
+
+/// What was sent, summed up per kind and target.
+fn actions(facts: &Facts) -> Vec<ActionInfo> {
+    let mut sent: BTreeMap<(ActionKind, String), u64> = BTreeMap::new();
+    for (ask, answer) in facts.iter() {
+        let was_sent = matches!(answer, Observed::Known(_) | Observed::Absent);
+        if let Some(action) = action(ask).filter(|_| was_sent) {
+            *sent.entry(action).or_default() += 1;
+        }
+    }
+    sent.into_iter().map(|((kind, target), count)| ActionInfo { kind, target, count }).collect()
+}
+
+fn action(ask: &Ask) -> Option<(ActionKind, String)> {
+    match ask {
+        Ask::Probe { target, spec, .. } => {
+            let kind = match spec {
+                ProbeSpec::Connect | ProbeSpec::Listen => ActionKind::Connect,
+                ProbeSpec::Http { .. } => ActionKind::Request,
+                ProbeSpec::Tls(_) => ActionKind::Tls,
+            };
+            Some((kind, target.to_string()))
+        }
+        Ask::Resolve { name, .. } => Some((ActionKind::Resolve, name.clone())),
+        _ => None,
+    }
+}

@@ -1,0 +1,51 @@
+//! Gaps, as a report tells them.
+
+use super::{GapInfo, GapWhy};
+use crate::case::Case;
+use crate::finding::Open;
+use std::collections::BTreeSet;
+use why502_facts::{Ask, Facts, Gap, GapReason, Observed};
+
+/// A gap as a report tells it.
+pub(super) fn gap_info(gap: &Gap) -> GapInfo {
+    GapInfo { topic: gap.ask.topic().to_owned(), why: why(gap.why), says: gap.says.clone() }
+}
+
+/// What would make a finding certain.
+pub(super) fn open_info(open: &Open) -> GapInfo {
+    let mut info = gap_info(&open.gap);
+    info.says = format!("{}: {}", open.says, open.gap.says);
+    info
+}
+
+/// Everything that could not be looked at, once per topic and wording.
+pub(super) fn gaps(facts: &Facts, cases: &[Case<'_>]) -> Vec<GapInfo> {
+    let mut gaps: BTreeSet<GapInfo> = BTreeSet::new();
+    for (ask, answer) in facts.iter() {
+        if let Observed::Unknown(gap) = answer
+            && is_worth_telling(ask)
+        {
+            gaps.insert(gap_info(gap));
+        }
+    }
+    for case in cases {
+        gaps.extend(case.gateway.unread.iter().map(gap_info));
+    }
+    gaps.into_iter().collect()
+}
+
+/// The end of a log is only a means to its window, which has its own gap.
+fn is_worth_telling(ask: &Ask) -> bool {
+    !matches!(ask, Ask::LogTail { .. })
+}
+
+/// A bundle holds no ask that was not asked; if one is looked up, it was not recorded.
+fn why(reason: GapReason) -> GapWhy {
+    match reason {
+        GapReason::Denied => GapWhy::Denied,
+        GapReason::Failed => GapWhy::Failed,
+        GapReason::NotAsked | GapReason::NotYet => GapWhy::NotAsked,
+        GapReason::TimedOut => GapWhy::TimedOut,
+        GapReason::Unsupported => GapWhy::Unsupported,
+    }
+}

@@ -1,0 +1,126 @@
+//! Numbers and names of a finding: impact, places, keys.
+
+use super::{Explains, Impact, Place, RouteInfo};
+use crate::case::{Case, Failure, PeerSubject, Subject};
+use crate::finding::Finding;
+use std::collections::BTreeSet;
+use why502_facts::{Stamp, lossy, mask_secrets};
+use why502_model::{RouteId, Span};
+
+/// The routes that a finding touches: those of its failures, else those of its subjects.
+pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
+    let of_failures: BTreeSet<RouteId> =
+        finding.explains.iter().filter_map(|id| case.failure(*id).route).collect();
+    let of_subjects: BTreeSet<RouteId> = finding
+        .subjects
+        .iter()
+        .flat_map(|subject| match subject {
+            Subject::Gateway => Vec::new(),
+            Subject::Group(group) => case
+                .gateway
+                .routes()
+                .filter(|(id, _)| case.pass_of(*id, Some(*group)).is_some())
+                .map(|(id, _)| id)
+                .collect(),
+            Subject::Peer(peer) => peer.routes.clone(),
+            Subject::Route(route) => vec![*route],
+        })
+        .collect();
+    let mut routes: Vec<RouteId> = of_failures.iter().copied().collect();
+    routes.extend(of_subjects.difference(&of_failures));
+    // The chief one is that of the URL that was asked for, else that with the most failures.
+    let weight = |route: &RouteId| {
+        let ids = finding.explains.iter().filter(|id| case.failure(**id).route == Some(*route));
+        (case.asked.as_ref().is_some_and(|(asked, _)| asked == route), case.n_requests(ids))
+    };
+    routes.sort_by_cached_key(|route| (std::cmp::Reverse(weight(route)), *route));
+    routes
+}
+
+/// The addresses that a finding touches, the chief one first.
+pub(super) fn peers(finding: &Finding) -> Vec<&PeerSubject> {
+    finding.subjects.iter().filter_map(Subject::peer).collect()
+}
+
+/// A route as a report tells it.
+pub(super) fn route_info(case: &Case<'_>, id: RouteId) -> RouteInfo {
+    let route = case.gateway.route(id);
+    RouteInfo {
+        server: case.gateway.server_of(route).name().to_owned(),
+        location: route.location.clone(),
+        file: route.at.file.to_string(),
+        line: route.at.line,
+    }
+}
+
+/// A place with its line.
+pub(super) fn place(case: &Case<'_>, at: &Span) -> Place {
+    Place {
+        file: at.file.to_string(),
+        line: at.line,
+        column: at.column,
+        text: case.source_line(at).map(|line| masked(&line)),
+        length: at.end.saturating_sub(at.begin).max(1),
+    }
+}
+
+/// A text without its secrets.
+pub(super) fn masked(text: &str) -> String {
+    lossy(&mask_secrets(text.as_bytes()))
+}
+
+/// What a finding explains.
+pub(super) fn explains(case: &Case<'_>, finding: &Finding) -> Explains {
+    let failures: Vec<&Failure> = finding.explains.iter().map(|id| case.failure(*id)).collect();
+    let onset =
+        case.earlier.iter().filter(|earlier| failures.iter().any(|failure| same_kind(failure, earlier)));
+    let first: Option<Stamp> = failures.iter().copied().chain(onset).map(|failure| failure.at).min();
+    Explains {
+        requests: case.n_requests(&finding.explains),
+        first_seen: first.map(|at| at.to_string()),
+        last_seen: failures.iter().map(|failure| failure.at).max().map(|at| at.to_string()),
+        still_failing: finding.still_failing,
+    }
+}
+
+/// Whether two failures are of one kind: the same route and the same last symptom on the same peer.
+fn same_kind(one: &Failure, other: &Failure) -> bool {
+    let symptom = |failure: &Failure| {
+        failure
+            .last()
+            .map(|last| (last.phrase, last.errno, last.phase, last.peer.clone(), last.group.clone()))
+    };
+    one.route == other.route && symptom(one) == symptom(other)
+}
+
+/// How much of the traffic of the finding's routes fails, from its first failure on.
+pub(super) fn impact(case: &Case<'_>, finding: &Finding, routes: &[RouteId]) -> Option<Impact> {
+    let failed = case.n_requests(&finding.explains);
+    if failed == 0 {
+        return None;
+    }
+    let touched: BTreeSet<RouteId> =
+        finding.explains.iter().filter_map(|id| case.failure(*id).route).collect();
+    let total: u64 = routes
+        .iter()
+        .filter(|route| touched.contains(route))
+        .map(|route| case.n_total(*route))
+        .sum::<Option<u64>>()?;
+    match failed.saturating_mul(100) / total.max(failed) {
+        90.. => Some(Impact::Outage),
+        5..90 => Some(Impact::Partial),
+        _ => Some(Impact::Sporadic),
+    }
+}
+
+/// The statuses that clients saw.
+pub(super) fn statuses(case: &Case<'_>, finding: &Finding) -> Vec<u16> {
+    let seen: BTreeSet<u16> = finding
+        .explains
+        .iter()
+        .map(|id| case.failure(*id))
+        .filter(|failure| !failure.hidden)
+        .filter_map(|failure| failure.status)
+        .collect();
+    if seen.is_empty() { finding.cause.statuses.to_vec() } else { seen.into_iter().collect() }
+}

@@ -1,0 +1,51 @@
+//! The command line: one file per command.
+
+mod collect;
+mod diagnose;
+mod explain;
+
+use crate::failure::Failure;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Tells why nginx answers 502 (503, 504, 499), and proves it.
+///
+/// Without a command it diagnoses: finds nginx, reads its configuration and logs, looks at the host, connects to the
+/// upstreams as nginx would, and names the one cause.
+#[derive(Debug, Parser)]
+#[command(name = "why502", version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    diagnose: diagnose::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Finds nginx, collects, diagnoses, prints (the default).
+    Diagnose(diagnose::Args),
+    /// Writes everything that a diagnosis needs into a bundle, to be diagnosed elsewhere.
+    Collect(collect::Args),
+    /// Prints the manual page of a cause.
+    Explain(explain::Args),
+}
+
+/// Runs the command line.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help and versions to stdout, errors to stderr.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(crate::exit::TROUBLE));
+        }
+    };
+    let result = match cli.command {
+        None => diagnose::run(&cli.diagnose),
+        Some(Command::Diagnose(args)) => diagnose::run(&args),
+        Some(Command::Collect(args)) => collect::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+    };
+    result.unwrap_or_else(|failure: Failure| failure.report())
+}

@@ -1,0 +1,246 @@
+//! `why502 diagnose [URL]`.
+
+use crate::exit::{self, FailOn};
+use crate::failure::Failure;
+use crate::options::{self, Since};
+use crate::output::{Color, write_result};
+use crate::{render, rounds};
+use clap::ValueHint;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use why502_collect::{Collector, Policy};
+use why502_facts::{
+    AccessLogFormat, Bundle, BundleError, FORMAT_VERSION, FormatEscape, Invocation, Manifest, Stamp,
+};
+
+/// What is looked at.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Scope {
+    /// The nginx.conf to use (default: the running master's).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// The nginx prefix for relative paths.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) prefix: Option<PathBuf>,
+    /// The nginx binary.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) nginx: Option<PathBuf>,
+    /// The master process, where several run.
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// An error log, instead of those that the configuration names (repeatable).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) error_log: Vec<PathBuf>,
+    /// An access log, instead of those that the configuration names (repeatable).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) access_log: Vec<PathBuf>,
+    /// The log_format of access logs that the configuration does not describe.
+    #[arg(long, value_name = "STRING")]
+    pub(crate) log_format: Option<String>,
+    /// How far back failures count: a duration, or `all`.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = options::parse_since)]
+    pub(crate) since: Option<Since>,
+    /// The failures around a moment, whatever came after: 02:10, 2026-11-21T02:10Z.
+    #[arg(long, value_name = "TIME", value_parser = options::parse_moment)]
+    pub(crate) around: Option<Stamp>,
+    /// Use only the files given: no processes, no sockets, no probes, nothing of this host.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Look at this host, send nothing.
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+    /// The bound of the whole run.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = options::parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// The options of `diagnose`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The URL or path that fails: begins with http://, https:// or /.
+    #[arg(value_parser = options::parse_url, value_hint = ValueHint::Url)]
+    url: Option<String>,
+    #[command(flatten)]
+    scope: Scope,
+    /// Diagnose a recorded bundle instead of this host.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath,
+          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe"])]
+    bundle: Option<PathBuf>,
+    /// From which verdict on the exit code is 1.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = FailOn::Broken)]
+    fail_on: FailOn,
+    /// The form of the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// One line.
+    #[arg(long)]
+    oneline: bool,
+    /// Everything that is known.
+    #[arg(long)]
+    verbose: bool,
+    /// When to use colour.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+    /// Where the result goes (default: stdout).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+}
+
+/// The forms of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs: `why502.report/1`.
+    Json,
+}
+
+/// Diagnoses and prints.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let bundle = match &args.bundle {
+        Some(file) => read_bundle(file)?,
+        None => record(&args.scope, args.url.clone())?,
+    };
+    let report = rounds::report(&bundle);
+    let text = match (args.format, args.oneline) {
+        (Format::Json, _) => render::json(&report)?,
+        (Format::Text, true) => render::oneline(&report),
+        (Format::Text, false) => {
+            let style = render::TextStyle {
+                color: args.color.applies(args.output.as_deref()),
+                verbose: args.verbose,
+            };
+            render::text(&report, style)
+        }
+    };
+    write_result(&text, args.output.as_deref())?;
+    Ok(exit::code(report.verdict, args.fail_on))
+}
+
+/// Looks at the world as the options say.
+pub(crate) fn record(scope: &Scope, url: Option<String>) -> Result<Bundle, Failure> {
+    let invocation = invocation(scope, url)?;
+    let policy = policy(&invocation);
+    let collector = Collector::new(policy, scope.timeout);
+    let manifest = Manifest {
+        format: FORMAT_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        captured_at: now(),
+        invocation,
+    };
+    let mut bundle = Bundle::new(manifest);
+    rounds::with_progress("looking at logs, processes and upstreams", || {
+        rounds::collect(&mut bundle, &collector)
+    });
+    if !rounds::has_anything(&bundle) {
+        return Err(Failure::trouble("there is no nginx here and no file to look at").hint(
+            "name what there is: --config, --error-log, --access-log, with --offline for files of another host",
+        ));
+    }
+    Ok(bundle)
+}
+
+fn invocation(scope: &Scope, url: Option<String>) -> Result<Invocation, Failure> {
+    let one = |path: &Option<PathBuf>, option| {
+        path.as_deref().map(|path| options::existing(path, option)).transpose()
+    };
+    let many = |paths: &[PathBuf], option| {
+        paths.iter().map(|path| options::existing(path, option)).collect::<Result<Vec<_>, _>>()
+    };
+    if scope.offline && scope.config.is_none() && scope.error_log.is_empty() && scope.access_log.is_empty() {
+        return Err(Failure::usage("--offline needs a file to look at")
+            .hint("name one: --config, --error-log or --access-log"));
+    }
+    Ok(Invocation {
+        url,
+        config: one(&scope.config, "--config")?,
+        prefix: one(&scope.prefix, "--prefix")?,
+        binary: one(&scope.nginx, "--nginx")?,
+        pid: scope.pid,
+        error_logs: many(&scope.error_log, "--error-log")?,
+        access_logs: many(&scope.access_log, "--access-log")?,
+        log_format: scope
+            .log_format
+            .clone()
+            .map(|text| AccessLogFormat { text, escape: FormatEscape::Default }),
+        since: match scope.since {
+            Some(Since::Last(duration)) => Some(duration),
+            Some(Since::All) | None => None,
+        },
+        around: scope.around,
+        offline: scope.offline,
+        no_probe: scope.no_probe,
+        replay: false,
+        timeout: scope.timeout,
+    })
+}
+
+/// Offline only the files given may be read, and what lies beside the configuration, since it may include that.
+fn policy(invocation: &Invocation) -> Policy {
+    if !invocation.offline {
+        return Policy { only_files: None, may_probe: !invocation.no_probe };
+    }
+    let mut files: Vec<PathBuf> = Vec::new();
+    if let Some(config) = &invocation.config {
+        let directory = Path::new(config).parent().unwrap_or(Path::new("/"));
+        // A tree that was copied whole keeps its own /etc/nginx.
+        let home = [
+            "etc/nginx",
+            "usr/local/nginx/conf",
+            "usr/local/openresty/nginx/conf",
+            "usr/local/etc/nginx",
+            "etc/angie",
+        ];
+        let base =
+            home.iter().find(|home| directory.ends_with(home) && directory != Path::new("/").join(home));
+        let up = base.map_or(0, |home| Path::new(home).components().count());
+        files.push(directory.ancestors().nth(up).unwrap_or(directory).to_path_buf());
+    }
+    files.extend(invocation.error_logs.iter().chain(&invocation.access_logs).map(PathBuf::from));
+    Policy { only_files: Some(files), may_probe: false }
+}
+
+fn read_bundle(file: &Path) -> Result<Bundle, Failure> {
+    let failed =
+        |error: BundleError| Failure::because(format!("cannot read the bundle {}", file.display()), error);
+    if file.is_dir() {
+        return Bundle::from_entries(&read_entries(file).map_err(failed)?).map_err(failed);
+    }
+    let opened = fs::File::open(file).map_err(|error| failed(error.into()))?;
+    Bundle::read_archive(opened).map_err(failed)
+}
+
+/// The entries of a bundle that is a directory: no links, nothing that no bundle may hold.
+fn read_entries(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+    let mut entries = BTreeMap::new();
+    let mut total = 0;
+    for folder in ["", "raw"] {
+        let Ok(listing) = fs::read_dir(directory.join(folder)) else { continue };
+        for entry in listing {
+            let entry = entry?;
+            let name = Path::new(folder).join(entry.file_name()).to_string_lossy().into_owned();
+            if name == "raw" && entry.file_type()?.is_dir() {
+                continue;
+            }
+            if !entry.file_type()?.is_file() || !Bundle::allows_entry(&name) {
+                return Err(BundleError::Forbidden { name });
+            }
+            total += entry.metadata()?.len();
+            Bundle::check_limits(total, entries.len() + 1)?;
+            let mut bytes = Vec::new();
+            fs::File::open(entry.path())?.read_to_end(&mut bytes)?;
+            entries.insert(name, bytes);
+        }
+    }
+    Ok(entries)
+}
+
+fn now() -> Stamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Whole seconds: what is printed is what is kept.
+    Stamp(i64::try_from(since_epoch.as_secs()).unwrap_or(0) * 1000)
+}

@@ -1,0 +1,58 @@
+//! `why502 explain CAUSE`.
+
+use crate::exit;
+use crate::failure::Failure;
+use crate::output::write_result;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use why502_diagnose::{CAUSES, Cause, find_cause};
+
+/// The options of `explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The id of a cause.
+    #[arg(required_unless_present = "list")]
+    cause: Option<String>,
+    /// All ids, with what they mean.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Prints a manual page, or the list of them.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let text = match &args.cause {
+        Some(id) => find_cause(id).map(page).ok_or_else(|| unknown(id))?,
+        None => list(),
+    };
+    write_result(&text, None)?;
+    Ok(ExitCode::from(exit::WELL))
+}
+
+fn page(cause: &'static Cause) -> String {
+    cause.manual.to_owned()
+}
+
+fn list() -> String {
+    let mut text = String::new();
+    for cause in CAUSES {
+        let statuses: Vec<String> = cause.statuses.iter().map(ToString::to_string).collect();
+        let line = format!("{:<32} {}", cause.id, statuses.join(" "));
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn unknown(id: &str) -> Failure {
+    let nearest =
+        CAUSES.iter().filter(|cause| shares_a_word(cause.id, id)).map(|cause| cause.id).collect::<Vec<_>>();
+    let hint = if nearest.is_empty() {
+        "`why502 explain --list` lists them".to_owned()
+    } else {
+        format!("did you mean {}?", nearest.join(", "))
+    };
+    Failure::usage(format!("no cause is called {id:?}")).hint(hint)
+}
+
+fn shares_a_word(id: &str, typed: &str) -> bool {
+    typed.split('-').any(|word| word.len() > 3 && word != "upstream" && id.contains(word))
+}

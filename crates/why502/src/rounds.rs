@@ -1,0 +1,80 @@
+//! The rounds: ask, collect, and ask again, until nothing more is wanted.
+
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+use why502_collect::Collector;
+use why502_decode::load;
+use why502_diagnose::{Report, diagnose, wanted};
+use why502_facts::{Ask, Bundle, GapReason, Observed, RequestKey};
+use why502_model::Model;
+
+/// The most rounds: the nesting of includes decides how many are needed.
+const MAX_ROUNDS: usize = 80;
+
+/// Collects everything that the model and the causes want into a bundle.
+pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
+    let mut asked: BTreeSet<Ask> = bundle.facts.iter().map(|fact| fact.ask.clone()).collect();
+    for _ in 0..MAX_ROUNDS {
+        let facts = load(bundle);
+        let model = Model::build(&facts);
+        let mut asks = model.asks.clone();
+        if asks.is_empty() {
+            asks = wanted(&facts, &model);
+        }
+        asks.retain(|ask| asked.insert(ask.clone()));
+        if asks.is_empty() {
+            break;
+        }
+        let route = |owner: &str, key: &RequestKey<'_>| {
+            let gateway = model.gateways.iter().find(|gateway| gateway.owner() == owner)?;
+            gateway.attribute(key).map(|id| Arc::from(gateway.route(id).key()))
+        };
+        bundle.facts.extend(collector.answer(&asks, &route));
+    }
+}
+
+/// The report of a bundle: the same for the same bundle, wherever it is made.
+pub(crate) fn report(bundle: &Bundle) -> Report {
+    let facts = load(bundle);
+    let model = Model::build(&facts);
+    diagnose(&facts, &model)
+}
+
+/// Whether a bundle tells of anything that could be judged.
+pub(crate) fn has_anything(bundle: &Bundle) -> bool {
+    let facts = load(bundle);
+    let model = Model::build(&facts);
+    let reads =
+        |ask: &Ask| !matches!(facts.look(ask), Observed::Unknown(gap) if gap.why != GapReason::NotYet);
+    model.gateways.iter().any(|gateway| {
+        gateway.master.is_some()
+            || !gateway.sources.is_empty()
+            || Model::log_tails(&facts, gateway).iter().any(reads)
+    })
+}
+
+/// Runs something that may take long, with a line on stderr once it takes more than a second.
+pub(crate) fn with_progress<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return run();
+    }
+    let (done, is_done) = mpsc::channel::<()>();
+    let line = format!("why502: {what} …");
+    let shower = thread::spawn(move || {
+        if is_done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            let mut stderr = io::stderr();
+            let _ = write!(stderr, "{line}");
+            let _ = is_done.recv();
+            // The line is wiped, so that it does not stay between the prompt and the result.
+            let _ = write!(stderr, "\r\x1b[2K");
+        }
+    });
+    let result = run();
+    drop(done);
+    let _ = shower.join();
+    result
+}
