@@ -156,7 +156,7 @@ fn file_status(stat: &Stat, acl: Vec<AclEntry>) -> FileStatus {
         owner: None,
         group: None,
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified: Stamp(i64::from(stat.st_mtime) * 1000 + millis),
+        modified: Stamp(stat.st_mtime * 1000 + millis),
         acl,
     }
 }

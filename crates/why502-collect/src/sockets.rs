@@ -42,8 +42,7 @@ fn read_record(net: &str) -> io::Result<SocketRecord> {
         if_inet6: fs::read(format!("{net}/if_inet6")).unwrap_or_default().into(),
         ..SocketRecord::default()
     };
-    let inodes = listening_inodes(&record);
-    (record.owners, record.owners_hidden) = find_owners(inodes);
+    (record.owners, record.owners_hidden) = find_owners(&listening_inodes(&record));
     Ok(record)
 }
 
@@ -115,7 +114,7 @@ fn listening_inodes(record: &SocketRecord) -> BTreeSet<u64> {
 }
 
 /// Who holds which of the sockets, and whether somebody may hold one unseen.
-fn find_owners(inodes: BTreeSet<u64>) -> (Vec<(u64, u32)>, bool) {
+fn find_owners(inodes: &BTreeSet<u64>) -> (Vec<(u64, u32)>, bool) {
     let mut owners = Vec::new();
     let mut hidden = false;
     for pid in process_ids().unwrap_or_default() {

@@ -42,7 +42,8 @@ pub use host::{
 };
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
-    LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try, UpstreamField,
+    LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try,
+    UpstreamField,
 };
 pub use mask::mask_secrets;
 pub use peer::PeerAddress;

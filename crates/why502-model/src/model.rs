@@ -6,7 +6,7 @@ use std::time::Duration;
 use why502_facts::{Ask, Facts, GapReason, LogClock, LogClockSource, LogKind, LogSlice, Observed, Stamp};
 
 /// How far failures around a moment count, on either side.
-const AROUND: Duration = Duration::from_secs(30 * 60);
+const AROUND: Duration = Duration::from_mins(30);
 
 /// What the facts tell of the gateways.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Model {
             [] if invocation.offline => {}
             [] => logs.extend(of_config(|content| matches!(content, LogContent::Access { .. }))),
             given => {
-                logs.extend(given.iter().map(|path| (path.clone(), given_access_kind(facts, gateway, path))))
+                logs.extend(given.iter().map(|path| (path.clone(), given_access_kind(facts, gateway, path))));
             }
         }
         logs.sort();

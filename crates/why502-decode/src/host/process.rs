@@ -86,7 +86,8 @@ fn status_ids(status: &str, name: &str) -> Vec<u32> {
 /// The systemd unit of a cgroup path: its last component that is a service or a scope.
 fn unit_of(cgroup: &str) -> Option<String> {
     let path = cgroup_path(cgroup)?;
-    let unit = path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
+    let is_unit = |part: &&str| matches!(part.rsplit_once('.'), Some((_, "service" | "scope")));
+    let unit = path.rsplit('/').find(is_unit)?;
     Some(unescape_unit(unit))
 }
 
@@ -110,8 +111,8 @@ fn unescape_unit(unit: &str) -> String {
 /// The container of a cgroup path: the 64 hexadecimal digits that Docker, containerd, CRI-O and Podman name it by.
 fn container_of(cgroup: &str) -> Option<String> {
     let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let parts = cgroup.split(|character: char| !character.is_ascii_alphanumeric());
-    parts.filter(is_id).last().map(|id| id[..12].to_owned())
+    let mut parts = cgroup.rsplit(|character: char| !character.is_ascii_alphanumeric());
+    parts.find(is_id).map(|id| id[..12].to_owned())
 }
 
 #[cfg(test)]

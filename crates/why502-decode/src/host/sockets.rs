@@ -17,7 +17,7 @@ pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
     let pids_of = |inode: u64| owners.get(&inode).cloned().unwrap_or_default();
     let mut listeners: Vec<Listener> = [&record.tcp, &record.tcp6]
         .into_iter()
-        .flat_map(|blob| lines(blob.as_slice()).filter_map(parse_tcp).collect::<Vec<_>>())
+        .flat_map(|blob| lines(blob.as_slice()).filter_map(|line| parse_tcp(&line)).collect::<Vec<_>>())
         .filter(|line| line.state == SocketState::Listen)
         .map(|line| Listener {
             address: line.local,
@@ -49,7 +49,7 @@ pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
 ///
 /// The collector keeps listening lines and counts the others by what this returns.
 pub fn socket_line_state(line: &[u8]) -> Option<(SocketState, SocketAddr)> {
-    parse_tcp(String::from_utf8_lossy(line).into_owned()).map(|line| (line.state, line.remote))
+    parse_tcp(&String::from_utf8_lossy(line)).map(|line| (line.state, line.remote))
 }
 
 struct TcpLine {
@@ -66,7 +66,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
 }
 
 /// One socket per line: `sl local rem st tx:rx tr:tm retrnsmt uid timeout inode …` (net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
-fn parse_tcp(line: String) -> Option<TcpLine> {
+fn parse_tcp(line: &str) -> Option<TcpLine> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (_, receive_queue) = fields.get(4)?.split_once(':')?;
     Some(TcpLine {

@@ -10,6 +10,7 @@ mod intern;
 mod kind;
 mod line_place;
 mod pending;
+mod records;
 mod routes;
 mod smallest;
 mod store;

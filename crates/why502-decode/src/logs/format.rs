@@ -64,7 +64,7 @@ impl AccessFormat {
     /// Reads a line; `None` if it does not fit, or fits in two ways.
     pub fn parse<'a>(&'a self, line: &'a [u8]) -> Option<AccessLine<'a>> {
         let line = super::error_line::without_envelope(line);
-        Walk::run(&self.lead, &self.steps, line).map(|spans| AccessLine::new(self, line, spans))
+        Walk::run(&self.lead, &self.steps, line).map(|spans| AccessLine::new(self, line, &spans))
     }
 
     /// The stamp of a line.

@@ -51,7 +51,7 @@ pub(crate) struct Instance {
 pub(crate) fn find_instances(facts: &Facts) -> (Vec<Instance>, Vec<Ask>) {
     let invocation = &facts.manifest.invocation;
     let mut finder = Finder { facts, invocation, asks: Vec::new() };
-    let instances = if invocation.offline { finder.from_options() } else { finder.on_this_host() };
+    let instances = if invocation.offline { finder.given() } else { finder.on_this_host() };
     (instances, finder.asks)
 }
 
@@ -63,7 +63,7 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     /// Of another host there is what the options name.
-    fn from_options(&mut self) -> Vec<Instance> {
+    fn given(&mut self) -> Vec<Instance> {
         let config = self.invocation.config.clone().unwrap_or_default();
         let directory = config.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
         let prefix = self.invocation.prefix.clone().unwrap_or(directory);
@@ -95,8 +95,7 @@ impl Finder<'_> {
         };
         let masters: Vec<&Process> =
             list.processes.iter().filter(|process| is_master(process, &list)).collect();
-        let running: Vec<Instance> =
-            masters.into_iter().filter_map(|master| self.running(master, &list)).collect();
+        let running: Vec<Instance> = masters.into_iter().map(|master| self.running(master, &list)).collect();
         let wanted: Vec<Instance> = running.into_iter().filter(|instance| self.is_wanted(instance)).collect();
         if wanted.is_empty() && self.asks.is_empty() { self.not_running() } else { wanted }
     }
@@ -107,7 +106,7 @@ impl Finder<'_> {
             && self.invocation.config.as_ref().is_none_or(|config| *config == instance.config)
     }
 
-    fn running(&mut self, master: &Process, list: &ProcessList) -> Option<Instance> {
+    fn running(&mut self, master: &Process, list: &ProcessList) -> Instance {
         let root = if master.same_root == Some(false) { Root::Process(master.pid) } else { Root::Host };
         let binary = master.exe.clone();
         let strings = binary.as_ref().and_then(|path| self.strings(root, path));
@@ -122,7 +121,7 @@ impl Finder<'_> {
         // A worker has the user and the groups that connections are made with.
         let place = workers.first().map_or(master.pid, |worker| worker.pid);
         self.want(&Ask::Process { pid: place });
-        Some(Instance {
+        Instance {
             flavour: build.flavour,
             version: build.version,
             version_text: build.version_text,
@@ -135,7 +134,7 @@ impl Finder<'_> {
             prefix,
             root,
             security: Security::Process(place),
-        })
+        }
     }
 
     /// Nothing runs: what a binary would use, or what the options name.

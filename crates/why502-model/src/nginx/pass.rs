@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A page of memory, in bytes: what buffers are as large as by default.
 const PAGE: u64 = 4096;
 /// The default of the three timeouts.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The directives that pass requests on, with their protocols.
 pub(crate) const PASS_DIRECTIVES: &[(&str, Protocol)] = &[

@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The servers and routes of a configuration, with the blocks that they were read from.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the routes are what it holds")]
 pub(crate) struct Routes {
     /// The servers.
     pub(crate) servers: Vec<Server>,

@@ -15,6 +15,7 @@ const DEFAULT_FAIL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The groups of a configuration, as they are found.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the groups are what it holds")]
 pub(crate) struct Groups<'a> {
     facts: &'a Facts,
     security: Security,

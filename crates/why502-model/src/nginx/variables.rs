@@ -62,15 +62,11 @@ fn split(text: &str) -> Vec<Part<'_>> {
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
         let after = &rest[dollar + 1..];
-        let (name, length) = match after.strip_prefix('{') {
-            Some(braced) => match braced.split_once('}') {
-                Some((name, _)) => (name, name.len() + 2),
-                None => ("", 0),
-            },
-            None => {
-                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                (&after[..end], end)
-            }
+        let (name, length) = if let Some(braced) = after.strip_prefix('{') {
+            braced.split_once('}').map_or(("", 0), |(name, _)| (name, name.len() + 2))
+        } else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            (&after[..end], end)
         };
         if name.is_empty() {
             parts.push(Part::Literal(&rest[..=dollar]));

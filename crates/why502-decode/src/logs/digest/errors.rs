@@ -1,28 +1,23 @@
 //! The digest of an error log.
 
-use super::intern::{Interner, shown};
+mod record;
+
+use self::record::{Said, Scribe};
 use super::kind::ErrorKind;
 use super::line_place::LinePlace;
 use super::pending::{LooseLines, OpenEntry, Taken, is_trace};
-use super::routes::Routes;
+use super::records::Records;
 use super::smallest::Smallest;
-use super::store::{Buckets, Entry, MAX_EXEMPLARS, Place, Ranks, Store};
+use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Position};
 use super::worth::{Worth, of_error_line};
 use crate::logs::error_line::{ErrorLine, is_console, parse_error_line, without_envelope};
-use crate::logs::request_line::RequestParts;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use why502_facts::{
-    Civil, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LogClock, Phrase, RequestKey, RequestLine,
-    UpstreamField,
-};
+use why502_facts::{Civil, ErrorDigest, ErrorLevel, ErrorRecord, LogClock};
 
 /// So many kinds of lines before the window are remembered.
 const MAX_BEFORE: usize = 1024;
-/// The longest texts that are kept, in bytes.
-const MAX_DETAIL: usize = 1024;
-const MAX_NAME: usize = 256;
 
 /// Digests an error log, line by line, oldest first.
 ///
@@ -35,13 +30,9 @@ pub struct ErrorDigester<'a> {
     clock: LogClock,
     counter: Counter,
     levels: BTreeMap<ErrorLevel, u64>,
-    failures: Store<ErrorKind, ErrorRecord>,
-    asides: Store<ErrorKind, ErrorRecord>,
-    summaries: Buckets<ErrorKind, ErrorRecord>,
+    records: Records<ErrorKind, ErrorRecord>,
     before: Smallest<ErrorKind, Entry<ErrorKind, ErrorRecord>>,
-    ranks: Ranks<ErrorKind>,
-    routes: Routes<'a>,
-    interner: Interner,
+    scribe: Scribe<'a>,
     /// Lines without a stamp that no entry came before.
     loose: LooseLines,
     /// The stamp of the entry before.
@@ -57,13 +48,9 @@ impl<'a> ErrorDigester<'a> {
             clock,
             counter: Counter::default(),
             levels: BTreeMap::new(),
-            failures: Store::new(options.max_records),
-            asides: Store::new(options.max_records.div_ceil(10)),
-            summaries: Buckets::new(usize::from(MAX_EXEMPLARS)),
+            records: Records::new(options.max_records),
             before: Smallest::new(MAX_BEFORE),
-            ranks: Ranks::new(),
-            routes: Routes::new(options.route),
-            interner: Interner::default(),
+            scribe: Scribe::new(options),
             loose: LooseLines::default(),
             last: None,
             open: None,
@@ -89,10 +76,12 @@ impl<'a> ErrorDigester<'a> {
     }
 
     /// Takes what a digester with the same options made of the lines that follow.
+    ///
+    /// The cut may stand anywhere, also inside an entry of several lines.
     pub fn merge(&mut self, later: Self) {
         let n_before = self.counter.n_pushed;
-        let loose_overflowed = later.loose.overflowed();
-        for (mut place, line) in later.loose.lines {
+        let (loose, loose_overflowed) = later.loose.into_lines();
+        for (mut place, line) in loose {
             place.seq += n_before;
             self.unstamped(&place, &line);
         }
@@ -106,15 +95,14 @@ impl<'a> ErrorDigester<'a> {
         for (level, count) in later.levels {
             *self.levels.entry(level).or_default() += count;
         }
-        let mut place = Place { n_before, ranks: &mut self.ranks };
-        self.failures.append(later.failures, &mut place);
-        self.asides.append(later.asides, &mut place);
-        self.summaries.append(later.summaries, &mut place);
+        self.records.append(later.records, n_before);
         for (kind, mut entry) in later.before.into_entries() {
             entry.seq += n_before;
-            remember(&mut self.before, kind, entry);
+            match self.before.get_mut(&kind) {
+                Some(first) => first.record.weight += entry.record.weight,
+                None => self.before.insert(kind, entry),
+            }
         }
-        self.ranks.append(later.ranks);
         self.last = later.last.or(self.last);
         if let Some(mut open) = later.open {
             open.place.seq += n_before;
@@ -126,17 +114,13 @@ impl<'a> ErrorDigester<'a> {
     pub fn finish(mut self) -> ErrorDigest {
         self.close();
         self.settle_loose_lines();
-        let Self { mut counter, levels, failures, asides, summaries, before, ranks, .. } = self;
-        counter.coverage.sampled = failures.is_full() || asides.is_full();
-        let mut entries = failures.into_entries();
-        entries.extend(asides.into_entries());
-        entries.extend(summaries.into_entries());
-        entries.sort_by_key(|entry| entry.seq);
-        let mut before: Vec<_> = before.into_entries().into_values().collect();
+        let Self { mut counter, levels, records, before, .. } = self;
+        counter.coverage.sampled = records.is_sampled();
+        let entries = records.into_entries();
         let kinds: HashSet<&ErrorKind> = entries.iter().map(|entry| &entry.kind).collect();
+        let mut before: Vec<_> = before.into_entries().into_values().collect();
         before.retain(|first| kinds.contains(&first.kind));
         before.sort_by_key(|entry| entry.seq);
-        entries.iter_mut().for_each(|entry| ranks.sweep(entry));
         ErrorDigest {
             coverage: counter.coverage,
             levels: levels.into_iter().collect(),
@@ -175,14 +159,12 @@ impl<'a> ErrorDigester<'a> {
 
     /// No entry came before these lines: what the console says happened when the log begins, the rest fits nothing.
     fn settle_loose_lines(&mut self) {
-        let loose = std::mem::take(&mut self.loose);
+        let (loose, _) = std::mem::take(&mut self.loose).into_lines();
         let begin = self.counter.coverage.first.or(self.options.to).or(self.options.from);
-        let begin = begin.map_or(Civil(0), |stamp| Civil::of(stamp, self.clock.offset_seconds));
-        let last = self.last.replace(begin);
-        for (place, line) in &loose.lines {
+        self.last = Some(begin.map_or(Civil(0), |stamp| Civil::of(stamp, self.clock.offset_seconds)));
+        for (place, line) in &loose {
             self.unstamped(place, line);
         }
-        self.last = last;
     }
 
     fn entry(&mut self, place: &LinePlace, line: &[u8], parsed: &ErrorLine<'_>) {
@@ -212,113 +194,23 @@ impl<'a> ErrorDigester<'a> {
     }
 
     fn keep(&mut self, place: &LinePlace, line: &[u8], said: &Said<'_, '_>, worth: Worth) {
-        let kind = self.kind(said);
+        let kind = self.scribe.kind(said);
         let minute = said.at.0.div_euclid(60);
-        let rank = self.ranks.next(&kind);
-        let (absorbed, minute) = match worth {
-            Worth::Failure => (self.failures.absorb(&kind, minute), minute),
-            Worth::Aside => (self.asides.absorb(&kind, minute), minute),
-            _ => (self.summaries.absorb(&kind, 0), 0),
-        };
-        if absorbed {
-            return;
-        }
-        let mut record = self.record(place, said, &kind);
-        if rank < MAX_EXEMPLARS {
-            record.line = place.quote(line);
-        }
-        let entry = Entry { seq: place.seq, minute, kind, rank, record };
-        match worth {
-            Worth::Failure => self.failures.push(entry),
-            Worth::Aside => self.asides.push(entry),
-            _ => self.summaries.push(entry),
-        }
-        if self.ranks.needs_sweep() {
-            let Self { ranks, failures, asides, summaries, .. } = self;
-            failures.for_each(|entry| ranks.sweep(entry));
-            asides.for_each(|entry| ranks.sweep(entry));
-            summaries.for_each(|entry| ranks.sweep(entry));
-        }
+        let Some(rank) = self.records.admit(worth, &kind, minute) else { return };
+        let line = if rank < MAX_EXEMPLARS { place.quote(line) } else { place.bare() };
+        let record = self.scribe.record(said, &kind, line);
+        self.records.push(worth, Entry { seq: place.seq, minute, kind, rank, record });
     }
 
     fn keep_before(&mut self, place: &LinePlace, line: &[u8], said: &Said<'_, '_>) {
-        let kind = self.kind(said);
+        let kind = self.scribe.kind(said);
         if let Some(first) = self.before.get_mut(&kind) {
             first.record.weight += 1;
         } else if self.before.would_keep(&kind) {
-            let mut record = self.record(place, said, &kind);
-            record.line = place.quote(line);
+            let record = self.scribe.record(said, &kind, place.quote(line));
             self.before.insert(kind.clone(), Entry { seq: place.seq, minute: 0, kind, rank: 0, record });
         }
     }
-
-    fn kind(&mut self, said: &Said<'_, '_>) -> ErrorKind {
-        let context = &said.parsed.context;
-        let peer = context.upstream.map(|upstream| self.interner.bytes(upstream.peer, MAX_NAME));
-        let route = match (context.request.and_then(RequestParts::read), context.upstream) {
-            (None, None) => None,
-            (request, upstream) => {
-                let request = request.unwrap_or_default();
-                let path = context.subrequest.map_or(request.path, |uri| {
-                    RequestParts::from_target(request.method, uri, request.version).path
-                });
-                let (server, host) = (context.server.map(shown), context.host.map(shown));
-                let scheme = upstream.map(|upstream| shown(upstream.scheme));
-                let id = self.routes.find(&RequestKey {
-                    log: self.options.log,
-                    server: server.as_deref(),
-                    host: host.as_deref(),
-                    method: &shown(request.method),
-                    path: &shown(path),
-                    scheme: scheme.as_deref(),
-                    peer: peer.as_deref(),
-                });
-                self.routes.name(id)
-            }
-        };
-        let ErrorLine { phase, errno, .. } = *said.parsed;
-        ErrorKind { phrase: said.phrase, phase, errno, route, peer }
-    }
-
-    fn record(&mut self, place: &LinePlace, said: &Said<'_, '_>, kind: &ErrorKind) -> ErrorRecord {
-        let parsed = said.parsed;
-        ErrorRecord {
-            at: said.at,
-            level: parsed.level,
-            pid: parsed.pid,
-            connection: parsed.connection,
-            phrase: said.phrase,
-            detail: said.detail.map(|detail| self.interner.bytes(detail, MAX_DETAIL)),
-            errno: parsed.errno,
-            phase: parsed.phase,
-            context: self.context(parsed, kind),
-            route: kind.route.clone(),
-            line: place.bare(),
-            weight: 1,
-        }
-    }
-
-    fn context(&mut self, parsed: &ErrorLine<'_>, kind: &ErrorKind) -> ErrorContext {
-        let context = &parsed.context;
-        let mut name = |bytes: Option<&[u8]>| bytes.map(|bytes| self.interner.bytes(bytes, MAX_NAME));
-        let client = name(context.client);
-        let server = name(context.server);
-        let host = name(context.host);
-        let subrequest = name(context.subrequest);
-        let scheme = name(context.upstream.map(|upstream| upstream.scheme));
-        let request = context.request.and_then(RequestParts::read).map(|parts| intern_request(&mut self.interner, parts));
-        let upstream = scheme.zip(kind.peer.clone()).map(|(scheme, peer)| UpstreamField { scheme, peer });
-        ErrorContext { client, server, request, subrequest, upstream, host }
-    }
-}
-
-/// A line and what it says.
-#[derive(Debug)]
-struct Said<'l, 'p> {
-    at: Civil,
-    phrase: Phrase,
-    detail: Option<&'l [u8]>,
-    parsed: &'p ErrorLine<'l>,
 }
 
 /// Whether the context of an entry is still to come: a message about a connection that ends without one.
@@ -327,25 +219,4 @@ fn is_open(parsed: &ErrorLine<'_>) -> bool {
         && parsed.context.client.is_none()
         && parsed.action.is_none()
         && parsed.level < ErrorLevel::Info
-}
-
-fn remember(
-    before: &mut Smallest<ErrorKind, Entry<ErrorKind, ErrorRecord>>,
-    kind: ErrorKind,
-    entry: Entry<ErrorKind, ErrorRecord>,
-) {
-    match before.get_mut(&kind) {
-        Some(first) => first.record.weight += entry.record.weight,
-        None => before.insert(kind, entry),
-    }
-}
-
-/// A request line whose texts are shared.
-pub(super) fn intern_request(interner: &mut Interner, parts: RequestParts<'_>) -> RequestLine {
-    RequestLine {
-        method: interner.bytes(parts.method, 32),
-        path: interner.bytes(parts.path, crate::logs::request_line::MAX_PATH),
-        has_query: parts.has_query,
-        version: interner.bytes(parts.version, 32),
-    }
 }

@@ -1,9 +1,10 @@
 //! Texts that are kept many times and stored once.
 
+use crate::logs::request_line::{MAX_PATH, RequestParts};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
-use why502_facts::lossy;
+use why502_facts::{RequestLine, lossy};
 
 /// When this many bytes are known, all are forgotten: what was handed out stays, only sharing is lost.
 const MAX_BYTES: usize = 8 << 20;
@@ -21,6 +22,16 @@ impl Interner {
         match std::str::from_utf8(&bytes[..bytes.len().min(max)]) {
             Ok(text) => self.text(text),
             Err(_) => self.text(&cut_text(bytes, max)),
+        }
+    }
+
+    /// A request line whose texts are shared.
+    pub(crate) fn request(&mut self, parts: RequestParts<'_>) -> RequestLine {
+        RequestLine {
+            method: self.bytes(parts.method, 32),
+            path: self.bytes(parts.path, MAX_PATH),
+            has_query: parts.has_query,
+            version: self.bytes(parts.version, 32),
         }
     }
 

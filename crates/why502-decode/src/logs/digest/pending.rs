@@ -7,7 +7,7 @@ use super::line_place::LinePlace;
 use memchr::memmem;
 
 /// The gateway cuts an entry here at the latest (`NGX_MAX_ERROR_STR` of OpenResty; nginx at 2048).
-pub(super) const MAX_ENTRY: usize = 4096;
+const MAX_ENTRY: usize = 4096;
 
 /// An entry whose end was not seen yet.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub(super) enum Taken {
 /// Lines without a stamp before the first one that has one: they belong to an entry of the part before, if there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LooseLines {
-    pub(super) lines: Vec<(LinePlace, Vec<u8>)>,
+    lines: Vec<(LinePlace, Vec<u8>)>,
     n_bytes: usize,
     overflowed: bool,
 }
@@ -55,8 +55,9 @@ impl LooseLines {
         !self.overflowed
     }
 
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflowed
+    /// The lines, and whether there were more.
+    pub(super) fn into_lines(self) -> (Vec<(LinePlace, Vec<u8>)>, bool) {
+        (self.lines, self.overflowed)
     }
 
     pub(super) fn set_overflowed(&mut self) {

@@ -11,10 +11,12 @@ const MAX_KEYS: usize = 8192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RouteId(usize);
 
-impl RouteId {
-    pub(super) fn idx(self) -> usize {
-        self.0
+/// The entry of a route in a list that grows with the routes.
+pub(super) fn at_route<T>(list: &mut Vec<T>, route: RouteId, new: impl FnMut() -> T) -> &mut T {
+    if list.len() <= route.0 {
+        list.resize_with(route.0 + 1, new);
     }
+    &mut list[route.0]
 }
 
 /// Asks the caller for the route of a request, and remembers the answers.
@@ -78,8 +80,9 @@ impl<'a> Routes<'a> {
         self.names[id.0].clone()
     }
 
-    pub(super) fn into_names(self) -> Vec<Option<Arc<str>>> {
-        self.names
+    /// All names, by their places.
+    pub(super) fn names(&self) -> &[Option<Arc<str>>] {
+        &self.names
     }
 
     /// Writes the request down so that different ones differ: every part with its length.

@@ -179,17 +179,17 @@ pub(super) struct Buckets<K, R> {
     /// How many records a bucket keeps.
     limit: usize,
     scale: u8,
-    buckets: HashMap<(K, i64), Vec<Entry<K, R>>>,
+    by_key: HashMap<(K, i64), Vec<Entry<K, R>>>,
 }
 
 impl<K: Kind, R: Record> Buckets<K, R> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, scale: 0, buckets: HashMap::new() }
+        Self { limit, scale: 0, by_key: HashMap::new() }
     }
 
     pub(super) fn absorb(&mut self, kind: &K, minute: i64) -> bool {
         let key = scaled(kind, minute, self.scale);
-        match self.buckets.get_mut(&key) {
+        match self.by_key.get_mut(&key) {
             Some(bucket) if bucket.len() == self.limit => {
                 if let Some(last) = bucket.last_mut() {
                     *last.record.weight_mut() += 1;
@@ -202,7 +202,7 @@ impl<K: Kind, R: Record> Buckets<K, R> {
 
     pub(super) fn push(&mut self, entry: Entry<K, R>) {
         let key = scaled(&entry.kind, entry.minute, self.scale);
-        fold(self.buckets.entry(key).or_default(), vec![entry], self.limit);
+        fold(self.by_key.entry(key).or_default(), vec![entry], self.limit);
         self.fit();
     }
 
@@ -215,18 +215,18 @@ impl<K: Kind, R: Record> Buckets<K, R> {
     }
 
     pub(super) fn for_each(&mut self, change: impl FnMut(&mut Entry<K, R>)) {
-        self.buckets.values_mut().flatten().for_each(change);
+        self.by_key.values_mut().flatten().for_each(change);
     }
 
     /// All records, by their place in the stream.
     pub(super) fn into_entries(self) -> Vec<Entry<K, R>> {
-        let mut entries: Vec<_> = self.buckets.into_values().flatten().collect();
+        let mut entries: Vec<_> = self.by_key.into_values().flatten().collect();
         entries.sort_by_key(|entry| entry.seq);
         entries
     }
 
     fn fit(&mut self) {
-        while self.buckets.len() > MAX_BUCKETS && self.scale < MAX_SCALE {
+        while self.by_key.len() > MAX_BUCKETS && self.scale < MAX_SCALE {
             self.rescale(self.scale + 1);
         }
     }
@@ -236,12 +236,15 @@ impl<K: Kind, R: Record> Buckets<K, R> {
             return;
         }
         self.scale = scale;
-        let old = std::mem::take(&mut self.buckets);
-        old.into_values().for_each(|entries| {
-            let Some(first) = entries.first() else { return };
+        let old = std::mem::take(&mut self.by_key);
+        let mut old: Vec<_> = old.into_values().collect();
+        // Any order gives the same result; a fixed one is easier to trust.
+        old.sort_by_key(|entries| entries.first().map(|entry| entry.seq));
+        for entries in old {
+            let Some(first) = entries.first() else { continue };
             let key = scaled(&first.kind, first.minute, scale);
-            fold(self.buckets.entry(key).or_default(), entries, self.limit);
-        });
+            fold(self.by_key.entry(key).or_default(), entries, self.limit);
+        }
     }
 }
 
@@ -262,7 +265,8 @@ fn scaled<K: Kind>(kind: &K, minute: i64, scale: u8) -> (K, i64) {
 fn fold<K, R: Record>(bucket: &mut Vec<Entry<K, R>>, entries: Vec<Entry<K, R>>, limit: usize) {
     bucket.extend(entries);
     bucket.sort_by_key(|entry| entry.seq);
-    let surplus: u64 = bucket.drain(bucket.len().min(limit)..).map(|mut entry| *entry.record.weight_mut()).sum();
+    let surplus: u64 =
+        bucket.drain(bucket.len().min(limit)..).map(|mut entry| *entry.record.weight_mut()).sum();
     if let Some(last) = bucket.last_mut() {
         *last.record.weight_mut() += surplus;
     }
@@ -282,7 +286,10 @@ impl Record for ErrorRecord {
         let texts = [&self.detail, &context.client, &context.server, &context.subrequest, &context.host];
         let upstream = context.upstream.as_ref().map_or(0, |upstream| upstream.peer.len());
         let path = context.request.as_ref().map_or(0, |request| request.path.len());
-        size_of::<Self>() + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>() + upstream + path
+        size_of::<Self>()
+            + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+            + upstream
+            + path
     }
 }
 

@@ -50,8 +50,13 @@ pub(super) fn of_error_line(
         {
             Worth::Summary
         }
-        Phrase::Unrecognised if level > ErrorLevel::Warn => Worth::Nothing,
-        Phrase::Unrecognised => Worth::Summary,
+        Phrase::Unrecognised => {
+            if level > ErrorLevel::Warn {
+                Worth::Nothing
+            } else {
+                Worth::Summary
+            }
+        }
         // A client that leaves between two requests fails nothing.
         Phrase::ClientClosed if phase == Some(Phase::ClientSide) => Worth::Nothing,
         Phrase::ReceiveFailed

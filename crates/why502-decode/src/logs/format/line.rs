@@ -19,8 +19,8 @@ pub struct AccessLine<'a> {
 }
 
 impl<'a> AccessLine<'a> {
-    pub(super) fn new(format: &'a AccessFormat, line: &'a [u8], spans: Spans) -> Self {
-        Self { format, line, spans }
+    pub(super) fn new(format: &'a AccessFormat, line: &'a [u8], spans: &Spans) -> Self {
+        Self { format, line, spans: *spans }
     }
 
     pub(super) fn format(&self) -> &'a AccessFormat {

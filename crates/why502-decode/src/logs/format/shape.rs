@@ -79,17 +79,8 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
             (Some(comma), Some(colon)) => Some(comma.min(colon)),
             (comma, colon) => comma.or(colon),
         };
-        let element = match end {
-            Some((at, width, redirect)) => {
-                rest = Some((&text[at + width..], redirect));
-                &text[..at]
-            }
-            None => {
-                rest = None;
-                text
-            }
-        };
-        Some((element, redirected))
+        rest = end.map(|(at, width, redirect)| (&text[at + width..], redirect));
+        Some((end.map_or(text, |(at, _, _)| &text[..at]), redirected))
     })
 }
 

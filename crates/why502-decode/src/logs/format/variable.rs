@@ -6,7 +6,7 @@ macro_rules! fields {
     ($($field:ident $name:literal $shape:ident;)+) => {
         /// A variable whose value is used.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Field { $(#[doc = $name] $field,)+ }
+        pub(crate) enum Field { $(#[doc = concat!("`$", $name, "`.")] $field,)+ }
 
         impl Field {
             const ALL: &[(Self, &str, Shape)] = &[$((Self::$field, $name, Shape::$shape),)+];

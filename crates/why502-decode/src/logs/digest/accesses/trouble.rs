@@ -1,0 +1,32 @@
+//! What of a line tells that a request did not go as it should, whatever its status.
+
+use crate::logs::digest::worth::Trouble;
+use crate::logs::format::{AccessLine, Field};
+use memchr::memmem;
+
+/// Whether a request is one of this program's: `why502/VERSION (probe)` or `(replay)`.
+pub(super) fn is_own(parsed: &AccessLine<'_>) -> bool {
+    parsed.raw(Field::UserAgent).is_some_and(|agent| {
+        agent.starts_with(b"why502/") && (agent.ends_with(b" (probe)") || agent.ends_with(b" (replay)"))
+    })
+}
+
+/// Whether an attempt failed, was repeated, or a limit refused the request.
+pub(super) fn trouble(parsed: &AccessLine<'_>) -> Trouble {
+    let limits = [Field::LimitReqStatus, Field::LimitConnStatus];
+    let rejected = limits.iter().any(|&field| parsed.raw(field) == Some(b"REJECTED"));
+    if rejected || attempts_failed(parsed) { Trouble::Some } else { Trouble::None }
+}
+
+fn attempts_failed(parsed: &AccessLine<'_>) -> bool {
+    let Some(statuses) = parsed.raw(Field::UpstreamStatus) else { return false };
+    match statuses {
+        // The one attempt was answered.
+        [b'1'..=b'4', _, _] => false,
+        b"" | b"-" => parsed.any_attempt(),
+        _ => {
+            let failed = |status| matches!(status, b"" | b"-" | [b'5', _, _]);
+            memmem::find(statuses, b", ").is_some() || statuses.split(|&byte| byte == b' ').any(failed)
+        }
+    }
+}

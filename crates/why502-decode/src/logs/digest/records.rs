@@ -1,0 +1,78 @@
+//! The records of a digest, by their worth.
+
+use super::store::{Buckets, Entry, Kind, MAX_EXEMPLARS, Place, Ranks, Record, Store};
+use super::worth::Worth;
+
+/// All records of a digest.
+#[derive(Clone, Debug)]
+pub(super) struct Records<K, R> {
+    failures: Store<K, R>,
+    asides: Store<K, R>,
+    summaries: Buckets<K, R>,
+    ranks: Ranks<K>,
+}
+
+impl<K: Kind, R: Record> Records<K, R> {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            failures: Store::new(max),
+            asides: Store::new(max.div_ceil(10)),
+            summaries: Buckets::new(usize::from(MAX_EXEMPLARS)),
+            ranks: Ranks::new(),
+        }
+    }
+
+    /// Counts a line; its rank among its kind if a record must be made for it.
+    pub(super) fn admit(&mut self, worth: Worth, kind: &K, minute: i64) -> Option<u8> {
+        let rank = self.ranks.next(kind);
+        let absorbed = match worth {
+            Worth::Failure => self.failures.absorb(kind, minute),
+            Worth::Aside => self.asides.absorb(kind, minute),
+            Worth::Summary => self.summaries.absorb(kind, 0),
+            Worth::Nothing => true,
+        };
+        (!absorbed).then_some(rank)
+    }
+
+    /// Adds the record of a line that was admitted.
+    pub(super) fn push(&mut self, worth: Worth, entry: Entry<K, R>) {
+        match worth {
+            Worth::Failure => self.failures.push(entry),
+            Worth::Aside => self.asides.push(entry),
+            Worth::Summary => self.summaries.push(Entry { minute: 0, ..entry }),
+            Worth::Nothing => {}
+        }
+        if self.ranks.needs_sweep() {
+            let Self { ranks, failures, asides, summaries } = self;
+            failures.for_each(|entry| ranks.sweep(entry));
+            asides.for_each(|entry| ranks.sweep(entry));
+            summaries.for_each(|entry| ranks.sweep(entry));
+        }
+    }
+
+    /// Adds the records of lines that follow `n_before` others.
+    pub(super) fn append(&mut self, later: Self, n_before: u64) {
+        let mut place = Place { n_before, ranks: &mut self.ranks };
+        self.failures.append(later.failures, &mut place);
+        self.asides.append(later.asides, &mut place);
+        self.summaries.append(later.summaries, &mut place);
+        self.ranks.append(later.ranks);
+    }
+
+    /// Whether records were merged because there were too many.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.failures.is_full() || self.asides.is_full()
+    }
+
+    /// All records in the order of the lines.
+    pub(super) fn into_entries(self) -> Vec<Entry<K, R>> {
+        let mut entries = self.failures.into_entries();
+        entries.extend(self.asides.into_entries());
+        entries.extend(self.summaries.into_entries());
+        entries.sort_by_key(|entry| entry.seq);
+        for entry in &mut entries {
+            self.ranks.sweep(entry);
+        }
+        entries
+    }
+}
