@@ -55,6 +55,9 @@ fn mutated(config: &str, random: &mut Random) -> Vec<u8> {
     ];
     let mut text = config.as_bytes().to_vec();
     for _ in 0..=random.below(2) {
+        if text.is_empty() {
+            break;
+        }
         // Mostly at a place that matters: where punctuation stands.
         let mut at = random.below(text.len());
         if !random.one_in(6) {
@@ -69,7 +72,7 @@ fn mutated(config: &str, random: &mut Random) -> Vec<u8> {
             _ => drop(text.splice(at..=at, random.pick(&SPECIAL).to_vec())),
         }
         if random.one_in(10) {
-            text.truncate(random.below(text.len()) + 1);
+            text.truncate(random.below(text.len() + 1));
         }
     }
     text

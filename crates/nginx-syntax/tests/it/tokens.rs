@@ -80,6 +80,9 @@ fn line(random: &mut Random) -> Vec<u8> {
 
 fn mutate(text: &mut Vec<u8>, random: &mut Random) {
     const SPECIAL: [u8; 14] = *b";{}\"'\\#$ \n)\r\x00a";
+    if text.is_empty() {
+        return;
+    }
     let at = random.below(text.len());
     match random.below(3) {
         0 => drop(text.remove(at)),

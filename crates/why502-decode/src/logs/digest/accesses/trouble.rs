@@ -25,7 +25,7 @@ fn attempts_failed(parsed: &AccessLine<'_>) -> bool {
         [b'1'..=b'4', _, _] => false,
         b"" | b"-" => parsed.any_attempt(),
         _ => {
-            let failed = |status| matches!(status, b"" | b"-" | [b'5', _, _]);
+            let failed = |status: &[u8]| matches!(status, b"" | b"-" | [b'5', _, _]);
             memmem::find(statuses, b", ").is_some() || statuses.split(|&byte| byte == b' ').any(failed)
         }
     }

@@ -1,0 +1,40 @@
+# make demo   installs what is missing, builds, breaks a real nginx and diagnoses it
+# make test   installs what the tests need, runs all of them
+# make lab    runs every lab scenario against the real nginx and prints the accuracy table
+# make bench  prints times as ratios to named tools on the same bytes
+# make fmt    formats; make lint checks format, lints and documents
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: demo test lab bench fmt lint setup-build setup-test
+
+demo: setup-demo
+	$(CARGO) build --release --quiet -p why502
+	scripts/demo
+
+test: setup-test lint
+	$(CARGO) nextest run --workspace --no-fail-fast
+	$(CARGO) test --workspace --doc --quiet
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+fmt:
+	$(CARGO) fmt --all
+
+lab: setup-test
+	$(CARGO) build --release --quiet -p why502 -p why502-lab
+	target/release/why502-lab run
+
+bench: setup-test
+	$(CARGO) build --release --quiet -p why502 -p why502-lab
+	target/release/why502-lab bench
+
+setup-build:
+	scripts/setup build
+
+setup-test setup-demo:
+	scripts/setup test
