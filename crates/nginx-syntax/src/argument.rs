@@ -25,8 +25,8 @@ pub enum Quote {
 impl<'t> Argument<'t> {
     /// Returns the bytes that nginx would pass to the directive: without quotes, escapes resolved.
     ///
-    /// Variables are not looked at: to the reader, `$host` is five bytes like any others. Borrows the text wherever it
-    /// has no escapes.
+    /// Variables are not looked at: to the reader, `$host` is five bytes like any others. Borrows the text
+    /// wherever it has no escapes.
     pub fn value(self) -> Cow<'t, [u8]> {
         value_of(self.kind(), self.raw())
     }
@@ -103,7 +103,7 @@ pub(crate) const fn escaped_by(byte: u8) -> Option<u8> {
     }
 }
 
-/// Resolves escapes as the copy loop at the end of `ngx_conf_read_token` does, inside and outside of quotes alike.
+/// Resolves escapes as the copy loop at the end of `ngx_conf_read_token` does, within quotes and without.
 fn unescape(content: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(content.len());
     let mut bytes = content.iter().copied().peekable();

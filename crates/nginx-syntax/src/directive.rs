@@ -134,9 +134,9 @@ impl<'t> Directive<'t> {
 
     /// Returns the line that nginx prints when it refuses this directive, counted from 1.
     ///
-    /// That is the line of the `;` or `{` (or of what stands in its place), for nginx looks at a directive only when it
-    /// has read all of it. Behind long Lua code it can be too small: lua-nginx-module does not count the lines of what it
-    /// has to skip at the end of its buffer.
+    /// That is the line of the `;` or `{` (or of what stands in its place), for nginx looks at a directive
+    /// only when it has read all of it. Behind long Lua code it can be too small: lua-nginx-module does not
+    /// count the lines of what it has to skip at the end of its buffer.
     pub fn reported_line(self) -> u32 {
         self.stored().reported_line
     }
@@ -167,7 +167,7 @@ impl<'t> LuaBody<'t> {
         self.tree.slice(self.range())
     }
 
-    /// Tells whether there is a brace that closes the block; without one the code goes on to the end of the file.
+    /// Tells whether a brace closes the block; without one, the code goes on to the end of the file.
     pub fn is_closed(self) -> bool {
         self.is_closed
     }

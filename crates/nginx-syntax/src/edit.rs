@@ -48,8 +48,8 @@ pub enum EditError {
 
 /// Applies edits to the text that they were made for.
 ///
-/// Their order does not matter, except that insertions at the same place are put there in the order given. A range may
-/// end where the next one starts.
+/// Their order does not matter, except that insertions at the same place are put there in the order given. A
+/// range may end where the next one starts.
 pub fn apply(text: &[u8], edits: &[Edit]) -> Result<Vec<u8>, EditError> {
     for (idx, edit) in edits.iter().enumerate() {
         check(text, idx, edit)?;

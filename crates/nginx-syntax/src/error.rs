@@ -7,8 +7,8 @@ use crate::argument::Quote;
 
 /// One thing that nginx's configuration reader refuses.
 ///
-/// Its `Display` gives nginx's words without the trailing ` in FILE:LINE`; bytes that are not UTF-8 are replaced there,
-/// [`SyntaxError::message`] keeps them.
+/// Its `Display` gives nginx's words without the trailing ` in FILE:LINE`; bytes that are not UTF-8 are
+/// replaced there, [`SyntaxError::message`] keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// What is wrong.
@@ -21,7 +21,8 @@ pub struct SyntaxError {
 
 /// What is wrong, together with the bytes that nginx's message quotes.
 ///
-/// Named after the mistake: nginx says `unexpected "}"` both for a brace too many and for a semicolon too few.
+/// Named after the mistake: nginx says `unexpected "}"` both for a brace too many and for a semicolon too
+/// few.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyntaxErrorKind {
@@ -41,7 +42,9 @@ pub enum SyntaxErrorKind {
     LuaBlockTooLong,
     /// `unexpected end of file, expecting terminating characters for lua code block`.
     LuaBlockUnclosed,
-    /// `Lua code block missing the closing long bracket "…", …`: not in the 4096 bytes that lua-nginx-module sees.
+    /// `Lua code block missing the closing long bracket "…", …`.
+    ///
+    /// lua-nginx-module looks for it only in the 4096 bytes that nginx holds in its buffer.
     LuaBracketUnclosed {
         /// The bracket that would close it, such as `]==]`.
         bracket: Vec<u8>,

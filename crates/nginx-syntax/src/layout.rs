@@ -16,7 +16,7 @@ pub(crate) fn line_ending(text: &[u8]) -> &'static [u8] {
     if is_crlf { b"\r\n" } else { b"\n" }
 }
 
-/// Returns the blanks and tabs in front of the offset, if there is nothing else between it and the line's beginning.
+/// Returns the blanks and tabs in front of the offset, if nothing else stands before it on its line.
 pub(crate) fn indentation_before(tree: &Tree, offset: u32) -> Option<&[u8]> {
     let before = tree.slice(line_start(tree, offset)..offset);
     before.iter().all(|&byte| is_blank(byte)).then_some(before)
@@ -28,8 +28,9 @@ pub(crate) fn indentation_of_line(tree: &Tree, offset: u32) -> &[u8] {
     line.get(..blank_len(line)).unwrap_or_default()
 }
 
-/// Returns the indentation for directives of a block: that of its first one on a line of its own, or one step more than
-/// that of the block's owner.
+/// Returns the indentation for directives of a block.
+///
+/// That of its first directive on a line of its own, or one step more than that of the block's owner.
 pub(crate) fn indentation_in(block: Block<'_>) -> Vec<u8> {
     let tree = block.tree();
     let existing = block.directives().find_map(indentation);
@@ -42,7 +43,7 @@ pub(crate) fn indentation_in(block: Block<'_>) -> Vec<u8> {
     }
 }
 
-/// Returns where a line's content ends, if only blanks and perhaps a comment stand between the offset and the line's end.
+/// Returns where the line's content ends, if only blanks and perhaps a comment stand behind the offset.
 pub(crate) fn end_of_bare_line(tree: &Tree, offset: u32) -> Option<u32> {
     let rest = tree.slice(offset..to_offset(tree.text().len()));
     let rest = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();

@@ -1,13 +1,17 @@
 //! `ngx_conf_read_token`, state by state, as a lexer that keeps every byte.
 //!
-//! nginx reads through a buffer of 4096 bytes and keeps in it what it has of the current token. Two things depend on
-//! that buffer and are therefore simulated here, although the text is in memory: a token that does not fit is an error
-//! ("too long parameter"), and lua-nginx-module sees only what the buffer holds when it looks for closing brackets.
-//! [`Lexer::peek`] is the one place that moves the buffer.
+//! nginx reads through a buffer of 4096 bytes and keeps in it what it has of the current token. Two things
+//! depend on that buffer and are therefore simulated here, although the text is in memory: a token that does
+//! not fit is an error ("too long parameter"), and lua-nginx-module sees only what the buffer holds when it
+//! looks for closing brackets. [`Lexer::peek`] is the one place that moves the buffer.
 //!
 //! What becomes of nginx's variables: `quoted` and `variable` are [`Escapes`]; `d_quoted`, `s_quoted` and
-//! `sharp_comment` are the functions that read such tokens; `last_space` and `need_space` are [`After`]; `nelts` belongs
-//! to the parser, which knows whether a directive has begun.
+//! `sharp_comment` are the functions that read such tokens; `last_space` and `need_space` are [`After`];
+//! `nelts` belongs to the parser, which knows whether a directive has begun.
+//!
+//! nginx has read its configuration like this since 1.15.3. Before that, white space did not move `start`, so
+//! much of it between two arguments could fill the buffer; before 1.13.8, `${` at the beginning of an argument
+//! was not a variable. Neither is imitated.
 
 use crate::argument::Quote;
 use crate::error::{SyntaxError, SyntaxErrorKind};
@@ -146,8 +150,8 @@ impl<'t> Lexer<'t> {
 
     /// Looks at the next byte, and refills nginx's buffer if nginx would have to.
     ///
-    /// nginx complains of a full buffer only when it needs a further byte, so a token of 4096 bytes at the very end of
-    /// the file is an unexpected end of the file.
+    /// nginx complains of a full buffer only when it needs a further byte, so a token of 4096 bytes at the
+    /// very end of the file is an unexpected end of the file.
     fn peek(&mut self) -> Peek {
         if self.pos >= self.buffered {
             if self.pos >= self.text.len() {
@@ -265,11 +269,11 @@ impl<'t> Lexer<'t> {
         TokenKind::UnclosedQuoted
     }
 
-    /// Ends an argument whose closing quote is missing at the end of its first line, before a `;` or `{` there.
+    /// Ends an argument without a closing quote at the end of its first line, before a `;` or `{` there.
     ///
-    /// A guess for the reader's sake: taking everything up to the next quote, or to the end, would turn the rest of the
-    /// file inside out. No byte is read more than twice for it, for behind an unclosed quote there is no further quote
-    /// of its kind, other than escaped ones, in all that was looked at.
+    /// A guess for the reader's sake: taking everything up to the next quote, or to the end, would turn the
+    /// rest of the file inside out. No byte is read more than twice for it, for behind an unclosed quote
+    /// there is no further quote of its kind, other than escaped ones, in all that was looked at.
     fn end_unclosed_quote(&mut self, opening: usize, opening_line: u32) {
         let content = opening + 1;
         let line = self.text.get(content..self.end_of_line(content)).unwrap_or_default();
@@ -314,7 +318,7 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// Which bytes of an argument have no meaning of their own: those behind a backslash, and braces behind a `$`.
+/// Which bytes of an argument mean nothing by themselves: those behind a backslash, and braces behind a `$`.
 #[derive(Debug, Default)]
 pub(crate) struct Escapes {
     /// `quoted` in nginx: the byte behind a backslash is skipped.

@@ -1,8 +1,9 @@
 //! A lossless syntax tree for nginx configuration files, tokenised exactly as nginx does.
 //!
-//! nginx reads its configuration with one function, `ngx_conf_read_token` in `src/core/ngx_conf_file.c`: a state machine
-//! over bytes that knows nothing of what directives mean. This crate is that state machine again, state by state, except
-//! that it keeps every byte it passes, goes on after an error, and builds a tree instead of calling handlers:
+//! nginx reads its configuration with one function, `ngx_conf_read_token` in `src/core/ngx_conf_file.c`: a
+//! state machine over bytes that knows nothing of what directives mean. This crate is that state machine
+//! again, state by state, except that it keeps every byte it passes, goes on after an error, and builds a
+//! tree instead of calling handlers:
 //!
 //! ```text
 //! bytes ──▶ lexer ──▶ tokens ──▶ parser ──▶ Tree { text, tokens, nodes } + errors
@@ -11,18 +12,23 @@
 //!
 //! What a reader may rely on:
 //!
-//! * **Parsing never fails.** Any bytes give a [`Tree`], and its tokens, put one behind the other, are the text again.
-//! * **An argument is what nginx would see.** Borders and [`Argument::value`] agree with nginx's reader, odd corners
-//!   included: `a\ b` is one argument, `${x}` keeps its braces, `"a")` is two arguments, `"a"b` is an error.
-//! * **The first error is nginx's own**, in its words and with the line that it would print. nginx stops there; this
-//!   parser goes on, and what it reports afterwards is a guess of what a human would still have to mend.
-//! * **Changes are splices.** An [`Edit`] replaces a range of bytes and names what it expects to find there, so every
-//!   byte that was not meant stays as it was. Re-parse after [`apply`]: configuration files are small.
+//! * **Parsing never fails.** Any bytes give a [`Tree`], and its tokens, put one behind the other, are the
+//!   text again.
+//! * **An argument is what nginx would see.** Borders and [`Argument::value`] agree with nginx's reader, odd
+//!   corners included: `a\ b` is one argument, `${x}` keeps its braces, `"a")` is two arguments, `"a"b` is an
+//!   error.
+//! * **The first error is nginx's own**, in its words and with the line that it would print. nginx stops
+//!   there; this parser goes on, and what it reports afterwards is a guess of what a human would still have
+//!   to mend.
+//! * **Changes are splices.** An [`Edit`] replaces a range of bytes and names what it expects to find there,
+//!   so every byte that was not meant stays as it was. Re-parse after [`apply`]: configuration files are
+//!   small.
 //!
-//! The crate knows *one* file. It does not follow `include`, knows no directive, no context and no inheritance, with one
-//! exception that the lexer forces on it: the Lua code in the block of a directive whose name ends in `_by_lua_block`
-//! is read by the rules of lua-nginx-module and stays one opaque token. For the same reason it cannot report what only
-//! a directive's own handler refuses (`directive "listen" is not terminated by ";"`, a `{` inside of `types { … }`).
+//! The crate knows *one* file. It does not follow `include`, knows no directive, no context and no
+//! inheritance, with one exception that the lexer forces on it: the Lua code in the block of a directive
+//! whose name ends in `_by_lua_block` is read by the rules of lua-nginx-module and stays one opaque token.
+//! For the same reason it cannot report what only a directive's own handler refuses (`directive "listen" is
+//! not terminated by ";"`, a `{` inside of `types { … }`).
 //!
 //! # Example
 //!

@@ -1,17 +1,18 @@
 //! The body of a `*_by_lua_block { … }`, read as lua-nginx-module reads it.
 //!
-//! The block is not nginx's to read: the directive's handler takes the file over behind the `{` and looks for the brace
-//! that closes it, skipping Lua's strings, long brackets and comments (`ngx_http_lua_conf_lua_block_parse` and
-//! `ngx_http_lua_conf_read_lua_token` in `src/ngx_http_lua_directive.c`). Its lexer, `ngx_http_lua_lex`, is a search for
-//! the leftmost match of eight patterns, which the generator in `util/gen-lexer-c` names:
+//! The block is not nginx's to read: the directive's handler takes the file over behind the `{` and looks for
+//! the brace that closes it, skipping Lua's strings, long brackets and comments
+//! (`ngx_http_lua_conf_lua_block_parse` and `ngx_http_lua_conf_read_lua_token` in
+//! `src/ngx_http_lua_directive.c`). Its lexer, `ngx_http_lua_lex`, is a search for the leftmost match of
+//! eight patterns, which the generator in `util/gen-lexer-c` names:
 //!
 //! ```text
 //! {   }   \[=*\[   --\[=*\[   \]=*\]   --[^\n]*   "(?:\\[^\n]|[^"\n\\])*"   '(?:\\[^\n]|[^'\n\\])*'
 //! ```
 //!
-//! So it is not quite Lua: a quote that finds no partner on its line is passed over, and a line that ends in a backslash
-//! does not continue a string. It also sees no more than nginx's buffer of 4096 bytes holds, which makes long brackets
-//! fail that are fine in Lua; that buffer is simulated.
+//! So it is not quite Lua: a quote that finds no partner on its line is passed over, and a line that ends in
+//! a backslash does not continue a string. It also sees no more than nginx's buffer of 4096 bytes holds,
+//! which makes long brackets fail that are fine in Lua; that buffer is simulated.
 
 use crate::error::SyntaxErrorKind;
 use crate::lexer::BUFFER_BYTES;
@@ -82,15 +83,16 @@ struct LuaReader<'t> {
     pos: usize,
     line: u32,
     buffered: usize,
-    /// The line that an unexpected end is reported with: that of the last `{`, closed or not (`ctx->start_line`).
+    /// The line of the last `{`, closed or not: an unexpected end is reported with it (`ctx->start_line`).
     opened_line: u32,
     unpaired: Unpaired,
 }
 
 /// Up to where each kind of quote is known to have no partner.
 ///
-/// If the quote at `p` finds none before `n`, every quote of its kind between the two was escaped, and would itself scan
-/// from there on as `p` did: in vain. Remembering `n` keeps hostile text from costing quadratic time.
+/// If the quote at `p` finds none before `n`, every quote of its kind between the two was escaped, and would
+/// itself scan from there on as `p` did: in vain. Remembering `n` keeps hostile text from costing quadratic
+/// time.
 #[derive(Default)]
 struct Unpaired {
     double_before: usize,
@@ -149,8 +151,8 @@ impl LuaReader<'_> {
             if let Some(found) = self.find() {
                 return Ok(found);
             }
-            // Nothing in the buffer: lua-nginx-module keeps these bytes, but neither looks at them again, together with
-            // what follows them, nor counts their lines.
+            // Nothing in the buffer: lua-nginx-module keeps these bytes, but neither looks at them again,
+            // together with what follows them, nor counts their lines.
             let unseen = self.buffered;
             kept = self.pos;
             self.read_on(kept, kept_line)?;

@@ -17,7 +17,7 @@ pub const MAX_ERRORS: usize = 1000;
 pub struct Parse {
     /// The tree; it has all bytes of the text, whatever was wrong with it.
     pub tree: Tree,
-    /// What nginx refuses: the first one is what nginx reports before it stops, at most [`MAX_ERRORS`] in all.
+    /// What nginx refuses, at most [`MAX_ERRORS`]; the first one is what nginx reports before it stops.
     pub errors: Vec<SyntaxError>,
 }
 
@@ -31,7 +31,8 @@ pub fn parse(text: impl Into<Arc<[u8]>>) -> Parse {
 
 /// Parses the directives that nginx was given with its option `-g`.
 ///
-/// They are read like a file, but tokens may have any length, there are no blocks, and an unexpected end has other words.
+/// They are read like a file, but tokens may have any length, there are no blocks, and an unexpected end has
+/// other words.
 pub fn parse_command_line(text: impl Into<Arc<[u8]>>) -> Parse {
     parse_text(&text.into(), Source::CommandLine, MAX_TEXT_BYTES)
 }

@@ -6,9 +6,9 @@ use crate::token::is_white_space;
 
 /// Writes a value so that nginx reads back the same bytes.
 ///
-/// Without quotes where they are not needed, otherwise in double quotes, or in single quotes if that saves escapes.
-/// Backslashes are doubled only where nginx would not keep them, so that regular expressions stay readable. Values of
-/// more than 4 kB cannot be written in a way that nginx accepts.
+/// Without quotes where they are not needed, otherwise in double quotes, or in single quotes if that saves
+/// escapes. Backslashes are doubled only where nginx would not keep them, so that regular expressions stay
+/// readable. Values of more than 4 kB cannot be written in a way that nginx accepts.
 ///
 /// ```
 /// # use nginx_syntax::quote_argument;
@@ -51,13 +51,15 @@ pub(crate) fn quote_with(value: &[u8], quote: Quote) -> Vec<u8> {
 
 /// Tells whether the value needs no quotes, wherever it stands.
 fn can_be_a_word(value: &[u8]) -> bool {
-    // At the beginning of a word these mean something else; quotes are avoided everywhere for the reader's sake.
+    // At the beginning of a word these mean something else; quotes are avoided everywhere for the reader's
+    // sake.
     if matches!(value, [] | [b'}' | b'#', ..]) || value.iter().any(|byte| matches!(byte, b'"' | b'\'')) {
         return false;
     }
     let mut escapes = Escapes::default();
     for byte in escape(value, None) {
-        // Also an escaped blank is left to quotes: hardly a reader knows that nginx takes it for part of the word.
+        // Also an escaped blank is left to quotes: hardly a reader knows that nginx takes it for part of the
+        // word.
         let is_covered = escapes.covers(byte);
         if is_white_space(byte) || (!is_covered && matches!(byte, b';' | b'{')) {
             return false;

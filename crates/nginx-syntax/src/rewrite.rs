@@ -1,8 +1,11 @@
 //! Edits in the words of nginx: replace a value, insert a directive, remove one.
 //!
-//! Each keeps the file's own indentation and line ending, and leaves alone every byte that it need not touch. Where the
-//! text around a place is not sound (a directive without `;`, a block without `}`), nothing can be inserted without
-//! changing what nginx reads there, and there is no edit.
+//! Each keeps the file's own indentation and line ending, and leaves alone every byte that it need not touch.
+//! Where the text around a place is not sound (a directive without `;`, a block without `}`), nothing can be
+//! inserted without changing what nginx reads there, and there is no edit.
+//!
+//! In a text without errors, an edit brings none. In a text that nginx refuses it may: what is written behind an
+//! open quote can close it. So can what is written on the line of Lua code with a quote too many. Parse again.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -23,15 +26,12 @@ impl Argument<'_> {
             Some(quote) => quote_with(value, quote),
             None => quote_argument(value),
         };
-        // nginx lets only a `)` follow a closing quote: `if ($a = "b")` is the one place with arguments so close.
-        let follows_argument = self
-            .token
-            .checked_sub(1)
-            .and_then(|token| self.tree.token_kind(token))
-            .is_some_and(TokenKind::is_argument);
-        if follows_argument && !text.starts_with(b")") {
+        // Only a `)` may stand directly behind a quote, as in `if ($a = "b")`.
+        let before = self.token.checked_sub(1).and_then(|token| self.tree.token_kind(token));
+        if before.is_some_and(TokenKind::is_argument) && !text.starts_with(b")") {
             text.insert(0, b' ');
         }
+        keep_apart(&mut text, self.tree, self.range().end);
         replace(self.tree, self.range(), text)
     }
 }
@@ -41,7 +41,12 @@ impl Directive<'_> {
     pub fn replace_arguments(self, values: &[&[u8]]) -> Edit {
         let name_end = self.name().range().end;
         let end = self.arguments().next_back().map_or(name_end, |last| last.range().end);
-        let text = values.iter().flat_map(|value| [b" ".to_vec(), quote_argument(value)].concat()).collect();
+        let mut text: Vec<u8> = Vec::new();
+        for value in values {
+            text.push(b' ');
+            text.extend_from_slice(&quote_argument(value));
+        }
+        keep_apart(&mut text, self.tree(), end);
         replace(self.tree(), name_end..end, text)
     }
 
@@ -60,10 +65,10 @@ impl Directive<'_> {
         replace(tree, start..start, text)
     }
 
-    /// Returns the edit that puts a directive, or several lines of them, behind this one and its trailing comment.
+    /// Returns the edit that puts a directive, or several lines of them, behind this one.
     ///
-    /// On lines of its own if nothing else follows on the line, otherwise on the same line. `None` if this directive is
-    /// not terminated.
+    /// On lines of its own if nothing but a comment follows on the line, otherwise on the same line. `None`
+    /// if this directive is not terminated.
     pub fn insert_after(self, directive: &[u8]) -> Option<Edit> {
         if !self.is_closed() {
             return None;
@@ -81,9 +86,10 @@ impl Directive<'_> {
         Some(replace(tree, line_end..line_end, text))
     }
 
-    /// Returns the edit that takes the directive away, with its line if nothing but a comment shares the line.
+    /// Returns the edit that takes the directive away.
     ///
-    /// `None` if the directive is not terminated.
+    /// Its lines go with it, and a comment behind it, if nothing else is on them. `None` if the directive is
+    /// not terminated.
     pub fn remove(self) -> Option<Edit> {
         if !self.is_closed() {
             return None;
@@ -154,6 +160,19 @@ impl Block<'_> {
 
 fn replace(tree: &Tree, range: Range<u32>, text: Vec<u8>) -> Edit {
     Edit { expected: tree.slice(range.clone()).to_vec(), range, text }
+}
+
+/// Adds a blank to an argument that would grow together with what follows it.
+fn keep_apart(text: &mut Vec<u8>, tree: &Tree, end: u32) {
+    let is_quoted = matches!(text.last(), Some(b'"' | b'\''));
+    let is_apart = match tree.slice(end..end + 1).first() {
+        None | Some(b';' | b'{') => true,
+        Some(b')') => is_quoted,
+        Some(&next) => is_white_space(next),
+    };
+    if !is_apart && !text.is_empty() {
+        text.push(b' ');
+    }
 }
 
 fn insert_on_line(tree: &Tree, at: u32, directive: &[u8]) -> Edit {
@@ -258,6 +277,14 @@ mod tests {
     fn a_value_behind_a_quote_stays_apart_from_it() {
         assert_eq!(replaced("a \"b\"){}", b"c"), "a \"b\" c{}");
         assert_eq!(replaced("a \"b\"){}", b")"), "a \"b\"){}");
+    }
+
+    #[test]
+    fn an_argument_does_not_grow_together_with_what_follows() {
+        let tree = parse(*b"a 'b'#c\n;").tree;
+        assert_eq!(applied(&tree, &named(&tree, b"a").replace_arguments(&[b"1"])), "a 1 #c\n;");
+        let argument = named(&tree, b"a").argument(0).expect("an argument");
+        assert_eq!(applied(&tree, &argument.replace_value(b"1")), "a '1' #c\n;");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum TokenKind {
     Semicolon,
     /// An argument in single quotes, both quotes included.
     SingleQuoted,
-    /// The beginning of an argument in quotes, opening quote included, whose closing quote nginx does not find.
+    /// The beginning of an argument in quotes whose closing quote nginx does not find.
     UnclosedQuoted,
     /// Blanks, tabs, carriage returns and line feeds: the only bytes that nginx takes for white space.
     Whitespace,
@@ -56,8 +56,9 @@ pub(crate) struct StoredToken {
     pub(crate) start: u32,
 }
 
-/// The longest text that is parsed, in bytes: one less than offsets could name, so that the line after the last line
-/// feed still has a number.
+/// The longest text that is parsed, in bytes.
+///
+/// One less than offsets could name, so that the line after the last line feed still has a number.
 pub(crate) const MAX_TEXT_BYTES: usize = u32::MAX as usize - 1;
 
 /// Turns an index of a text into the form in which offsets are stored.

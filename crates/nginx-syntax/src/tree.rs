@@ -11,9 +11,9 @@ use crate::token::{StoredToken, Token, TokenKind, to_offset};
 
 /// The syntax tree of one configuration file, together with its text.
 ///
-/// Cheap to clone and to send: all clones share one allocation. Every byte of the text is in exactly one token, in the
-/// order of the text; directives are runs of tokens. What an error left over (a `;` or `}` too many) is a token that
-/// belongs to no directive.
+/// Cheap to clone and to send: all clones share one allocation. Every byte of the text is in exactly one
+/// token, in the order of the text; directives are runs of tokens. What an error left over (a `;` or `}` too
+/// many) is a token that belongs to no directive.
 #[derive(Clone)]
 pub struct Tree {
     shared: Arc<Shared>,
@@ -136,7 +136,7 @@ impl Tree {
         self.lines().line_range(line)
     }
 
-    /// Returns the bytes of a line, counted from 1, without its line ending; `None` if the file has fewer lines.
+    /// Returns the bytes of a line, counted from 1, without its ending; `None` if the file has fewer lines.
     pub fn line(&self, line: u32) -> Option<&[u8]> {
         let bytes = self.slice(self.line_range(line)?);
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);

@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, run_job};
-use crate::{files, host, processes, sockets};
+use crate::{files, host, logs, processes, sockets};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -50,7 +50,7 @@ impl Collector {
         })
     }
 
-    fn look(&self, ask: &Ask, _route: &RouteOfOwner<'_>) -> Answer {
+    fn look(&self, ask: &Ask, route: &RouteOfOwner<'_>) -> Answer {
         if let Some(refusal) = self.refuse(ask) {
             return refusal;
         }
@@ -58,7 +58,11 @@ impl Collector {
             Ask::File { root, path } => files::read_file(*root, path),
             Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
             Ask::Host => host::read_host(),
-            Ask::Log(_) | Ask::LogTail { .. } => Answer::unknown(GapReason::Unsupported, "logs"),
+            Ask::Log(slice) => {
+                let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
+                logs::read_slice(slice, &route_of, self.deadline)
+            }
+            Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
             Ask::PathWalk { root, path } => files::walk_path(*root, path),
             Ask::Process { pid } => processes::read_process(*pid),
             Ask::Processes => processes::read_processes(),

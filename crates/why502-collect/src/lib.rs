@@ -10,6 +10,7 @@ mod files;
 mod glob;
 pub mod helper;
 mod host;
+mod logs;
 mod probe;
 mod processes;
 mod resolve;

@@ -1,9 +1,11 @@
 //! A bundle, decoded.
 
+use crate::logs::{self, AccessFormat};
 use crate::{host, wire};
 use std::collections::BTreeMap;
 use why502_facts::{
-    Answer, Ask, Bundle, Datum, FactBody, Facts, Gap, LogSummary, Observed, ProbeReport, Stamp, Transcript,
+    AccessDigest, AccessLogFormat, Answer, Ask, Bundle, Datum, ErrorDigest, FactBody, Facts, Gap, LogClock,
+    LogClockSource, LogKind, LogSlice, LogSummary, Observed, ProbeReport, Stamp, Transcript,
 };
 
 /// Decodes every fact of a bundle. It cannot fail: what cannot be decoded is a gap.
@@ -70,6 +72,94 @@ fn decode_transcript(transcript: &Transcript) -> ProbeReport {
     }
 }
 
-fn log_summaries(_bundle: &Bundle) -> BTreeMap<String, LogSummary> {
-    BTreeMap::new()
+/// What the logs of each owner tell together: their clock, their newest stamp, their failed requests.
+fn log_summaries(bundle: &Bundle) -> BTreeMap<String, LogSummary> {
+    let mut logs: BTreeMap<&str, OwnedLogs<'_>> = BTreeMap::new();
+    let mut zone = None;
+    for fact in &bundle.facts {
+        let Answer::Known(body) = &fact.answer else { continue };
+        match (&fact.ask, body.as_ref()) {
+            (_, FactBody::Host(host)) => zone = host.zone.at(bundle.manifest.captured_at),
+            (Ask::LogTail { owner, kind, .. }, FactBody::LogTail(tail)) => {
+                logs.entry(owner).or_default().tails.push((kind, tail.bytes.as_slice()));
+            }
+            (Ask::Log(slice), FactBody::ErrorLog(digest)) => {
+                logs.entry(&slice.owner).or_default().errors.push((slice, digest));
+            }
+            (Ask::Log(slice), FactBody::AccessLog(digest)) => {
+                logs.entry(&slice.owner).or_default().accesses.push(digest);
+            }
+            _ => {}
+        }
+    }
+    logs.into_iter().map(|(owner, logs)| (owner.to_owned(), logs.summary(zone))).collect()
+}
+
+/// The logs of one owner.
+#[derive(Default)]
+struct OwnedLogs<'a> {
+    tails: Vec<(&'a LogKind, &'a [u8])>,
+    errors: Vec<(&'a LogSlice, &'a ErrorDigest)>,
+    accesses: Vec<&'a AccessDigest>,
+}
+
+impl OwnedLogs<'_> {
+    fn summary(&self, zone: Option<i32>) -> LogSummary {
+        let clock = self.clock(zone);
+        // A digest was read with the clock that was known then.
+        let used = self.errors.first().map_or(clock, |(slice, _)| slice.clock);
+        let mut errors: Vec<ErrorDigest> = self.errors.iter().map(|(_, digest)| (*digest).clone()).collect();
+        for digest in &mut errors {
+            logs::remove_own_requests(digest, &self.accesses, used);
+        }
+        let earlier: Vec<ErrorDigest> = errors
+            .iter()
+            .map(|digest| ErrorDigest { records: digest.before.clone(), ..ErrorDigest::default() })
+            .collect();
+        LogSummary {
+            clock: Some(clock),
+            newest: self.newest(clock),
+            failed: logs::join(&errors.iter().collect::<Vec<_>>(), &self.accesses, used),
+            earlier: logs::join(&earlier.iter().collect::<Vec<_>>(), &[], used),
+        }
+    }
+
+    /// Lines of the same requests decide; else the host's zone, else UTC is assumed.
+    fn clock(&self, zone: Option<i32>) -> LogClock {
+        let formats = self.access_tails();
+        let accesses: Vec<(&AccessFormat, &[u8])> =
+            formats.iter().map(|(format, tail)| (format, *tail)).collect();
+        let joined = self.error_tails().find_map(|tail| logs::clock(tail, &accesses));
+        let of_host =
+            zone.map(|offset_seconds| LogClock { offset_seconds, source: LogClockSource::HostZone });
+        joined.or(of_host).unwrap_or(LogClock { offset_seconds: 0, source: LogClockSource::Assumed })
+    }
+
+    fn newest(&self, clock: LogClock) -> Option<Stamp> {
+        let errors = self.error_tails().filter_map(logs::newest_error_stamp);
+        let errors = errors.map(|civil| civil.at_offset(clock.offset_seconds));
+        let formats = self.access_tails();
+        let accesses = formats.iter().filter_map(|(format, tail)| logs::newest_access_stamp(format, tail));
+        errors.chain(accesses).max()
+    }
+
+    fn error_tails(&self) -> impl Iterator<Item = &[u8]> {
+        self.tails.iter().filter(|(kind, _)| matches!(kind, LogKind::Error)).map(|(_, tail)| *tail)
+    }
+
+    fn access_tails(&self) -> Vec<(AccessFormat, &[u8])> {
+        let tails = self.tails.iter().filter_map(|(kind, tail)| match kind {
+            LogKind::Access { format } => Some((format, *tail)),
+            LogKind::Error => None,
+        });
+        tails.filter_map(|(format, tail)| Some((access_format(format.as_ref(), tail)?, tail))).collect()
+    }
+}
+
+fn access_format(format: Option<&AccessLogFormat>, tail: &[u8]) -> Option<AccessFormat> {
+    let named = format.cloned().or_else(|| {
+        let lines: Vec<&[u8]> = tail.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+        logs::guess_format(&lines).map(|(format, ..)| format)
+    });
+    AccessFormat::compile(&named?).ok()
 }

@@ -1,14 +1,22 @@
 //! Log lines decoded: what a line says ([`classify`], [`parse_error_line`], [`AccessFormat`]).
+mod clock;
 mod digest;
 mod error_line;
 mod format;
 mod guess;
+mod join;
+mod own;
 mod phrases;
 mod request_line;
 mod stamps;
+mod status;
+pub use clock::{clock, newest_access_stamp, newest_error_stamp};
 pub use digest::{AccessDigester, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester};
 pub use error_line::{ErrorLine, LineContext, UpstreamText, parse_error_line};
 pub use format::{AccessFormat, AccessLine, FormatError};
 pub use guess::guess_format;
+pub use join::join;
+pub use own::remove_own_requests;
 pub use phrases::{classify, classify_start_up};
 pub use stamps::stamp_of_error_line;
+pub use status::implied_status;

@@ -72,7 +72,7 @@ impl<'a> Case<'a> {
     pub(crate) fn n_requests<'i>(&self, ids: impl IntoIterator<Item = &'i FailureId>) -> u64 {
         ids.into_iter()
             .map(|id| self.failure(*id))
-            .filter(|failure| !failure.hidden)
+            .filter(|failure| !failure.is_hidden())
             .map(|failure| failure.weight)
             .sum()
     }

@@ -150,6 +150,8 @@ pub struct LogSlice {
     pub to: Option<Stamp>,
     /// What the log's stamps mean.
     pub clock: LogClock,
+    /// How much of the end of the window is read at most, in bytes; `None`: all of it.
+    pub max_bytes: Option<u64>,
 }
 
 /// What a log holds.

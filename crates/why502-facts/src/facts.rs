@@ -65,7 +65,7 @@ pub struct Facts {
 }
 
 /// What an owner's logs tell together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogSummary {
     /// What the stamps of its error logs mean.
     pub clock: Option<LogClock>,

@@ -18,7 +18,6 @@ mod bundle;
 mod bytes;
 mod errno;
 mod facts;
-mod failed;
 mod host;
 mod log;
 mod mask;
@@ -26,6 +25,7 @@ mod peer;
 mod phrase;
 mod probe;
 mod request;
+mod requests;
 mod time;
 mod wire;
 
@@ -35,7 +35,6 @@ pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList};
-pub use failed::{Attempt, FailedRequest};
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
@@ -53,5 +52,6 @@ pub use probe::{
     Transcript,
 };
 pub use request::Invocation;
+pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use time::{Civil, Stamp};
 pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer};

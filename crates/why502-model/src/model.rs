@@ -88,7 +88,16 @@ impl Model {
         let to = facts.manifest.invocation.around.map(|_| self.window.to);
         let slice = |(path, kind)| {
             let owner = owner.clone();
-            Ask::Log(LogSlice { root: gateway.root, path, owner, kind, from: self.window.from, to, clock })
+            Ask::Log(LogSlice {
+                root: gateway.root,
+                path,
+                owner,
+                kind,
+                from: self.window.from,
+                to,
+                clock,
+                max_bytes: None,
+            })
         };
         Self::logs(facts, gateway).into_iter().map(slice).collect()
     }

@@ -1,7 +1,7 @@
 //! Where Lua code ends, according to lua-nginx-module and to this crate.
 //!
-//! Behind the code stands a directive that nobody knows, and so does whatever the code turns into if it ends too early:
-//! nginx names the first directive that it meets there, and the line that it has counted up to.
+//! Behind the code stands a directive that nobody knows, and so does whatever the code turns into if it ends
+//! too early: nginx names the first directive that it meets there, and the line that it has counted up to.
 
 use nginx_syntax::parse;
 
@@ -64,7 +64,8 @@ fn long_code_ends_where_lua_nginx_module_finds_its_end() {
     assert!((50..200).contains(&n_refused_by_lua), "{n_refused_by_lua} of 250");
 }
 
-/// How long a long bracket may be depends on what nginx happens to have in its buffer, so the limits must be equal.
+/// How long a long bracket may be depends on what nginx happens to have in its buffer, so the limits must be
+/// equal.
 #[test]
 fn long_brackets_may_be_as_long_as_lua_nginx_module_allows() {
     const EARLIER: &str = "location /0 { content_by_lua_block { [[x]] {} --x\n } }";

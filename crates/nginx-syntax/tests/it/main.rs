@@ -1,5 +1,5 @@
-//! Tests of the crate from outside: against nginx itself, against another parser, and for properties that hold for any
-//! text.
+//! Tests of the crate from outside: against nginx itself, against another parser, and for properties that
+//! hold for any text.
 
 mod fixtures;
 mod lua;

@@ -1,7 +1,9 @@
-//! Whole configurations with mistakes in them: refused by nginx and by this crate for the same reason, if at all.
+//! Whole configurations with mistakes in them: refused by nginx and by this crate for the same reason, if at
+//! all.
 //!
-//! Unlike in the other comparisons, directives here have a meaning, so nginx may stop for one. Then the tree must have
-//! the directive that nginx names where nginx sees it, and no error that nginx would have met before.
+//! Unlike in the other comparisons, directives here have a meaning, so nginx may stop for one. Then the tree
+//! must have the directive that nginx names where nginx sees it, and no error that nginx would have met
+//! before.
 
 use nginx_syntax::{Parse, SyntaxError, Terminator, Tree, parse};
 
@@ -78,7 +80,8 @@ fn mutated(config: &str, random: &mut Random) -> Vec<u8> {
     text
 }
 
-/// Returns the name that nginx quotes in a complaint about a directive, and what must be true of its terminator.
+/// Returns the name that nginx quotes in a complaint about a directive, and what must be true of its
+/// terminator.
 fn accused(words: &str) -> Option<(&str, Option<Terminator>)> {
     let about: [(&str, &str, Option<Terminator>); 5] = [
         ("unknown directive \"", "\"", None),

@@ -1,7 +1,7 @@
 //! The real nginx, asked for its opinion with `nginx -t`.
 //!
-//! No configuration here has an `events` section unless it is broken before its end, so nginx always stops before it
-//! would create a file: after parsing it says `no "events" section in configuration`.
+//! No configuration here has an `events` section unless it is broken before its end, so nginx always stops
+//! before it would create a file: after parsing it says `no "events" section in configuration`.
 
 use std::fmt;
 use std::fs;

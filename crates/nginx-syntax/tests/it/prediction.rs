@@ -1,10 +1,11 @@
 //! What nginx should write about a configuration, if the tree is right.
 //!
-//! nginx tells its tokens when one knows how to ask. A `types { … }` block takes lines of any tokens and warns of each
-//! extension that it has seen before: `duplicate extension "B", content type: "A", … in FILE:LINE`. So a block with
-//! every line twice makes nginx print every token of every line, unescaped, and the line that it has counted up to.
-//! Everywhere else names that nobody knows do: `unknown directive "A" in FILE:LINE`. This module predicts all of that
-//! output from the tree, byte for byte, with just enough semantics for the frames in which the tests put their texts.
+//! nginx tells its tokens when one knows how to ask. A `types { … }` block takes lines of any tokens and
+//! warns of each extension that it has seen before: `duplicate extension "B", content type: "A", … in
+//! FILE:LINE`. So a block with every line twice makes nginx print every token of every line, unescaped, and
+//! the line that it has counted up to. Everywhere else names that nobody knows do: `unknown directive "A" in
+//! FILE:LINE`. This module predicts all of that output from the tree, byte for byte, with just enough
+//! semantics for the frames in which the tests put their texts.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,8 @@ pub(crate) fn predict(config: &[u8]) -> Option<Vec<u8>> {
 #[derive(Default)]
 struct Output {
     written: Vec<u8>,
-    /// The content type of each extension, by the extension up to its first NUL: nginx compares with `strcmp`.
+    /// The content type of each extension, by the extension up to its first NUL: nginx compares with
+    /// `strcmp`.
     types: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 

@@ -279,7 +279,8 @@ proptest! {
             let directive = directives[n.index(directives.len())];
             let block = directive.block().unwrap_or_else(|| directive.parent_block());
             let edits = [
-                Some(directive.name().replace_value(&value)),
+                // Another name would have Lua code read as directives.
+                directive.lua_body().is_none().then(|| directive.name().replace_value(&value)),
                 Some(directive.replace_arguments(&[&value])),
                 Some(directive.insert_before(b"n;")),
                 directive.insert_after(b"n;"),
@@ -288,7 +289,14 @@ proptest! {
                 block.insert_last(b"n;"),
             ];
             for edit in edits.into_iter().flatten() {
-                prop_assert!(apply(&text, std::slice::from_ref(&edit)).is_ok(), "{:?}", edit);
+                let edited = apply(&text, std::slice::from_ref(&edit)).expect("an edit for this text");
+                let (before, after) = (parse(&text[..]).errors, parse(&edited[..]).errors);
+                // Behind an open quote, code or escape, anything that is written may come to mean something, and
+                // so it may behind Lua code with a quote too many.
+                let is_open = |kind| matches!(kind, TokenKind::UnclosedQuoted | TokenKind::LuaBody);
+                let is_open_ended = tree.tokens().any(|token| is_open(token.kind))
+                    || before.iter().any(|error| error.to_string().starts_with("unexpected end of file"));
+                prop_assert!(after.len() <= before.len() || is_open_ended, "{:?} {:?} {:?}", edit, before, after);
             }
         }
     }

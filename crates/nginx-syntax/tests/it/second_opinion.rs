@@ -1,7 +1,7 @@
 //! A second opinion: `nginx-lint-parser`, written by others and on other principles (rowan, `&str`).
 //!
-//! Where the two differ, nginx itself has the last word; the differences that were found are listed below with what
-//! nginx says, so that a new one is noticed.
+//! Where the two differ, nginx itself has the last word; the differences that were found are listed below
+//! with what nginx says, so that a new one is noticed.
 
 use nginx_lint_parser::parse_string_with_errors;
 use nginx_syntax::{Tree, parse};

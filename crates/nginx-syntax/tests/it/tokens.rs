@@ -4,7 +4,8 @@ use crate::nginx::Nginx;
 use crate::prediction::predict;
 use crate::random::Random;
 
-/// Asks nginx about a text inside of `types { … }`, where it tells its tokens, and compares every byte of its answer.
+/// Asks nginx about a text inside of `types { … }`, where it tells its tokens, and compares every byte of its
+/// answer.
 fn assert_same_tokens(nginx: &Nginx, lines: &[u8], seed: u64) {
     // Twice, so that every extension is a duplicate.
     let config = [b"http {types {\n", lines, b"\n", lines, b"\n}}\n"].concat();

@@ -79,11 +79,8 @@ fn number(two: &[u8]) -> Option<i8> {
 fn fraction(text: &[u8]) -> Option<(u16, &[u8])> {
     let Some(rest) = text.strip_prefix(b".") else { return Some((0, text)) };
     let n_digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut millis = 0;
-    for place in 0..3 {
-        let digit = if place < n_digits { rest[place] - b'0' } else { 0 };
-        millis = millis * 10 + u16::from(digit);
-    }
+    let places = rest[..n_digits].iter().chain(b"000").take(3);
+    let millis = places.fold(0, |millis, digit| millis * 10 + u16::from(digit - b'0'));
     (n_digits > 0).then_some((millis, &rest[n_digits..]))
 }
 

@@ -2,7 +2,10 @@
 
 use super::{Case, Failure, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress};
+use std::sync::Arc;
+use why502_facts::{
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phrase, RequestMessage,
+};
 use why502_model::{Action, Gateway, GroupId, Model, Pass, RouteId, Target};
 
 /// Builds the case of the gateway at `index`.
@@ -10,13 +13,17 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     let gateway = &model.gateways[index];
     let owner = gateway.owner();
     let keys: BTreeMap<String, RouteId> = gateway.routes().map(|(id, route)| (route.key(), id)).collect();
-    let failures: Vec<Failure> =
-        facts.failed_requests(&owner).iter().map(|request| failure(request, &keys)).collect();
     let slices = model.log_slices(facts, gateway);
     let error_logs: Vec<&ErrorDigest> =
         slices.iter().filter_map(|ask| facts.error_log(ask).known()).collect();
     let access_logs: Vec<&AccessDigest> =
         slices.iter().filter_map(|ask| facts.access_log(ask).known()).collect();
+    let with_tries: BTreeSet<Arc<str>> =
+        access_logs.iter().filter(|digest| digest.has_upstream).flat_map(|digest| digest.coverage.files.clone()).collect();
+    let read = |requests: &[FailedRequest]| -> Vec<Failure> {
+        requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
+    };
+    let failures = read(facts.failed_requests(&owner));
     let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
     for total in access_logs.iter().flat_map(|digest| &digest.totals) {
         let route = total.route.as_deref().and_then(|key| keys.get(key)).copied();
@@ -31,7 +38,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         window: model.window,
         peers: peers(gateway, &failures),
         failures,
-        earlier: facts.earlier_requests(&owner).iter().map(|request| failure(request, &keys)).collect(),
+        earlier: read(facts.earlier_requests(&owner)),
         totals,
         successes: successes.collect(),
         error_logs,
@@ -42,45 +49,66 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     case
 }
 
-fn failure(request: &FailedRequest, keys: &BTreeMap<String, RouteId>) -> Failure {
-    let text = |value: &Option<std::sync::Arc<str>>| value.as_deref().map(str::to_owned);
+fn failure(request: &FailedRequest, keys: &BTreeMap<String, RouteId>, with_tries: &BTreeSet<Arc<str>>) -> Failure {
     let line = request.request.as_ref();
+    let messages = request.messages.iter().map(|message| symptom_of(std::slice::from_ref(message)));
     Failure {
         at: request.at,
-        status: request.status.or(request.derived_status),
+        outcome: request.outcome,
+        status: request.status.or(request.implied_status),
         status_logged: request.status.is_some(),
-        hidden: request.hidden,
         route: request.route.as_deref().and_then(|key| keys.get(key)).copied(),
         method: line.map(|line| line.method.to_string()),
         path: line.map(|line| line.path.to_string()),
         has_query: line.is_some_and(|line| line.has_query),
-        host: text(&request.host),
-        client: text(&request.client),
-        symptoms: request.attempts.iter().map(symptom).collect(),
+        host: owned(request.host.as_ref()),
+        client: owned(request.client.as_ref()),
+        symptoms: request.attempts.iter().map(symptom).chain(messages).collect(),
         access_line: request.access_line.clone(),
-        tries_logged: request.tries_logged,
+        tries_logged: request.access_line.as_ref().is_some_and(|line| with_tries.contains(&line.file)),
         request_ms: request.request_ms,
-        body_bytes: request.body_bytes,
-        cache_status: text(&request.cache_status),
-        limit_status: text(&request.limit_status),
+        cache_status: owned(request.cache_status.as_ref()),
+        limit_status: owned(request.limit_status.as_ref()),
         weight: request.weight,
     }
 }
 
+fn owned(text: Option<&Arc<str>>) -> Option<String> {
+    text.map(|text| text.to_string())
+}
+
 fn symptom(attempt: &Attempt) -> Symptom {
-    let text = |value: &Option<std::sync::Arc<str>>| value.as_deref().map(str::to_owned);
+    let address = attempt.address();
     Symptom {
-        peer: attempt.peer.clone(),
-        group: text(&attempt.group),
-        scheme: text(&attempt.scheme),
-        phrase: attempt.phrase,
-        detail: text(&attempt.detail),
-        errno: attempt.errno,
-        phase: attempt.phase,
-        level: attempt.level,
-        line: attempt.line.clone(),
-        tried: attempt.tried.clone(),
-        subrequest: text(&attempt.subrequest),
+        group: owned(attempt.peer.as_ref()).filter(|peer| address.is_none() && !peer.is_empty()),
+        peer: address,
+        scheme: owned(attempt.scheme.as_ref()),
+        tried: attempt.result.clone(),
+        subrequest: owned(attempt.subrequest.as_ref()),
+        is_attempt: true,
+        ..symptom_of(&attempt.messages)
+    }
+}
+
+/// What several lines about one attempt say: the line that tells the failure, and the others.
+fn symptom_of(messages: &[RequestMessage]) -> Symptom {
+    // These stand beside the line that tells why, before or after it.
+    let is_beside = |message: &&RequestMessage| {
+        matches!(message.phrase, Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile)
+    };
+    let Some(main) = messages.iter().find(|message| !is_beside(message)).or(messages.first()) else {
+        return Symptom::default();
+    };
+    let others = messages.iter().filter(|message| message.line != main.line);
+    Symptom {
+        phrase: Some(main.phrase),
+        detail: owned(main.detail.as_ref()),
+        errno: main.errno,
+        phase: main.phase,
+        level: Some(main.level),
+        line: Some(main.line.clone()),
+        also: others.map(|message| (message.phrase, owned(message.detail.as_ref()))).collect(),
+        ..Symptom::default()
     }
 }
 

@@ -1,22 +1,21 @@
 //! Failed requests, and what was seen of each attempt.
 
-use why502_facts::{Errno, ErrorLevel, LineRef, PeerAddress, Phase, Phrase, Stamp, Try};
+use why502_facts::{ErrorLevel, Errno, LineRef, Outcome, PeerAddress, Phase, Phrase, Stamp, Try};
 use why502_model::RouteId;
 
 /// Which failure of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FailureId(pub(crate) usize);
 
-/// A request that failed, or that a retry or fallback saved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request that failed, was answered with an error, or was saved by a retry or fallback.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) at: Stamp,
-    /// The status sent to the client: from the access log, or what this failure makes; `None` if neither tells.
+    pub(crate) outcome: Outcome,
+    /// The status sent to the client, 0 where none was: from the access log, or what its error lines lead to.
     pub(crate) status: Option<u16>,
     /// Whether the status stands in an access log.
     pub(crate) status_logged: bool,
-    /// Whether the client did not notice: a retry, a fallback or a stale answer hid it.
-    pub(crate) hidden: bool,
     pub(crate) route: Option<RouteId>,
     pub(crate) method: Option<String>,
     /// The path without its query.
@@ -24,28 +23,28 @@ pub(crate) struct Failure {
     pub(crate) has_query: bool,
     pub(crate) host: Option<String>,
     pub(crate) client: Option<String>,
-    /// What was seen of each attempt, in order; one without a peer where none was made.
+    /// What was seen of each attempt, in order, then the messages about the request as a whole: these have no peer.
     pub(crate) symptoms: Vec<Symptom>,
     /// The access-log line, if there is one.
     pub(crate) access_line: Option<LineRef>,
-    /// Whether the access log tells the attempts (an empty list then means: none was made).
+    /// Whether the access log tells the attempts: without any, none was made.
     pub(crate) tries_logged: bool,
     pub(crate) request_ms: Option<u32>,
-    pub(crate) body_bytes: Option<u64>,
     pub(crate) cache_status: Option<String>,
     pub(crate) limit_status: Option<String>,
     /// How many requests it stands for.
     pub(crate) weight: u64,
 }
 
-/// What was seen of one attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What was seen of one attempt, or of the request as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Symptom {
     /// The address dialled.
     pub(crate) peer: Option<PeerAddress>,
     /// The group's name, where no peer could be chosen.
     pub(crate) group: Option<String>,
     pub(crate) scheme: Option<String>,
+    /// What the error log says of it: of several lines the one that tells the failure.
     pub(crate) phrase: Option<Phrase>,
     pub(crate) detail: Option<String>,
     pub(crate) errno: Option<Errno>,
@@ -53,16 +52,50 @@ pub(crate) struct Symptom {
     pub(crate) level: Option<ErrorLevel>,
     /// The error-log line.
     pub(crate) line: Option<LineRef>,
+    /// What else its lines say, with their details.
+    pub(crate) also: Vec<(Phrase, Option<String>)>,
     /// What the access log tells of the attempt.
     pub(crate) tried: Option<Try>,
-    /// Whether a subrequest failed, and its path.
+    /// The path of the subrequest that made it.
     pub(crate) subrequest: Option<String>,
+    /// Whether it is an attempt, and not a message about the request as a whole.
+    pub(crate) is_attempt: bool,
 }
 
 impl Failure {
-    /// The symptom of the last attempt: what made the answer.
+    /// Whether the client did not notice.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.outcome == Outcome::Hidden
+    }
+
+    /// Whether it is a failure whatever made it: a 502, 503 or 504, a 500 of the gateway's own making, or an answer that
+    /// is no HTTP. A 4xx, a 499, a 500 of the application or a cut body is one only where a cause explains it.
+    pub(crate) fn counts_by_itself(&self) -> bool {
+        match (self.outcome, self.status) {
+            (Outcome::Failed, Some(502..=504 | 9)) => true,
+            (Outcome::Failed, Some(500)) => self.is_made_here(),
+            (Outcome::Failed, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the gateway made the error: something was said in its log, or the last attempt got no valid header.
+    fn is_made_here(&self) -> bool {
+        match self.attempts().last() {
+            Some(last) if last.answered() => false,
+            Some(last) => last.phrase.is_some() || last.tried.is_some(),
+            None => self.symptoms.iter().any(|symptom| symptom.phrase.is_some()),
+        }
+    }
+
+    /// The attempts on upstreams, in order.
+    pub(crate) fn attempts(&self) -> impl DoubleEndedIterator<Item = &Symptom> {
+        self.symptoms.iter().filter(|symptom| symptom.is_attempt)
+    }
+
+    /// The symptom of the last attempt: what made the answer; else the last message.
     pub(crate) fn last(&self) -> Option<&Symptom> {
-        self.symptoms.last()
+        self.attempts().next_back().or(self.symptoms.last())
     }
 
     /// A line that shows it: the error log's, else the access log's.
@@ -72,15 +105,14 @@ impl Failure {
 }
 
 impl Symptom {
-    /// Whether it is that phrase.
+    /// Whether a line of it says that.
     pub(crate) fn is(&self, phrase: Phrase) -> bool {
-        self.phrase == Some(phrase)
+        self.phrase == Some(phrase) || self.also.iter().any(|(also, _)| *also == phrase)
     }
 
     /// Whether the connection attempt ended with that error.
     pub(crate) fn connect_failed(&self, errno: Errno) -> bool {
-        matches!(self.phrase, Some(Phrase::ConnectFailed | Phrase::ConnectToFailed))
-            && self.errno == Some(errno)
+        matches!(self.phrase, Some(Phrase::ConnectFailed | Phrase::ConnectToFailed)) && self.errno == Some(errno)
     }
 
     /// Whether this attempt delivered a complete, valid response header (reference, section 4.2, rule 1).

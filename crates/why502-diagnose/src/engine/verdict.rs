@@ -7,7 +7,7 @@ use crate::report::Verdict;
 
 /// The verdict over all gateways.
 pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
-    let failed_in_window = cases.iter().any(|case| case.failures.iter().any(|failure| !failure.hidden));
+    let failed_in_window = cases.iter().any(|case| case.failures.iter().any(|failure| !failure.is_hidden()));
     let hidden_in_window = cases.iter().any(|case| !case.failures.is_empty());
     let findings: Vec<&Finding> = judged.iter().flat_map(|judged| &judged.findings).collect();
     let roots: Vec<&&Finding> =

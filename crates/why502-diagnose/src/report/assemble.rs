@@ -77,10 +77,10 @@ fn gateway_info(gateway: &Gateway) -> GatewayInfo {
 fn window(model: &Model, cases: &[Case<'_>]) -> WindowInfo {
     let has_access_log = cases.iter().any(|case| !case.access_logs.is_empty());
     let felt = |case: &&Case<'_>| {
-        case.failures.iter().filter(|failure| !failure.hidden).map(|failure| failure.weight).sum::<u64>()
+        case.failures.iter().filter(|failure| !failure.is_hidden()).map(|failure| failure.weight).sum::<u64>()
     };
     let stamps = cases.iter().flat_map(|case| case.failures.iter().chain(&case.earlier));
-    let last: Option<Stamp> = stamps.filter(|failure| !failure.hidden).map(|failure| failure.at).max();
+    let last: Option<Stamp> = stamps.filter(|failure| !failure.is_hidden()).map(|failure| failure.at).max();
     WindowInfo {
         from: model.window.from.map(|from| from.to_string()),
         to: model.window.to.to_string(),
@@ -195,7 +195,7 @@ fn unexplained(cases: &[Case<'_>], judged: &[Judged]) -> Unexplained {
     for (case, judged) in cases.iter().zip(judged) {
         let explained: BTreeSet<FailureId> =
             judged.findings.iter().flat_map(|finding| finding.explains.iter().copied()).collect();
-        let left = case.failures().filter(|(id, failure)| !failure.hidden && !explained.contains(id));
+        let left = case.failures().filter(|(id, failure)| !failure.is_hidden() && !explained.contains(id));
         for (_, failure) in left {
             requests += failure.weight;
             if let Some(line) = example(failure).filter(|_| examples.len() < 3) {

@@ -119,7 +119,7 @@ pub(super) fn statuses(case: &Case<'_>, finding: &Finding) -> Vec<u16> {
         .explains
         .iter()
         .map(|id| case.failure(*id))
-        .filter(|failure| !failure.hidden)
+        .filter(|failure| !failure.is_hidden())
         .filter_map(|failure| failure.status)
         .collect();
     if seen.is_empty() { finding.cause.statuses.to_vec() } else { seen.into_iter().collect() }

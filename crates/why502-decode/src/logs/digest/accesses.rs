@@ -103,7 +103,7 @@ impl<'a> AccessDigester<'a> {
         self.records.append(later.records, n_before);
         let room = MAX_OWN - self.own.len();
         self.own.extend(later.own.into_iter().take(room));
-        let routes = self.scribe.adopt_routes(later.scribe);
+        let routes = self.scribe.adopt_routes(&later.scribe);
         self.totals.append(later.totals, &routes);
         self.successes.append(later.successes, &routes, n_before);
     }

@@ -147,7 +147,7 @@ fn is_quoted(step: &Step) -> bool {
 fn ends_with(ending: Ending, value: &[u8]) -> bool {
     match ending {
         Ending::Quote => memchr(b'"', value).is_none(),
-        Ending::JsonQuote => json_quote(value).is_none() && n_trailing_backslashes(value) % 2 == 0,
+        Ending::JsonQuote => json_quote(value).is_none() && n_trailing_backslashes(value).is_multiple_of(2),
         Ending::Own | Ending::Literal => true,
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Scribe<'a> {
     }
 
     /// Makes another scribe's routes known here; where each of them stands now.
-    pub(super) fn adopt_routes(&mut self, other: Self) -> Vec<RouteId> {
+    pub(super) fn adopt_routes(&mut self, other: &Self) -> Vec<RouteId> {
         other.routes.names().iter().map(|name| self.routes.id(name.clone())).collect()
     }
 

@@ -1,0 +1,255 @@
+//! Logs: their ends, and windows of them, read over rotated siblings only as far as the window reaches.
+//!
+//! A log is read with `read(2)`, never mapped: a copytruncate under a map would kill the program. Where a window begins in
+//! a file is found by bisection over the stamps of its lines, so that a log of ten gigabytes costs what a small one does.
+
+mod lines;
+mod rotation;
+mod start;
+
+use self::lines::{Source, read_lines};
+use self::rotation::{Rotated, rotated};
+use self::start::find_start;
+use crate::files::unreadable;
+use crate::root::RootDir;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
+use std::time::Instant;
+use why502_decode::logs::{
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester,
+    guess_format, stamp_of_error_line,
+};
+use why502_facts::{
+    AccessLogFormat, Answer, FactBody, GapReason, LogKind, LogSlice, LogTail, Root, RouteOf, Stamp,
+};
+
+/// How much of a log's end is kept raw.
+const TAIL: u64 = 64 * 1024;
+/// How much of an error log before the window is searched for the onset of its failures.
+const LOOK_BACK: u64 = 4 << 20;
+
+/// The last whole lines of a log; of its newest sibling if it was just rotated.
+pub(crate) fn read_tail(root: Root, path: &str) -> Answer {
+    let directory = match RootDir::open(root) {
+        Ok(directory) => directory,
+        Err(errno) => return unreadable(errno, path),
+    };
+    let tail = tail_of(&directory, path).and_then(|tail| {
+        if !tail.bytes.as_slice().is_empty() {
+            return Ok(tail);
+        }
+        let sibling = rotated(&directory, path).into_iter().rev().find(|file| !file.is_compressed());
+        Ok(sibling.and_then(|sibling| tail_of(&directory, &sibling.path).ok()).unwrap_or(tail))
+    });
+    match tail {
+        Ok(tail) => Answer::known(FactBody::LogTail(tail)),
+        Err(errno) => unreadable(errno, path),
+    }
+}
+
+fn tail_of(directory: &RootDir, path: &str) -> Result<LogTail, Errno> {
+    let (mut file, stat) = directory.open_file(path)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let begin = size.saturating_sub(TAIL);
+    let bytes = read_range(&mut file, begin, TAIL).map_err(|error| errno(&error))?;
+    // A line that begins before the tail is cut.
+    let whole = if begin == 0 {
+        0
+    } else {
+        bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1)
+    };
+    Ok(LogTail { bytes: bytes[whole..].into(), size })
+}
+
+/// The digest of a window of a log.
+pub(crate) fn read_slice(slice: &LogSlice, route: &RouteOf<'_>, deadline: Instant) -> Answer {
+    let directory = match RootDir::open(slice.root) {
+        Ok(directory) => directory,
+        Err(errno) => return unreadable(errno, &slice.path),
+    };
+    let format = match Format::of(&directory, slice) {
+        Ok(format) => format,
+        Err(answer) => return answer,
+    };
+    let reader = Reader { directory: &directory, slice, format: &format, deadline };
+    let parts = match reader.parts() {
+        Ok(parts) => parts,
+        Err(errno) => return unreadable(errno, &slice.path),
+    };
+    let options = DigestOptions {
+        log: &slice.path,
+        from: slice.from,
+        to: slice.to,
+        max_records: DEFAULT_MAX_RECORDS,
+        route,
+    };
+    let digested = match &format {
+        Format::Error => reader.digest_errors(options, parts),
+        Format::Access { format, guessed } => reader.digest_accesses(options, format, *guessed, parts),
+    };
+    digested.unwrap_or_else(|error| Answer::unknown(GapReason::Failed, format!("{}: {error}", slice.path)))
+}
+
+/// How the lines of a log are read.
+enum Format {
+    Access { format: AccessFormat, guessed: bool },
+    Error,
+}
+
+impl Format {
+    fn of(directory: &RootDir, slice: &LogSlice) -> Result<Self, Answer> {
+        let LogKind::Access { format } = &slice.kind else { return Ok(Self::Error) };
+        let (source, guessed) = match format {
+            Some(format) => (format.clone(), false),
+            None => (guess(directory, &slice.path)?, true),
+        };
+        let unusable = |error: why502_decode::logs::FormatError| {
+            Answer::unknown(
+                GapReason::Unsupported,
+                format!("the format of {} cannot be read: {error}", slice.path),
+            )
+        };
+        Ok(Self::Access { format: AccessFormat::compile(&source).map_err(unusable)?, guessed })
+    }
+
+    /// The moment of a line, if it has one.
+    fn stamp(&self, slice: &LogSlice, line: &[u8]) -> Option<Stamp> {
+        match self {
+            Self::Access { format, .. } => format.stamp(line),
+            Self::Error => stamp_of_error_line(line).map(|civil| civil.at_offset(slice.clock.offset_seconds)),
+        }
+    }
+}
+
+fn guess(directory: &RootDir, path: &str) -> Result<AccessLogFormat, Answer> {
+    let tail = tail_of(directory, path).map_err(|errno| unreadable(errno, path))?;
+    let lines: Vec<&[u8]> =
+        tail.bytes.as_slice().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() {
+        return Ok(AccessFormat::combined());
+    }
+    let unknown = || {
+        Answer::unknown(
+            GapReason::Unsupported,
+            format!("the format of {path} is not recognised: --log-format names it"),
+        )
+    };
+    guess_format(&lines).map(|(format, ..)| format).ok_or_else(unknown)
+}
+
+struct Reader<'a> {
+    directory: &'a RootDir,
+    slice: &'a LogSlice,
+    format: &'a Format,
+    deadline: Instant,
+}
+
+/// A part of a log that is read: from an offset to the end of the file.
+struct Part {
+    source: Source,
+    path: Arc<str>,
+    begin: u64,
+}
+
+/// What the parts of a window are.
+struct Parts {
+    parts: Vec<Part>,
+    /// Whether the window's begin was reached.
+    complete: bool,
+}
+
+impl Reader<'_> {
+    /// The files that hold the window, oldest first, and where in the oldest of them it begins.
+    fn parts(&self) -> Result<Parts, Errno> {
+        let siblings = rotated(self.directory, &self.slice.path);
+        let live = Rotated::live(&self.slice.path);
+        let mut parts = Vec::new();
+        let mut complete = false;
+        let mut left = self.slice.max_bytes.unwrap_or(u64::MAX);
+        for file in std::iter::once(&live).chain(siblings.iter().rev()) {
+            let opened = Source::open(self.directory, file);
+            let mut source = match opened {
+                Ok(source) => source,
+                // The log itself must be there; a sibling may be gone by now.
+                Err(errno) if parts.is_empty() && siblings.is_empty() => return Err(errno),
+                Err(_) => continue,
+            };
+            let (begin, reached) = self.begin_in(&mut source, left).map_err(|error| errno(&error))?;
+            left = left.saturating_sub(source.size().saturating_sub(begin));
+            parts.push(Part { source, path: file.path.as_str().into(), begin });
+            if reached || left == 0 {
+                complete = reached;
+                break;
+            }
+        }
+        // All there is was read: nothing older is missing if the log was never rotated away.
+        complete |= self.slice.from.is_none();
+        parts.reverse();
+        Ok(Parts { parts, complete })
+    }
+
+    /// Where the window begins in a file, and whether the file reaches back beyond it.
+    fn begin_in(&self, source: &mut Source, max_bytes: u64) -> io::Result<(u64, bool)> {
+        let Some(from) = self.slice.from else { return Ok((0, false)) };
+        let stamp = |line: &[u8]| self.format.stamp(self.slice, line);
+        let Some(file) = source.plain() else {
+            // What is compressed is read from its begin.
+            let first = source.first_stamp(&stamp)?;
+            return Ok((0, first.is_some_and(|first| first < from)));
+        };
+        let size = file.seek(SeekFrom::End(0))?;
+        let (start, reached) = find_start(file, size, from, &stamp)?;
+        let look_back = if matches!(self.format, Format::Error) { LOOK_BACK } else { 0 };
+        let begin = start.saturating_sub(look_back).max(size.saturating_sub(max_bytes));
+        Ok((lines::line_start(file, begin)?, reached))
+    }
+
+    fn digest_errors(&self, options: DigestOptions<'_>, parts: Parts) -> io::Result<Answer> {
+        let mut digester = ErrorDigester::new(options, self.slice.clock);
+        let finished = self.feed(parts.parts, |file, offset, line| digester.line(file, offset, line))?;
+        let mut digest = digester.finish();
+        digest.coverage.complete = parts.complete && finished;
+        Ok(Answer::known(FactBody::ErrorLog(digest)))
+    }
+
+    fn digest_accesses(
+        &self,
+        options: DigestOptions<'_>,
+        format: &AccessFormat,
+        guessed: bool,
+        parts: Parts,
+    ) -> io::Result<Answer> {
+        let mut digester = AccessDigester::new(options, AccessSource { format, guessed });
+        let finished = self.feed(parts.parts, |file, offset, line| digester.line(file, offset, line))?;
+        let mut digest = digester.finish();
+        digest.coverage.complete = parts.complete && finished;
+        Ok(Answer::known(FactBody::AccessLog(digest)))
+    }
+
+    /// Pushes every line of the parts; whether there was time for all.
+    fn feed(&self, parts: Vec<Part>, mut push: impl FnMut(&Arc<str>, u64, &[u8])) -> io::Result<bool> {
+        for part in parts {
+            let finished = read_lines(part.source, part.begin, self.deadline, |offset, line| {
+                push(&part.path, offset, line)
+            })?;
+            if !finished {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The bytes of a range of a file, as far as it goes.
+fn read_range(file: &mut File, begin: u64, length: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(begin))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

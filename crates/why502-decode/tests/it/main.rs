@@ -1,0 +1,6 @@
+//! The decoders against what they have to understand: every template of nginx, recorded lines, a real nginx.
+
+mod logs_fixtures;
+mod logs_nginx;
+mod logs_properties;
+mod logs_templates;
