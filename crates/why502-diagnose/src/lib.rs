@@ -11,7 +11,11 @@ mod cause;
 mod causes;
 mod engine;
 mod finding;
+#[cfg(test)]
+mod fixture;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod remedy;
 mod report;
 

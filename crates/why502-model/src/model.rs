@@ -110,9 +110,7 @@ impl Model {
             return Vec::new();
         }
         let mut wanted = Vec::new();
-        if !facts.manifest.invocation.offline {
-            wanted.push(Ask::Sockets { pid: gateway.master });
-        }
+        wanted.push(Ask::Sockets { pid: gateway.master });
         let tails = Self::log_tails(facts, gateway);
         let slices = if tails.iter().any(is_wanted) { Vec::new() } else { self.log_slices(facts, gateway) };
         wanted.extend(tails);

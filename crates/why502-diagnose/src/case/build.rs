@@ -4,7 +4,8 @@ use super::{Case, Failure, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use why502_facts::{
-    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phrase, RequestMessage,
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phrase,
+    RequestMessage,
 };
 use why502_model::{Action, Gateway, GroupId, Model, Pass, RouteId, Target};
 
@@ -18,8 +19,11 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         slices.iter().filter_map(|ask| facts.error_log(ask).known()).collect();
     let access_logs: Vec<&AccessDigest> =
         slices.iter().filter_map(|ask| facts.access_log(ask).known()).collect();
-    let with_tries: BTreeSet<Arc<str>> =
-        access_logs.iter().filter(|digest| digest.has_upstream).flat_map(|digest| digest.coverage.files.clone()).collect();
+    let with_tries: BTreeSet<Arc<str>> = access_logs
+        .iter()
+        .filter(|digest| digest.has_upstream)
+        .flat_map(|digest| digest.coverage.files.clone())
+        .collect();
     let read = |requests: &[FailedRequest]| -> Vec<Failure> {
         requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
     };
@@ -49,7 +53,11 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     case
 }
 
-fn failure(request: &FailedRequest, keys: &BTreeMap<String, RouteId>, with_tries: &BTreeSet<Arc<str>>) -> Failure {
+fn failure(
+    request: &FailedRequest,
+    keys: &BTreeMap<String, RouteId>,
+    with_tries: &BTreeSet<Arc<str>>,
+) -> Failure {
     let line = request.request.as_ref();
     let messages = request.messages.iter().map(|message| symptom_of(std::slice::from_ref(message)));
     Failure {
@@ -94,7 +102,10 @@ fn symptom(attempt: &Attempt) -> Symptom {
 fn symptom_of(messages: &[RequestMessage]) -> Symptom {
     // These stand beside the line that tells why, before or after it.
     let is_beside = |message: &&RequestMessage| {
-        matches!(message.phrase, Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile)
+        matches!(
+            message.phrase,
+            Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile
+        )
     };
     let Some(main) = messages.iter().find(|message| !is_beside(message)).or(messages.first()) else {
         return Symptom::default();

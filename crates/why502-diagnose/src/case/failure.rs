@@ -1,6 +1,6 @@
 //! Failed requests, and what was seen of each attempt.
 
-use why502_facts::{ErrorLevel, Errno, LineRef, Outcome, PeerAddress, Phase, Phrase, Stamp, Try};
+use why502_facts::{Errno, ErrorLevel, LineRef, Outcome, PeerAddress, Phase, Phrase, Stamp, Try};
 use why502_model::RouteId;
 
 /// Which failure of a case.
@@ -112,7 +112,8 @@ impl Symptom {
 
     /// Whether the connection attempt ended with that error.
     pub(crate) fn connect_failed(&self, errno: Errno) -> bool {
-        matches!(self.phrase, Some(Phrase::ConnectFailed | Phrase::ConnectToFailed)) && self.errno == Some(errno)
+        matches!(self.phrase, Some(Phrase::ConnectFailed | Phrase::ConnectToFailed))
+            && self.errno == Some(errno)
     }
 
     /// Whether this attempt delivered a complete, valid response header (reference, section 4.2, rule 1).

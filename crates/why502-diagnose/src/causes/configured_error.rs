@@ -155,3 +155,69 @@ fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             .verify("the failing request answers"),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    const HIT: &str = r#"
+#- nginx.conf
+events {}
+http {
+    server {
+        listen 80;
+        server_name shop.example.com;
+        location /old/ {
+            return 503;
+        }
+        location / { proxy_pass http://127.0.0.1:3000; }
+    }
+}
+#- error.log
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /old/a HTTP/1.1" 503 197 "-" "curl/8"
+10.0.0.9 - - [21/Nov/2026:02:28:32 +0000] "GET / HTTP/1.1" 200 612 "-" "curl/8"
+#- listeners
+127.0.0.1:3000 node
+#- probe 127.0.0.1:3000
+connected
+"#;
+
+    #[test]
+    fn hit_a_return() {
+        insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
+        Broken
+        Confirmed configured-error: the configuration itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_under_a_condition_is_likely() {
+        let config = HIT.replace(
+            "return 503;",
+            "if (-f /srv/maintenance) { return 503; } proxy_pass http://127.0.0.1:3000;",
+        );
+        insta::assert_snapshot!(Fixture::new(&config).summary(), @"
+        Broken
+        Likely configured-error: the configuration itself answers 503 if (-f /srv/maintenance) [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_the_upstream_sent_it() {
+        let log = HIT.replace("GET /old/a", "GET /new/a");
+        let summary = Fixture::new(&log).summary();
+        assert!(!summary.contains("configured-error"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_nobody_asked_for_it() {
+        let quiet = Fixture::new(HIT).with("access.log", "");
+        insta::assert_snapshot!(quiet.summary(), @"Healthy");
+    }
+
+    #[test]
+    fn gap_without_an_access_log_there_is_no_sign() {
+        insta::assert_snapshot!(Fixture::new(HIT).without("access.log").summary(), @"Healthy");
+    }
+}

@@ -205,3 +205,105 @@ fn plan_edits(case: &Case<'_>, pass: &Pass, size: u64) -> Vec<(why502_model::Spa
     }
     case.gateway.set_directives(&pass.at, &wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::advised;
+    use crate::fixture::Fixture;
+
+    const HIT: &str = r#"
+#- nginx.conf
+events {}
+http {
+    upstream backend { server 127.0.0.1:3000; }
+    server {
+        listen 80;
+        server_name shop.example.com;
+        location / {
+            proxy_pass http://backend;
+        }
+    }
+}
+#- error.log
+2026/11/21 02:28:33 [error] 101#101: *11 upstream sent too big header while reading response header from upstream, client: 10.0.0.9, server: shop.example.com, request: "GET /login HTTP/1.1", upstream: "http://127.0.0.1:3000/login", host: "shop.example.com"
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:33 +0000] "GET /login HTTP/1.1" 502 157 "-" "curl/8"
+#- listeners
+127.0.0.1:3000 node
+"#;
+
+    fn answer(n_bytes: usize) -> String {
+        format!("answers\nHTTP/1.1 200 OK\nServer: x\nSet-Cookie: session={}\n\n", "a".repeat(n_bytes))
+    }
+
+    fn hit() -> Fixture {
+        Fixture::new(HIT).with("probe 127.0.0.1:3000", &answer(5000))
+    }
+
+    #[test]
+    fn hit_with_the_header_measured() {
+        insta::assert_snapshot!(hit().summary(), @"
+        Broken
+        Confirmed response-header-too-big: the response header takes 5050 bytes, and proxy_buffer_size holds 4096 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_by_the_message_alone() {
+        insta::assert_snapshot!(Fixture::new(HIT).with("options", "offline").summary(), @"
+        Broken
+        Confirmed response-header-too-big: the response header does not fit proxy_buffer_size (4096 bytes) [1 requests]
+        ");
+    }
+
+    #[test]
+    fn near_miss_an_invalid_header_is_another_matter() {
+        let log = "2026/11/21 02:28:33 [error] 101#101: *11 upstream sent invalid header: \"Foo\\x20...\" while reading response header from upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /login HTTP/1.1\", upstream: \"http://127.0.0.1:3000/login\", host: \"shop.example.com\"";
+        let summary = hit().with("error.log", log).with("probe 127.0.0.1:3000", &answer(10)).summary();
+        assert!(!summary.contains("response-header-too-big"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_a_large_header_that_fits() {
+        let config = HIT.replace(
+            "proxy_pass http://backend;",
+            "proxy_pass http://backend; proxy_buffer_size 16k; proxy_buffers 8 16k;",
+        );
+        let fits = Fixture::new(&config)
+            .with("probe 127.0.0.1:3000", &answer(5000))
+            .with("error.log", "")
+            .with("access.log", "");
+        insta::assert_snapshot!(fits.summary(), @"Healthy");
+    }
+
+    #[test]
+    fn gap_the_size_cannot_be_measured() {
+        insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
+        Broken
+        Confirmed response-header-too-big: the response header does not fit proxy_buffer_size (4096 bytes) [1 requests]
+        ");
+    }
+
+    #[test]
+    fn the_remedy_keeps_the_rule_of_the_busy_buffers() {
+        insta::assert_snapshot!(crate::fixture::first_diff(&hit().report()), @"
+        --- a/etc/nginx/nginx.conf
+        +++ b/etc/nginx/nginx.conf
+        @@ -7,4 +7,6 @@
+                 location / {
+                     proxy_pass http://backend;
+        +            proxy_buffer_size 16k;
+        +            proxy_buffers 8 16k;
+                 }
+             }
+        ");
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two_with_room_to_spare() {
+        assert_eq!(advised(4096, 0), 16 << 10);
+        assert_eq!(advised(4096, 15_000), 32 << 10);
+        assert_eq!(advised(16 << 10, 17_000), 32 << 10);
+        assert_eq!(advised(64 << 10, 0), 64 << 10);
+    }
+}

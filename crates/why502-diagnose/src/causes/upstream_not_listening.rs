@@ -161,3 +161,102 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             .verify(format!("a connection to {} opens", peer.address)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    const HIT: &str = r#"
+#- nginx.conf
+events {}
+http {
+    upstream backend { server 127.0.0.1:3000; }
+    server {
+        listen 80;
+        server_name shop.example.com;
+        location /api/ { proxy_pass http://backend; }
+    }
+}
+#- error.log
+2026/11/21 02:28:30 [error] 101#101: *3 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: "GET /api/a HTTP/1.1", upstream: "http://127.0.0.1:3000/api/a", host: "shop.example.com"
+2026/11/21 02:28:31 [error] 101#101: *5 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: "POST /api/b HTTP/1.1", upstream: "http://127.0.0.1:3000/api/b", host: "shop.example.com"
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /api/a HTTP/1.1" 502 157 "-" "curl/8"
+10.0.0.9 - - [21/Nov/2026:02:28:31 +0000] "POST /api/b HTTP/1.1" 502 157 "-" "curl/8"
+10.0.0.9 - - [21/Nov/2026:02:28:32 +0000] "GET / HTTP/1.1" 200 612 "-" "curl/8"
+#- listeners
+0.0.0.0:80 nginx
+127.0.0.1:5432 postgres
+#- probe 127.0.0.1:3000
+refused
+"#;
+
+    #[test]
+    fn hit_nobody_listens() {
+        insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [2 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_seen_by_the_probe_alone() {
+        let quiet = Fixture::new(HIT).with("error.log", "").with("access.log", "");
+        insta::assert_snapshot!(quiet.summary(), @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [0 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_it_listens_again() {
+        let again = Fixture::new(HIT)
+            .with("listeners", "127.0.0.1:3000 node")
+            .with("probe 127.0.0.1:3000", "connected");
+        insta::assert_snapshot!(again.summary(), @"
+        Recovered
+        Likely upstream-not-listening: nothing listened on 127.0.0.1:3000 [2 requests, mended]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_timeout_is_no_refusal() {
+        let log = "2026/11/21 02:28:30 [error] 101#101: *3 upstream timed out (110: Connection timed out) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /api/a HTTP/1.1\", upstream: \"http://127.0.0.1:3000/api/a\", host: \"shop.example.com\"";
+        let silent = Fixture::new(HIT).with("error.log", log).with("probe 127.0.0.1:3000", "silent");
+        insta::assert_snapshot!(silent.summary(), @"
+        Inconclusive
+        unexplained: 3
+        ");
+    }
+
+    #[test]
+    fn gap_the_listeners_cannot_be_seen() {
+        insta::assert_snapshot!(Fixture::new(HIT).without("listeners").summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [2 requests, still failing]
+          open: whether something listens there: the fixture does not tell
+        ");
+    }
+
+    #[test]
+    fn gap_only_the_files_are_there() {
+        let files = Fixture::new(HIT).with("options", "offline");
+        insta::assert_snapshot!(files.summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [2 requests]
+          open: whether something listens there: not looked at: --offline
+        ");
+    }
+
+    #[test]
+    fn a_bsd_log_is_read_by_its_words() {
+        let log = "2026/11/21 02:28:30 [error] 101#101: *3 kevent() reported that connect() failed (61: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /api/a HTTP/1.1\", upstream: \"http://127.0.0.1:3000/api/a\", host: \"shop.example.com\"";
+        let files = Fixture::new(HIT).with("error.log", log).with("options", "offline");
+        insta::assert_snapshot!(files.summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [1 requests]
+          open: whether something listens there: not looked at: --offline
+        unexplained: 1
+        ");
+    }
+}

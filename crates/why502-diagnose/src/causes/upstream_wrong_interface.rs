@@ -166,3 +166,94 @@ fn found<'f>(case: &'f Case<'_>, finding: &'f Finding) -> Option<(&'f PeerSubjec
     let listener = elsewhere(case, peer, peer.address.inet()?, case.sockets().known()?)?;
     Some((peer, listener))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    const HIT: &str = r#"
+#- nginx.conf
+events {}
+http {
+    upstream backend { server 10.0.0.5:3000; }
+    server {
+        listen 80;
+        server_name shop.example.com;
+        location / { proxy_pass http://backend; }
+    }
+}
+#- error.log
+2026/11/21 02:28:30 [error] 101#101: *3 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: "GET /a HTTP/1.1", upstream: "http://10.0.0.5:3000/a", host: "shop.example.com"
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /a HTTP/1.1" 502 157 "-" "curl/8"
+#- addresses
+10.0.0.5
+#- listeners
+0.0.0.0:80 nginx
+127.0.0.1:3000 node
+#- probe 10.0.0.5:3000
+refused
+"#;
+
+    #[test]
+    fn hit_bound_to_loopback() {
+        insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
+        Broken
+        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on 127.0.0.1:3000 only [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_bound_to_the_other_family() {
+        let other = Fixture::new(HIT).with("listeners", "[::1]:3000 node");
+        insta::assert_snapshot!(other.summary(), @"
+        Broken
+        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on [::1]:3000 only [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_the_listener_is_another_peer() {
+        let config = Fixture::new(HIT).with(
+            "nginx.conf",
+            "events {}\nhttp {\nupstream backend { server 10.0.0.5:3000; server 127.0.0.1:3000; }\nserver { listen 80; server_name shop.example.com; location / { proxy_pass http://backend; } }\n}\n",
+        );
+        insta::assert_snapshot!(config.with("probe 127.0.0.1:3000", "connected").summary(), @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 10.0.0.5:3000 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_the_address_is_another_hosts() {
+        insta::assert_snapshot!(Fixture::new(HIT).with("addresses", "10.0.0.6").summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 10.0.0.5:3000 are refused [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn gap_the_listeners_cannot_be_seen() {
+        insta::assert_snapshot!(Fixture::new(HIT).without("listeners").summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 10.0.0.5:3000 are refused [1 requests, still failing]
+          open: whether something listens there: the fixture does not tell
+        ");
+    }
+
+    #[test]
+    fn the_remedy_dials_where_the_backend_listens() {
+        let report = Fixture::new(HIT).report();
+        insta::assert_snapshot!(crate::fixture::first_diff(&report), @"
+        --- a/etc/nginx/nginx.conf
+        +++ b/etc/nginx/nginx.conf
+        @@ -1,5 +1,5 @@
+         events {}
+         http {
+        -    upstream backend { server 10.0.0.5:3000; }
+        +    upstream backend { server 127.0.0.1:3000; }
+             server {
+                 listen 80;
+        ");
+    }
+}

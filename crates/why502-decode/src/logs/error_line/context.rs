@@ -1,6 +1,7 @@
 //! The context that a log's handler appends to a message.
 
 use super::action;
+use super::errno;
 use super::upstream::{Cut, UpstreamText};
 use memchr::{memchr, memchr_iter, memmem};
 use std::sync::LazyLock;
@@ -46,7 +47,7 @@ pub(super) fn split(rest: &[u8]) -> (&[u8], Option<&[u8]>, LineContext<'_>) {
         let Some(before) = before_client(&rest[..found]) else { continue };
         let Some(context) = client_context(&rest[found + CLIENT.needle().len()..]) else { continue };
         let (message, action) = action::split(before);
-        if !quoting || message.ends_with(b"\"") {
+        if !quoting || errno::split(message).0.ends_with(b"\"") {
             return (message, action, context);
         }
         first.get_or_insert((message, action, context));

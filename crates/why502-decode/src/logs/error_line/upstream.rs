@@ -16,6 +16,8 @@ impl<'a> UpstreamText<'a> {
     pub(super) fn read(field: &'a [u8], target: Option<&[u8]>, cut: Cut) -> Option<Self> {
         let (scheme, rest) = match memmem::find(field, b"://") {
             Some(at) if &field[..at] != b"unix" => (&field[..at], &field[at + 3..]),
+            // The line may end inside the scheme.
+            _ if cut == Cut::Inside => return None,
             // `stream` prints the bare address.
             _ => (&field[..0], field),
         };

@@ -1,0 +1,544 @@
+//! Fixtures: several files in one string, answered like the world would answer.
+//!
+//! ```text
+//! #- nginx.conf            the configuration; `#- /path` is any other file
+//! #- error.log             the error log
+//! #- access.log            the access log (combined, or `log_format` of the configuration)
+//! #- listeners             one per line: 127.0.0.1:3000 node   or   unix:/run/app.sock gunicorn
+//! #- addresses             local addresses of the host, one per line
+//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
+//! #- resolve app           addresses, or `absent`
+//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
+//! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
+//! #- options               key=value, one per line: offline, url=…, version=1.22.1, now=…, since=…, no-sockets
+//! ```
+//!
+//! What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
+
+use crate::report::Report;
+use crate::{diagnose, wanted};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use why502_decode::load;
+use why502_decode::logs::{
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester,
+};
+use why502_facts::{
+    Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind, FileStatus,
+    GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, PathComponent, PathWalk,
+    ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable, RequestKey, SocketRecord,
+    Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets,
+};
+use why502_model::Model;
+
+const MASTER: u32 = 100;
+const WORKER: u32 = 101;
+const CONFIG: &str = "/etc/nginx/nginx.conf";
+/// When fixtures are looked at, unless they say so: shortly after the lines of Appendix C of the reference.
+const NOW: &str = "2026-11-21T02:45:00Z";
+
+/// The sections of a fixture.
+#[derive(Clone, Debug)]
+pub(crate) struct Fixture {
+    sections: BTreeMap<String, String>,
+}
+
+impl Fixture {
+    /// Reads a fixture.
+    pub(crate) fn new(text: &str) -> Self {
+        let mut sections: BTreeMap<String, String> = BTreeMap::new();
+        let mut current = None;
+        for line in text.lines() {
+            if let Some(name) = line.trim_start().strip_prefix("#- ") {
+                sections.insert(name.trim().to_owned(), String::new());
+                current = Some(name.trim().to_owned());
+            } else if let Some(section) = current.as_ref().and_then(|name| sections.get_mut(name)) {
+                section.push_str(line);
+                section.push('\n');
+            }
+        }
+        Self { sections }
+    }
+
+    /// The fixture without a section: what was known there is a gap.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        assert!(self.sections.contains_key(name), "no section {name}");
+        let mut other = self.clone();
+        other.sections.remove(name);
+        other
+    }
+
+    /// The fixture with a section replaced or added.
+    pub(crate) fn with(&self, name: &str, text: &str) -> Self {
+        let mut other = self.clone();
+        other.sections.insert(name.to_owned(), text.to_owned());
+        other
+    }
+
+    /// The report of the fixture.
+    pub(crate) fn report(&self) -> Report {
+        report(&self.bundle())
+    }
+
+    /// The report as the tests of causes show it: one line per finding, then what was ruled out or left open.
+    pub(crate) fn summary(&self) -> String {
+        summary(&self.report())
+    }
+
+    /// The bundle that a run on the fixture's world would record.
+    pub(crate) fn bundle(&self) -> Bundle {
+        let mut bundle = Bundle::new(self.manifest());
+        for _ in 0..20 {
+            let facts = load(&bundle);
+            let model = Model::build(&facts);
+            let mut asks = model.asks.clone();
+            if asks.is_empty() {
+                asks = wanted(&facts, &model);
+            }
+            asks.retain(|ask| bundle.facts.iter().all(|fact| fact.ask != *ask));
+            if asks.is_empty() {
+                return bundle;
+            }
+            let answers: Vec<Fact> = asks
+                .into_iter()
+                .map(|ask| {
+                    let answer = self.answer(&ask, &model);
+                    Fact { ask, at: self.now(), answer }.masked()
+                })
+                .collect();
+            bundle.facts.extend(answers);
+        }
+        panic!("the rounds of the fixture do not end");
+    }
+
+    fn manifest(&self) -> Manifest {
+        let offline = self.option("offline").is_some();
+        let given = |name: &str| offline && self.sections.contains_key(name);
+        let invocation = Invocation {
+            url: self.option("url"),
+            config: given("nginx.conf").then(|| CONFIG.to_owned()),
+            error_logs: if given("error.log") {
+                vec!["/var/log/nginx/error.log".to_owned()]
+            } else {
+                Vec::new()
+            },
+            access_logs: if given("access.log") {
+                vec!["/var/log/nginx/access.log".to_owned()]
+            } else {
+                Vec::new()
+            },
+            since: match self.option("since").as_deref() {
+                Some("all") => None,
+                Some(seconds) => Some(Duration::from_secs(seconds.parse().unwrap())),
+                None => Some(Duration::from_hours(1)),
+            },
+            offline,
+            timeout: Duration::from_secs(10),
+            ..Invocation::default()
+        };
+        Manifest {
+            format: FORMAT_VERSION,
+            tool_version: "0.0.0".to_owned(),
+            captured_at: self.now(),
+            invocation,
+        }
+    }
+
+    fn option(&self, name: &str) -> Option<String> {
+        self.sections.get("options")?.lines().find_map(|line| {
+            let (key, value) = line.trim().split_once('=').unwrap_or((line.trim(), ""));
+            (key == name).then(|| value.to_owned())
+        })
+    }
+
+    fn now(&self) -> Stamp {
+        let text = self.option("now").unwrap_or_else(|| NOW.to_owned());
+        let number = |range: std::ops::Range<usize>| text[range].parse::<i8>().unwrap();
+        let date = (text[0..4].parse().unwrap(), number(5..7), number(8..10));
+        why502_facts::Civil::from_parts(date, (number(11..13), number(14..16), number(17..19)))
+            .unwrap()
+            .at_offset(0)
+    }
+
+    fn answer(&self, ask: &Ask, model: &Model) -> Answer {
+        let unseen = || Answer::unknown(GapReason::Denied, "the fixture does not tell");
+        if self.option("offline").is_some()
+            && !matches!(ask, Ask::File { .. } | Ask::Log(_) | Ask::LogTail { .. })
+        {
+            return Answer::unknown(GapReason::NotAsked, "not looked at: --offline");
+        }
+        match ask {
+            Ask::File { path, .. } => self.file(path),
+            Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
+            Ask::Host => Answer::known(FactBody::Host(self.host())),
+            Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
+            Ask::Process { pid } => Answer::known(FactBody::Process(self.process(*pid))),
+            Ask::Strings { .. } => {
+                let version = self.option("version").unwrap_or_else(|| "1.22.1".to_owned());
+                Answer::known(FactBody::Strings(vec![
+                    format!("nginx version: nginx/{version}"),
+                    format!(
+                        "configure arguments: --prefix=/usr/share/nginx --conf-path={CONFIG} --error-log-path=/var/log/nginx/error.log --http-log-path=/var/log/nginx/access.log"
+                    ),
+                ]))
+            }
+            Ask::LogTail { path, .. } => match self.log(path) {
+                Some(text) => {
+                    let tail = LogTail { bytes: Blob::from(text), size: text.len() as u64 };
+                    Answer::known(FactBody::LogTail(tail))
+                }
+                None => unseen(),
+            },
+            Ask::Log(slice) => self.log(&slice.path).map_or_else(unseen, |text| digest(slice, text, model)),
+            Ask::Sockets { .. } => {
+                self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
+            }
+            Ask::PathWalk { path, .. } => {
+                self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
+            }
+            Ask::Probe { target, spec, .. } => {
+                let special = self.sections.get(&format!("probe {target} {}", spec_name(spec)));
+                let any = self.sections.get(&format!("probe {target}"));
+                special.or(any).map_or_else(unseen, |text| transcript(text, spec))
+            }
+            Ask::Resolve { name, .. } => {
+                self.sections.get(&format!("resolve {name}")).map_or_else(unseen, |text| resolved(text))
+            }
+        }
+    }
+
+    fn log(&self, path: &str) -> Option<&str> {
+        self.sections.get(path.rsplit('/').next()?).map(String::as_str)
+    }
+
+    fn file(&self, path: &str) -> Answer {
+        let text = if path == CONFIG { self.sections.get("nginx.conf") } else { self.sections.get(path) };
+        let Some(text) = text else { return Answer::Absent };
+        let status = status(FileKind::File, 0o644, 0, 0);
+        Answer::known(FactBody::File(FileContent {
+            content: Blob::from(text.as_str()),
+            status,
+            truncated: false,
+        }))
+    }
+
+    fn host(&self) -> HostRecord {
+        HostRecord {
+            name: Some("fixture".to_owned()),
+            booted: Some(Stamp(self.now().0 - 86_400_000)),
+            zone: ZoneOffsets(vec![ZoneOffset { from: Stamp(0), offset_seconds: 0 }]),
+            ..HostRecord::default()
+        }
+    }
+
+    /// nginx, and a process for every listener.
+    fn processes(&self) -> ProcessTable {
+        let mut processes = vec![process(1, 0, "systemd", "/sbin/init")];
+        if self.option("not-running").is_none() {
+            processes.push(process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx"));
+            processes.push(process(WORKER, MASTER, "nginx", "nginx: worker process"));
+        }
+        let listeners = self.sections.get("listeners").map_or("", String::as_str);
+        for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
+            let name = line.split_whitespace().nth(1).unwrap_or("app");
+            if name != "nginx" {
+                processes.push(process(owner_of(place, line), 1, name, name));
+            }
+        }
+        ProcessTable { processes, hidden: false }
+    }
+
+    fn process(&self, pid: u32) -> ProcessRecord {
+        let mut record = process(pid, MASTER, "nginx", "nginx: worker process");
+        let ids = self.sections.get("worker").map_or("33 33 33", |ids| ids.trim());
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        let (uid, gid, groups) = (ids[0], ids[1], ids[2..].join(" "));
+        let status = format!(
+            "Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
+        );
+        record.status = Some(Blob::from(status.as_str()));
+        record
+    }
+
+    fn sockets(&self, listeners: &str) -> Answer {
+        let (mut tcp, mut tcp6, mut unix) = (String::new(), String::new(), String::new());
+        let mut owners = Vec::new();
+        for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
+            let address = line.split_whitespace().next().unwrap();
+            let inode = 5000 + place as u64;
+            owners.push((inode, owner_of(place, line)));
+            match address.parse::<SocketAddr>() {
+                Ok(address) => {
+                    let table = if address.is_ipv4() { &mut tcp } else { &mut tcp6 };
+                    table.push_str(&tcp_line(address, inode));
+                }
+                Err(_) => {
+                    let path = address.strip_prefix("unix:").unwrap();
+                    unix.push_str(&format!(
+                        "0000000000000000: 00000002 00000000 00010000 0001 01 {inode} {path}\n"
+                    ));
+                }
+            }
+        }
+        let mut fib_trie = String::new();
+        for address in self.sections.get("addresses").map_or("", String::as_str).lines() {
+            fib_trie.push_str(&format!("     |-- {}\n        /32 host LOCAL\n", address.trim()));
+        }
+        Answer::known(FactBody::Sockets(SocketRecord {
+            tcp: Blob::from(tcp.as_str()),
+            tcp6: Blob::from(tcp6.as_str()),
+            unix: Blob::from(unix.as_str()),
+            owners,
+            fib_trie: Blob::from(fib_trie.as_str()),
+            ..SocketRecord::default()
+        }))
+    }
+}
+
+/// The process behind a line of `listeners`: nginx's own listeners are the master's.
+fn owner_of(place: usize, line: &str) -> u32 {
+    if line.split_whitespace().nth(1) == Some("nginx") { MASTER } else { 200 + u32::try_from(place).unwrap() }
+}
+
+/// The report of a bundle.
+pub(crate) fn report(bundle: &Bundle) -> Report {
+    let facts = load(bundle);
+    let model = Model::build(&facts);
+    diagnose(&facts, &model)
+}
+
+/// A report as the tests of causes show it.
+pub(crate) fn summary(report: &Report) -> String {
+    let mut text = format!("{:?}\n", report.verdict);
+    for finding in &report.findings {
+        let root = if finding.root { "" } else { " (not a root)" };
+        let effects = if finding.effects.is_empty() {
+            String::new()
+        } else {
+            format!(" -> {}", finding.effects.join(", "))
+        };
+        let alive = match finding.explains.still_failing {
+            Some(true) => ", still failing",
+            Some(false) => ", mended",
+            None => "",
+        };
+        text.push_str(&format!(
+            "{:?} {}{root}{effects}: {} [{} requests{alive}]\n",
+            finding.confidence, finding.cause, finding.title, finding.explains.requests
+        ));
+        for open in &finding.open {
+            text.push_str(&format!("  open: {}\n", open.says));
+        }
+    }
+    for other in &report.ruled_out {
+        text.push_str(&format!("not {}: {}\n", other.cause, other.says));
+    }
+    for other in &report.undecided {
+        text.push_str(&format!("undecided {}\n", other.cause));
+    }
+    if report.unexplained.requests > 0 {
+        text.push_str(&format!("unexplained: {}\n", report.unexplained.requests));
+    }
+    text
+}
+
+fn process(pid: u32, parent: u32, comm: &str, title: &str) -> ProcessRecord {
+    let stat = format!("{pid} ({comm}) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1000 0");
+    ProcessRecord {
+        pid,
+        stat: Blob::from(stat.as_str()),
+        cmdline: Blob::from(title),
+        exe: Some(if comm == "nginx" { "/usr/sbin/nginx".to_owned() } else { format!("/usr/bin/{comm}") }),
+        net_namespace: Some(1),
+        mount_namespace: Some(1),
+        same_root: Some(true),
+        ..ProcessRecord::default()
+    }
+}
+
+fn tcp_line(address: SocketAddr, inode: u64) -> String {
+    let hex = |bytes: &[u8]| {
+        let words = bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
+        words.map(|word| format!("{word:08X}")).collect::<String>()
+    };
+    let (ip, none) = match address.ip() {
+        IpAddr::V4(ip) => (hex(&ip.octets()), "0".repeat(8)),
+        IpAddr::V6(ip) => (hex(&ip.octets()), "0".repeat(32)),
+    };
+    format!(
+        "   0: {ip}:{:04X} {none}:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 {inode} 1 0 100 0 0 10 0\n",
+        address.port()
+    )
+}
+
+fn digest(slice: &LogSlice, text: &str, model: &Model) -> Answer {
+    let route = |key: &RequestKey<'_>| {
+        let gateway = model.gateways.first()?;
+        gateway.attribute(key).map(|id| Arc::from(gateway.route(id).key()))
+    };
+    let options = DigestOptions {
+        log: &slice.path,
+        from: slice.from,
+        to: slice.to,
+        max_records: DEFAULT_MAX_RECORDS,
+        route: &route,
+    };
+    let file: Arc<str> = slice.path.as_str().into();
+    let mut offset = 0;
+    let lines = text.split_inclusive('\n').map(|line| {
+        let begin = offset;
+        offset += line.len() as u64;
+        (begin, line.trim_end().as_bytes())
+    });
+    match &slice.kind {
+        LogKind::Error => {
+            let mut digester = ErrorDigester::new(options, slice.clock);
+            lines.for_each(|(offset, line)| digester.line(&file, offset, line));
+            Answer::known(FactBody::ErrorLog(digester.finish()))
+        }
+        LogKind::Access { format } => {
+            let format =
+                AccessFormat::compile(&format.clone().unwrap_or_else(AccessFormat::combined)).unwrap();
+            let mut digester = AccessDigester::new(options, AccessSource { format: &format, guessed: false });
+            lines.for_each(|(offset, line)| digester.line(&file, offset, line));
+            Answer::known(FactBody::AccessLog(digester.finish()))
+        }
+    }
+}
+
+fn status(kind: FileKind, mode: u32, uid: u32, gid: u32) -> FileStatus {
+    FileStatus {
+        kind,
+        mode,
+        uid,
+        gid,
+        owner: None,
+        group: None,
+        size: 0,
+        modified: Stamp(0),
+        acl: Vec::new(),
+    }
+}
+
+/// `0755 0 0 dir /run`; the walk is complete if its last component is the path.
+fn walk(path: &str, text: &str) -> Answer {
+    let components: Vec<PathComponent> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let kind = match fields[3] {
+                "dir" => FileKind::Directory,
+                "sock" => FileKind::Socket,
+                "file" => FileKind::File,
+                "link" => FileKind::Link,
+                other => panic!("no kind of file: {other}"),
+            };
+            let number = |at: usize| fields[at].parse().unwrap();
+            let mode = u32::from_str_radix(fields[0], 8).unwrap();
+            PathComponent {
+                path: fields[4].to_owned(),
+                status: status(kind, mode, number(1), number(2)),
+                link: None,
+            }
+        })
+        .collect();
+    let complete = components.last().is_some_and(|last| last.path == path);
+    Answer::known(FactBody::PathWalk(PathWalk { components, complete, denied: None }))
+}
+
+fn resolved(text: &str) -> Answer {
+    match text.trim() {
+        "absent" => Answer::Absent,
+        addresses => {
+            let addresses = addresses.split_whitespace().map(|address| address.parse().unwrap());
+            Answer::known(FactBody::Addresses(addresses.collect()))
+        }
+    }
+}
+
+fn spec_name(spec: &ProbeSpec) -> &'static str {
+    match spec {
+        ProbeSpec::Connect => "connect",
+        ProbeSpec::Http { .. } => "http",
+        ProbeSpec::Listen => "listen",
+        ProbeSpec::Tls(_) => "tls",
+    }
+}
+
+/// What the peer does, on the first line; then the bytes that it sends (`\xHH` is a byte).
+fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
+    let (what, bytes) = text.split_once('\n').unwrap_or((text, ""));
+    let bytes = unescape(bytes);
+    let step = |kind, outcome| ProbeStep { kind, micros: 100, outcome };
+    let context = ProbeContext { uid: 33, as_user: true, in_network: true, in_mount: true, label: None };
+    let mut transcript = Transcript { context, ..Transcript::default() };
+    let connect = |outcome| step(StepKind::Connect, outcome);
+    let words: Vec<&str> = what.split_whitespace().collect();
+    let receive = match words[0] {
+        "refused" => return probe(transcript, [connect(ProbeOutcome::Failed(Errno::ConnectionRefused))]),
+        "silent" => return probe(transcript, [connect(ProbeOutcome::TimedOut)]),
+        "errno" => {
+            let errno = Errno::from_words(&words[1..].join(" ")).unwrap();
+            return probe(transcript, [connect(ProbeOutcome::Failed(errno))]);
+        }
+        "connected" | "answers" => ProbeOutcome::Done,
+        "hangs" => ProbeOutcome::TimedOut,
+        "closed" => ProbeOutcome::Closed,
+        "reset" => ProbeOutcome::Failed(Errno::ConnectionReset),
+        other => panic!("no such behaviour: {other}"),
+    };
+    transcript.steps.push(connect(ProbeOutcome::Done));
+    match spec {
+        ProbeSpec::Connect => {}
+        ProbeSpec::Tls(_) => shake_hands(&mut transcript, words.get(1) == Some(&"tls"), &bytes),
+        ProbeSpec::Http { tls: Some(_), .. } if words.get(1) != Some(&"tls") => {
+            shake_hands(&mut transcript, false, &bytes)
+        }
+        ProbeSpec::Http { .. } | ProbeSpec::Listen => {
+            transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
+            transcript.steps.push(step(StepKind::Receive, receive));
+            transcript.received = bytes.into();
+        }
+    }
+    Answer::known(FactBody::Probe(transcript))
+}
+
+fn shake_hands(transcript: &mut Transcript, speaks_tls: bool, bytes: &[u8]) {
+    let outcome = if speaks_tls { ProbeOutcome::Done } else { ProbeOutcome::Refused };
+    let error = (!speaks_tls).then(|| "wrong version number".to_owned());
+    transcript.tls =
+        Some(TlsAnswer { established: speaks_tls, error, first_bytes: bytes.into(), ..TlsAnswer::default() });
+    transcript.steps.push(ProbeStep { kind: StepKind::Handshake, micros: 100, outcome });
+}
+
+fn probe(mut transcript: Transcript, steps: impl Into<Vec<ProbeStep>>) -> Answer {
+    transcript.steps = steps.into();
+    Answer::known(FactBody::Probe(transcript))
+}
+
+/// `\xHH` is a byte, a line ends with CR LF, as HTTP's do.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let text = text.strip_suffix('\n').unwrap_or(text).replace('\n', "\r\n");
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("\\x") {
+        bytes.extend(rest[..at].bytes());
+        bytes.push(u8::from_str_radix(&rest[at + 2..at + 4], 16).unwrap());
+        rest = &rest[at + 4..];
+    }
+    bytes.extend(rest.bytes());
+    bytes
+}
+
+/// The diff of the first edit of the first finding's first remedy.
+pub(crate) fn first_diff(report: &Report) -> String {
+    let steps = report.findings.first().map(|finding| &finding.remedies[0].steps).unwrap();
+    let diff = steps.iter().find_map(|step| match step {
+        crate::StepInfo::Edit { diff, .. } => Some(diff.clone()),
+        crate::StepInfo::Command { .. } => None,
+    });
+    diff.unwrap()
+}
