@@ -11,7 +11,7 @@ pub(crate) use look::{Reach, or_ask};
 pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use why502_facts::{AccessDigest, ErrorDigest, Facts, Stamp};
 use why502_model::{Gateway, Model, RouteId, Window};
 
@@ -26,6 +26,8 @@ pub(crate) struct Case<'a> {
     pub(crate) window: Window,
     /// The failed and the retried requests of the window, by time.
     pub(crate) failures: Vec<Failure>,
+    /// Refusals of a limit at work: no failures.
+    pub(crate) at_work: BTreeSet<FailureId>,
     /// Per kind of failure, the first of them before the window.
     pub(crate) earlier: Vec<Failure>,
     /// The addresses that the gateway dials, or dialled.
@@ -68,7 +70,12 @@ impl<'a> Case<'a> {
         self.failures.iter().enumerate().map(|(at, failure)| (FailureId(at), failure))
     }
 
-    /// How many requests the failures of a finding stand for; hidden ones do not count, unless all are.
+    /// Whether a failure is one by itself: see [`Failure::counts_by_itself`]; a limit at work makes none.
+    pub(crate) fn counts(&self, id: FailureId) -> bool {
+        self.failure(id).counts_by_itself() && !self.at_work.contains(&id)
+    }
+
+    /// How many requests the failures of a finding stand for; hidden ones do not count.
     pub(crate) fn n_requests<'i>(&self, ids: impl IntoIterator<Item = &'i FailureId>) -> u64 {
         ids.into_iter()
             .map(|id| self.failure(*id))

@@ -1,17 +1,26 @@
 //! The catalogue: one file per cause, and this list. Its order is that of the ids.
 
+mod cached_error;
 mod configured_error;
+mod connection_limited;
+mod limits;
+mod rate_limited;
 mod response_header_too_big;
 mod upstream_not_listening;
+mod upstream_sent_error;
 mod upstream_wrong_interface;
 
 use crate::cause::Cause;
 
 /// Every cause that is recognised, by id.
 pub static CAUSES: &[&Cause] = &[
+    &cached_error::CAUSE,
     &configured_error::CAUSE,
+    &connection_limited::CAUSE,
+    &rate_limited::CAUSE,
     &response_header_too_big::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_sent_error::CAUSE,
     &upstream_wrong_interface::CAUSE,
 ];
 

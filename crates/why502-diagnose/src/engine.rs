@@ -7,7 +7,7 @@ mod supersede;
 mod verdict;
 
 pub(crate) use run::Judged;
-pub(crate) use verdict::verdict;
+pub(crate) use verdict::{n_failed, verdict};
 
 use crate::case::Case;
 use crate::plan;

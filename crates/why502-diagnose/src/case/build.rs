@@ -1,6 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
-use super::{Case, Failure, PeerSubject, Success, Symptom};
+use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use why502_facts::{
@@ -42,6 +42,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         window: model.window,
         peers: peers(gateway, &failures),
         failures,
+        at_work: BTreeSet::new(),
         earlier: read(facts.earlier_requests(&owner)),
         totals,
         successes: successes.collect(),
@@ -50,7 +51,29 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         asked: None,
     };
     case.asked = asked(&case);
+    case.at_work = at_work(&case);
     case
+}
+
+/// Refusals of limits, on routes where they are under one in a hundred of the requests.
+fn at_work(case: &Case<'_>) -> BTreeSet<FailureId> {
+    let mut refused: BTreeMap<RouteId, (u64, BTreeSet<FailureId>)> = BTreeMap::new();
+    for (id, failure) in case.failures() {
+        let is_said = failure
+            .symptoms
+            .iter()
+            .any(|symptom| symptom.is(Phrase::LimitingRequests) || symptom.is(Phrase::LimitingConnections));
+        if let Some(route) = failure.route
+            && (is_said || failure.limit_status.as_deref() == Some("REJECTED"))
+        {
+            let (count, ids) = refused.entry(route).or_default();
+            *count += failure.weight;
+            ids.insert(id);
+        }
+    }
+    let few =
+        refused.into_iter().filter(|(route, (count, _))| !case.is_more_than_a_limit_at_work(*route, *count));
+    few.flat_map(|(_, (_, ids))| ids).collect()
 }
 
 fn failure(

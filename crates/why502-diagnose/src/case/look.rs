@@ -5,10 +5,10 @@ use crate::cause::Asks;
 use crate::finding::{Evidence, Open, Origin};
 use crate::plan;
 use why502_facts::{
-    Ask, Errno, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress, ProbeOutcome, ProbeReport,
-    ProbeSpec, Security, SocketTable, Stamp, StepKind,
+    Ask, Errno, ErrorDigest, ErrorLevel, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress,
+    ProbeOutcome, ProbeReport, ProbeSpec, Security, SocketTable, Stamp, StepKind,
 };
-use why502_model::{GroupId, Pass, Peer, RouteId};
+use why502_model::{GroupId, LogContent, LogSink, LogTarget, Pass, Peer, RouteId};
 
 /// What became of a connection attempt of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,5 +187,67 @@ impl Case<'_> {
     /// The subject of a peer.
     pub(crate) fn subject_of(peer: &PeerSubject) -> Subject {
         Subject::Peer(peer.clone())
+    }
+}
+
+impl Case<'_> {
+    /// Whether the error logs of a failure's server were read over its time at a level that tells errors, so that their
+    /// silence says something.
+    pub(crate) fn error_log_covers(&self, failure: &Failure) -> bool {
+        let server = failure.route.map(|route| self.gateway.route(route).server);
+        let is_told = |digest: &ErrorDigest| {
+            let coverage = &digest.coverage;
+            let begins_before = coverage.complete || coverage.first.is_some_and(|first| first <= failure.at);
+            begins_before && self.tells_errors(digest)
+        };
+        let all_are_files = self.error_sinks(server).all(|sink| matches!(sink.target, LogTarget::File(_)));
+        all_are_files && !self.error_logs.is_empty() && self.error_logs.iter().all(|digest| is_told(digest))
+    }
+
+    /// The error logs that requests of a server are told in.
+    fn error_sinks(&self, server: Option<usize>) -> impl Iterator<Item = &LogSink> {
+        let sinks = self.gateway.logs.iter().filter(|sink| matches!(sink.content, LogContent::Error { .. }));
+        sinks.filter(move |sink| {
+            sink.servers.is_empty() || server.is_some_and(|server| sink.servers.contains(&server))
+        })
+    }
+
+    /// Whether a log's level lets errors through: as configured; of a log that no configuration describes, if it has any.
+    fn tells_errors(&self, digest: &ErrorDigest) -> bool {
+        let has_errors =
+            || digest.levels.iter().any(|(level, count)| *level >= ErrorLevel::Error && *count > 0);
+        let configured = self.gateway.logs.iter().find_map(|sink| match (&sink.target, &sink.content) {
+            (LogTarget::File(path), LogContent::Error { level }) => {
+                digest.coverage.files.iter().any(|file| **file == **path).then_some(*level)
+            }
+            _ => None,
+        });
+        configured.map_or_else(has_errors, |level| level >= ErrorLevel::Error)
+    }
+
+    /// Whether refusals of a limit are more than the limit at work: under one in a hundred of a route's requests is none
+    /// of our business. Where no access log tells the number of requests, they count.
+    pub(crate) fn is_more_than_a_limit_at_work(&self, route: RouteId, n_refused: u64) -> bool {
+        self.n_total(route).is_none_or(|total| n_refused * 100 >= total)
+    }
+
+    /// The sum of the weights of failures.
+    pub(crate) fn weigh<'f>(failures: impl IntoIterator<Item = &'f (FailureId, &'f Failure)>) -> u64 {
+        failures.into_iter().map(|(_, failure)| failure.weight).sum()
+    }
+
+    /// A line that shows one of some failures: the newest that was kept in full.
+    pub(crate) fn line_of<'f>(
+        failures: impl IntoIterator<Item = &'f (FailureId, &'f Failure)>,
+    ) -> Option<Origin> {
+        let mut newest: Option<&LineRef> = None;
+        for (_, failure) in failures {
+            if let Some(line) = failure.line()
+                && (newest.is_none() || line.text.is_some())
+            {
+                newest = Some(line);
+            }
+        }
+        newest.map(|line| Origin::Log(line.clone()))
     }
 }

@@ -1,13 +1,26 @@
 //! The verdict of a report.
 
 use super::run::Judged;
-use crate::case::Case;
+use crate::case::{Case, FailureId};
 use crate::finding::{Confidence, Finding};
 use crate::report::Verdict;
+use std::collections::BTreeSet;
+
+/// How many requests of the window failed: those that are failures whatever made them, and those that a likely cause
+/// makes failures.
+pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
+    let likely = judged.findings.iter().filter(|finding| finding.confidence >= Confidence::Likely);
+    let explained: BTreeSet<FailureId> =
+        likely.flat_map(|finding| finding.explains.iter().copied()).collect();
+    let failed = case
+        .failures()
+        .filter(|(id, failure)| case.counts(*id) || (explained.contains(id) && !failure.is_hidden()));
+    failed.map(|(_, failure)| failure.weight).sum()
+}
 
 /// The verdict over all gateways.
 pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
-    let failed_in_window = cases.iter().any(|case| case.failures.iter().any(|failure| !failure.is_hidden()));
+    let failed_in_window = cases.iter().zip(judged).any(|(case, judged)| n_failed(case, judged) > 0);
     let hidden_in_window = cases.iter().any(|case| !case.failures.is_empty());
     let findings: Vec<&Finding> = judged.iter().flat_map(|judged| &judged.findings).collect();
     let roots: Vec<&&Finding> =

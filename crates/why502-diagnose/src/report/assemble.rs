@@ -6,7 +6,7 @@ use super::{
     RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
 };
 use crate::case::{Case, Failure, FailureId};
-use crate::engine::{Judged, verdict};
+use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Step};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
         gateway: gateways.first().cloned(),
         gateways,
         verdict,
-        window: window(model, cases),
+        window: window(model, cases, &judged),
         findings,
         ruled_out: report_ruled_out.into_values().collect(),
         undecided: undecided.into_values().collect(),
@@ -74,18 +74,18 @@ fn gateway_info(gateway: &Gateway) -> GatewayInfo {
     }
 }
 
-fn window(model: &Model, cases: &[Case<'_>]) -> WindowInfo {
+fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
     let has_access_log = cases.iter().any(|case| !case.access_logs.is_empty());
-    let felt = |case: &&Case<'_>| {
-        case.failures.iter().filter(|failure| !failure.is_hidden()).map(|failure| failure.weight).sum::<u64>()
-    };
-    let stamps = cases.iter().flat_map(|case| case.failures.iter().chain(&case.earlier));
-    let last: Option<Stamp> = stamps.filter(|failure| !failure.is_hidden()).map(|failure| failure.at).max();
+    let in_window = cases
+        .iter()
+        .flat_map(|case| case.failures().filter(|(id, _)| case.counts(*id)).map(|(_, failure)| failure));
+    let before = cases.iter().flat_map(|case| &case.earlier).filter(|failure| failure.counts_by_itself());
+    let last: Option<Stamp> = in_window.chain(before).map(|failure| failure.at).max();
     WindowInfo {
         from: model.window.from.map(|from| from.to_string()),
         to: model.window.to.to_string(),
         requests: has_access_log.then(|| cases.iter().flat_map(|case| case.totals.values()).sum()),
-        failed: cases.iter().map(|case| felt(&case)).sum(),
+        failed: cases.iter().zip(judged).map(|(case, judged)| n_failed(case, judged)).sum(),
         last_failure: last.map(|at| at.to_string()),
     }
 }
@@ -195,7 +195,7 @@ fn unexplained(cases: &[Case<'_>], judged: &[Judged]) -> Unexplained {
     for (case, judged) in cases.iter().zip(judged) {
         let explained: BTreeSet<FailureId> =
             judged.findings.iter().flat_map(|finding| finding.explains.iter().copied()).collect();
-        let left = case.failures().filter(|(id, failure)| !failure.is_hidden() && !explained.contains(id));
+        let left = case.failures().filter(|(id, _)| case.counts(*id) && !explained.contains(id));
         for (_, failure) in left {
             requests += failure.weight;
             if let Some(line) = example(failure).filter(|_| examples.len() < 3) {

@@ -1,0 +1,94 @@
+//! What the two limits of nginx have in common: a zone, refusals, and the rule that a limit at work is no failure.
+
+use crate::case::{Case, Failure, FailureId, Subject, count};
+use crate::cause::Cause;
+use crate::finding::{Confidence, Evidence, Finding, Origin, Ruling};
+use why502_facts::Phrase;
+use why502_model::{Action, Limit, LimitKind, RouteId};
+
+/// Rules on a route that a limit of one kind may refuse requests of.
+pub(super) fn detect(
+    case: &Case<'_>,
+    subject: &Subject,
+    cause: &'static Cause,
+    kind: LimitKind,
+    phrase: Phrase,
+) -> Ruling {
+    let Some(route) = subject.route() else { return Ruling::NoSign };
+    let said: Vec<(FailureId, &Failure)> = case
+        .failures_of(route)
+        .filter(|(_, failure)| failure.symptoms.iter().any(|symptom| symptom.is(phrase)))
+        .collect();
+    let silent: Vec<(FailureId, &Failure)> = case
+        .failures_of(route)
+        .filter(|(_, failure)| is_silent_refusal(case, route, failure, kind))
+        .collect();
+    let refused: Vec<_> = said.iter().chain(&silent).copied().collect();
+    let n_refused = Case::weigh(&refused);
+    let Some(origin) =
+        Case::line_of(&refused).filter(|_| case.is_more_than_a_limit_at_work(route, n_refused))
+    else {
+        return Ruling::NoSign;
+    };
+    let zones: Vec<&str> = said.iter().filter_map(|(_, failure)| zone_of(failure, phrase)).collect();
+    let limit =
+        limits_of(case, route, kind).find(|limit| zones.is_empty() || zones.contains(&limit.zone.as_str()));
+    let says = match zones.first() {
+        Some(zone) => format!("{} refused by zone \"{zone}\"", count(n_refused, "request")),
+        None => format!("{} refused, no upstream was asked", count(n_refused, "request")),
+    };
+    let is_said = !said.is_empty() || refused.iter().any(|(_, failure)| says_rejected(failure));
+    let confidence = if is_said { Confidence::Confirmed } else { Confidence::Likely };
+    let set = limit.map(|limit| {
+        Evidence::supporting(
+            format!("the limit in force here is {} in zone \"{}\"", limit.amount, limit.zone),
+            Origin::File(limit.at.clone()),
+        )
+    });
+    let finding = Finding::new(cause, confidence, subject)
+        .explaining(refused.iter().map(|(id, _)| *id))
+        .still_failing(case.gateway.master.is_some().then_some(true))
+        .with([Evidence::supporting(says, origin)])
+        .with(set)
+        .at(limit.map(|limit| limit.at.clone()));
+    Ruling::found(finding)
+}
+
+/// The limit that a finding is about.
+pub(super) fn limit_of<'c>(case: &'c Case<'_>, finding: &Finding, kind: LimitKind) -> Option<&'c Limit> {
+    let route = finding.subjects.iter().find_map(Subject::route)?;
+    let at = finding.at.first();
+    limits_of(case, route, kind).find(|limit| at.is_none_or(|at| limit.at == *at))
+}
+
+fn limits_of<'c>(case: &'c Case<'_>, route: RouteId, kind: LimitKind) -> impl Iterator<Item = &'c Limit> {
+    case.gateway.route(route).limits.iter().filter(move |limit| limit.kind == kind && !limit.dry_run)
+}
+
+fn zone_of(failure: &Failure, phrase: Phrase) -> Option<&str> {
+    failure.symptoms.iter().find(|symptom| symptom.is(phrase)).and_then(|symptom| symptom.detail.as_deref())
+}
+
+fn says_rejected(failure: &Failure) -> bool {
+    failure.limit_status.as_deref() == Some("REJECTED")
+}
+
+/// A refusal that the error log does not tell of: its level may hide it, or nobody may read it.
+///
+/// The access log shows that no attempt was made, or cannot tell; and the route has no other way to that status.
+fn is_silent_refusal(case: &Case<'_>, route: RouteId, failure: &Failure, kind: LimitKind) -> bool {
+    let Some(status) = failure.status.filter(|_| failure.status_logged && failure.symptoms.is_empty()) else {
+        return false;
+    };
+    let of_kind = limits_of(case, route, kind).any(|limit| limit.status == status);
+    let other_kind =
+        case.gateway.route(route).limits.iter().any(|limit| limit.kind != kind && limit.status == status);
+    let returns =
+        matches!(&case.gateway.route(route).action, Action::Return(given) if given.status == status);
+    let conditional = case.gateway.route(route).conditionals.iter().any(
+        |conditional| matches!(&conditional.action, Some(Action::Return(given)) if given.status == status),
+    );
+    // Without upstream fields an upstream may have sent it as well.
+    let is_alone = failure.tries_logged || case.gateway.route(route).action.pass().is_none();
+    of_kind && !other_kind && !returns && !conditional && (is_alone || says_rejected(failure))
+}

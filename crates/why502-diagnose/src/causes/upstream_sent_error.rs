@@ -1,0 +1,286 @@
+//! # upstream-sent-error
+//!
+//! ## What happens
+//!
+//! The upstream, or a hop behind it, answered 502, 503 or 504 itself, and nginx passed the answer on. Nothing is wrong
+//! between nginx and its peer. True for every version of nginx.
+//!
+//! ## What you see
+//!
+//! The status in the access log with a numeric `$upstream_header_time` and `$upstream_bytes_received` above zero, the
+//! body is the application's own, and the error log says nothing.
+//!
+//! ## How we know
+//!
+//! Confirmed: `$upstream_header_time` is numeric (a complete, valid header came on that attempt), or a probe of the same
+//! path gets such a status from the peer. Likely: a 503 that no limit and no `return` of this route can make, or a 502
+//! or 504 of which the error log, which was read, says nothing.
+//!
+//! ## What would disprove it
+//!
+//! A line of the error log about the same request: then nginx made it.
+//!
+//! ## What to do
+//!
+//! Go one hop on: read the log of the peer that is named.
+//!
+//! ## Not to be confused with
+//!
+//! `configured-error`, `cached-error`, `rate-limited`, `connection-limited` (nginx answers without an attempt), and all
+//! causes of 502 and 504 that nginx makes itself.
+//!
+//! ## References
+//!
+//! nginx: `ngx_http_upstream_process_header`, `u->state->header_time`; reference, section 4.2.
+
+use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, count, or_ask};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::remedy::{Remedy, Risk};
+use std::collections::BTreeSet;
+use why502_facts::{FirstBytes, HttpAnswer};
+use why502_model::{Action, RouteId};
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "upstream-sent-error",
+    layer: Layer::Response,
+    acts_on: ActsOn::Upstream,
+    effect: false,
+    statuses: &[502, 503, 504],
+    scope: Scope::Route,
+    supersedes: &[],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("upstream_sent_error.rs"),
+};
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some(route) = subject.route().filter(|route| case.pass_of(*route, None).is_some()) else {
+        return Ok(Ruling::NoSign);
+    };
+    for peer in peers(case, route) {
+        or_ask(case.probe(peer))?;
+    }
+    let surely: Vec<(FailureId, &Failure)> =
+        case.failures_of(route).filter(|(_, failure)| was_answered(failure)).collect();
+    let perhaps: Vec<(FailureId, &Failure)> =
+        case.failures_of(route).filter(|(_, failure)| can_only_be_answered(case, route, failure)).collect();
+    let probed = probed(case, route);
+    if surely.is_empty() && perhaps.is_empty() {
+        return Ok(Ruling::NoSign);
+    }
+    let sent: Vec<_> = surely.iter().chain(&perhaps).copied().collect();
+    let statuses: BTreeSet<u16> = sent.iter().filter_map(|(_, failure)| failure.status).collect();
+    let statuses = statuses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let how = if surely.is_empty() {
+        "and nginx logged no failure of its own"
+    } else {
+        "the upstream sent a complete header"
+    };
+    let says = format!("{} answered {statuses}: {how}", count(Case::weigh(&sent), "request"));
+    let confidence =
+        if surely.is_empty() && probed.is_none() { Confidence::Likely } else { Confidence::Confirmed };
+    let mut evidence: Vec<Evidence> =
+        Case::line_of(&sent).map(|origin| Evidence::supporting(says, origin)).into_iter().collect();
+    evidence.extend(
+        probed.as_ref().map(|(answer, origin)| Evidence::supporting(describe(answer), origin.clone())),
+    );
+    let well = peers(case, route).any(|peer| answers_well(case, peer));
+    let finding = Finding::new(&CAUSE, confidence, subject)
+        .explaining(sent.iter().map(|(id, _)| *id))
+        .still_failing(probed.is_some().then_some(true).or(well.then_some(false)))
+        .with(evidence)
+        .at(case.pass_of(route, None).map(|pass| pass.at.clone()));
+    Ok(Ruling::found(finding))
+}
+
+/// Whether the last attempt delivered a header with that very status.
+fn was_answered(failure: &Failure) -> bool {
+    let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
+    failure.attempts().next_back().is_some_and(|last| {
+        let tried = last.tried.as_ref();
+        let sent = tried.and_then(|tried| tried.status) == Some(status);
+        // nginx itself writes 502 and 504 into the state of an attempt, never 503.
+        sent && last.phrase.is_none() && (last.answered() || status == 503)
+    })
+}
+
+/// Without upstream fields: a status that nothing else on this route can make.
+fn can_only_be_answered(case: &Case<'_>, route: RouteId, failure: &Failure) -> bool {
+    let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
+    let route = case.gateway.route(route);
+    let of_config = std::iter::once(Some(&route.action))
+        .chain(route.conditionals.iter().map(|conditional| conditional.action.as_ref()));
+    let returns =
+        of_config.flatten().any(|action| matches!(action, Action::Return(given) if given.status == status));
+    // A refusal is logged at level error, unless the limit says otherwise.
+    let limits = !case.error_log_covers(failure)
+        && route.limits.iter().any(|limit| limit.status == status && !limit.dry_run);
+    let caches = route.action.pass().is_some_and(|pass| pass.cache.is_some());
+    !failure.tries_logged
+        && failure.symptoms.is_empty()
+        && !returns
+        && !limits
+        && !caches
+        // nginx logs every 502 and 504 of its own at level error.
+        && (status == 503 || case.error_log_covers(failure))
+}
+
+fn peers<'c>(case: &'c Case<'_>, route: RouteId) -> impl Iterator<Item = &'c PeerSubject> {
+    case.peers.iter().filter(move |peer| peer.routes.contains(&route))
+}
+
+/// The answer of a peer of the route to the probe, if it is an error that would be passed on.
+fn probed(case: &Case<'_>, route: RouteId) -> Option<(HttpAnswer, Origin)> {
+    peers(case, route).find_map(|peer| match &case.probe(peer).known()?.first_bytes {
+        FirstBytes::Http(answer) if matches!(answer.status, 502..=504) => {
+            Some((answer.as_ref().clone(), case.probe_origin(peer)))
+        }
+        _ => None,
+    })
+}
+
+fn answers_well(case: &Case<'_>, peer: &PeerSubject) -> bool {
+    let probe = case.probe(peer);
+    matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500)
+}
+
+fn describe(answer: &HttpAnswer) -> String {
+    let server = answer.header("Server").map(|server| format!(", Server: {server}"));
+    format!(
+        "asked directly, the peer answers {} {}{}",
+        answer.status,
+        answer.reason,
+        server.unwrap_or_default()
+    )
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let route = finding.subjects.iter().find_map(Subject::route);
+    let hop = route
+        .and_then(|route| peers(case, route).next())
+        .map_or("the upstream".to_owned(), |peer| peer.address.to_string());
+    let status = finding.explains.iter().find_map(|id| case.failure(*id).status).unwrap_or(503);
+    let server = route
+        .and_then(|route| probed(case, route))
+        .and_then(|(answer, _)| answer.header("Server").map(str::to_owned));
+    let by = server.map(|server| format!(" ({server})")).unwrap_or_default();
+    Explanation {
+        title: format!("{hop}{by} itself answers {status}"),
+        why: format!(
+            "nginx reached its upstream and got a complete answer with status {status}. It passed the answer on as it is: the \
+             error was made there, or behind it."
+        ),
+        wont_help: vec![
+            "raising proxy timeouts or buffers: nginx's own part of the request went well".to_owned(),
+            "reloading or restarting nginx: it only passes the answer on".to_owned(),
+        ],
+    }
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let route = finding.subjects.iter().find_map(Subject::route);
+    let peer = route.and_then(|route| peers(case, route).next());
+    let Some(peer) = peer else { return Vec::new() };
+    let owner = case.sockets().known().and_then(|table| {
+        let pids = table.accepting(peer.address.inet()?).next()?.pids.clone();
+        Some(format!(", {},", case.owners(&pids)))
+    });
+    vec![
+        Remedy::new(format!("Read the log of {}", peer.address), Risk::ShowOnly)
+            .advice(format!(
+                "{}{} made this answer: its own log says why",
+                peer.address,
+                owner.unwrap_or_default()
+            ))
+            .verify("the failing request answers"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    const HIT: &str = r#"
+#- nginx.conf
+events {}
+http {
+    log_format up '$remote_addr [$time_local] "$request" $status us=$upstream_status ua=$upstream_addr uht=$upstream_header_time';
+    access_log /var/log/nginx/access.log up;
+    server {
+        listen 80;
+        server_name shop.example.com;
+        location / { proxy_pass http://127.0.0.1:3000; }
+    }
+}
+#- error.log
+#- access.log
+10.0.0.9 [21/Nov/2026:02:28:30 +0000] "GET /a HTTP/1.1" 503 us=503 ua=127.0.0.1:3000 uht=0.004
+#- listeners
+127.0.0.1:3000 node
+#- probe 127.0.0.1:3000
+answers
+HTTP/1.1 503 Service Unavailable
+Server: Werkzeug
+
+"#;
+
+    const COMBINED: &str =
+        "10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] \"GET /a HTTP/1.1\" 503 197 \"-\" \"curl/8\"\n";
+
+    fn combined() -> Fixture {
+        let config = HIT.replace("access_log /var/log/nginx/access.log up;", "");
+        Fixture::new(&config).with("access.log", COMBINED)
+    }
+
+    #[test]
+    fn hit_by_the_header_time() {
+        insta::assert_snapshot!(Fixture::new(HIT).without("probe 127.0.0.1:3000").summary(), @"
+        Broken
+        Confirmed upstream-sent-error: 127.0.0.1:3000 itself answers 503 [1 requests]
+        ");
+    }
+
+    #[test]
+    fn hit_by_the_probe() {
+        insta::assert_snapshot!(combined().summary(), @"
+        Broken
+        Confirmed upstream-sent-error: 127.0.0.1:3000 (Werkzeug) itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_by_nothing_else_is_likely() {
+        insta::assert_snapshot!(combined().without("probe 127.0.0.1:3000").summary(), @"
+        Broken
+        Likely upstream-sent-error: 127.0.0.1:3000 itself answers 503 [1 requests]
+        ");
+    }
+
+    #[test]
+    fn near_miss_nginx_made_it() {
+        let log = HIT.replace("503 us=503 ua=127.0.0.1:3000 uht=0.004", "502 us=502 ua=127.0.0.1:3000 uht=-");
+        let summary = Fixture::new(&log).summary();
+        assert!(!summary.contains("upstream-sent-error"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_a_500_of_the_application_is_its_answer() {
+        let log = HIT
+            .replace("503 us=503", "500 us=500")
+            .replace("HTTP/1.1 503 Service Unavailable", "HTTP/1.1 500 Oops");
+        insta::assert_snapshot!(Fixture::new(&log).summary(), @"Healthy");
+    }
+
+    #[test]
+    fn gap_without_the_error_log_a_502_proves_nothing() {
+        let log = COMBINED.replace(" 503 ", " 502 ");
+        let fixture =
+            combined().with("access.log", &log).without("error.log").without("probe 127.0.0.1:3000");
+        insta::assert_snapshot!(fixture.summary(), @"
+        Inconclusive
+        unexplained: 1
+        ");
+    }
+}
