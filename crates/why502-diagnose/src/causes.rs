@@ -5,10 +5,15 @@ mod configured_error;
 mod connection_limited;
 mod limits;
 mod rate_limited;
+mod refused;
 mod response_header_too_big;
+mod ties;
+mod unix;
 mod upstream_not_listening;
 mod upstream_sent_error;
+mod upstream_tcp_unix_mismatch;
 mod upstream_wrong_interface;
+mod upstream_wrong_port;
 
 use crate::cause::Cause;
 
@@ -21,7 +26,9 @@ pub static CAUSES: &[&Cause] = &[
     &response_header_too_big::CAUSE,
     &upstream_not_listening::CAUSE,
     &upstream_sent_error::CAUSE,
+    &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_wrong_interface::CAUSE,
+    &upstream_wrong_port::CAUSE,
 ];
 
 /// The cause of that id.

@@ -4,7 +4,7 @@
 //! #- nginx.conf            the configuration; `#- /path` is any other file
 //! #- error.log             the error log
 //! #- access.log            the access log (combined, or `log_format` of the configuration)
-//! #- listeners             one per line: 127.0.0.1:3000 node   or   unix:/run/app.sock gunicorn
+//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [arguments]   or   unix:/run/app.sock gunicorn
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
 //! #- resolve app           addresses, or `absent`
@@ -242,15 +242,18 @@ impl Fixture {
         }
         let listeners = self.sections.get("listeners").map_or("", String::as_str);
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
-            let name = line.split_whitespace().nth(1).unwrap_or("app");
-            if name != "nginx" {
-                processes.push(process(owner_of(place, line), 1, name, name));
+            if line.split_whitespace().nth(1) != Some("nginx") {
+                processes.push(listening_process(place, line));
             }
         }
         ProcessTable { processes, hidden: false }
     }
 
     fn process(&self, pid: u32) -> ProcessRecord {
+        if pid != WORKER {
+            let found = self.processes().processes.into_iter().find(|process| process.pid == pid);
+            return found.unwrap();
+        }
         let mut record = process(pid, MASTER, "nginx", "nginx: worker process");
         let ids = self.sections.get("worker").map_or("33 33 33", |ids| ids.trim());
         let ids: Vec<&str> = ids.split_whitespace().collect();
@@ -295,6 +298,17 @@ impl Fixture {
             ..SocketRecord::default()
         }))
     }
+}
+
+/// `ADDRESS COMMAND [cwd=DIRECTORY] [ARGUMENT…]`.
+fn listening_process(place: usize, line: &str) -> ProcessRecord {
+    let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
+    let name = fields.first().copied().unwrap_or("app");
+    let arguments: Vec<&str> = fields.iter().copied().filter(|field| !field.starts_with("cwd=")).collect();
+    let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
+    let mut record = process(owner_of(place, line), 1, name, &arguments.join("\0"));
+    record.cwd = cwd.map(str::to_owned);
+    record
 }
 
 /// The process behind a line of `listeners`: nginx's own listeners are the master's.

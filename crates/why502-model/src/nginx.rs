@@ -7,6 +7,7 @@
 
 mod address;
 mod build;
+mod comments;
 mod config;
 mod edit;
 mod instance;

@@ -35,12 +35,11 @@
 //! nginx: `ngx_http_upstream_test_connect` in `src/http/ngx_http_upstream.c`, `ngx_event_connect_peer` in
 //! `src/event/ngx_event_connect.c`. Linux: connect(2), `ECONNREFUSED`.
 
-use crate::case::{Case, PeerSubject, Reach, Subject, count, or_ask};
+use super::refused::refusal;
+use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use std::net::SocketAddr;
-use why502_facts::{Errno, Observed};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-not-listening",
@@ -57,72 +56,21 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some((peer, address)) = subject.peer().and_then(|peer| Some((peer, peer.address.inet()?))) else {
-        return Ok(Ruling::NoSign);
-    };
-    let refused: Vec<_> = case
-        .symptoms_of(peer)
-        .filter(|(_, _, symptom)| symptom.connect_failed(Errno::ConnectionRefused))
-        .collect();
-    let reach = or_ask(case.reach(peer))?;
-    let refused_now = reach == Observed::Known(Reach::Failed(Errno::ConnectionRefused));
-    if refused.is_empty() && !refused_now {
-        return Ok(Ruling::NoSign);
+    let Some(refusal) = refusal(case, subject)? else { return Ok(Ruling::NoSign) };
+    if refusal.is_gone() {
+        return Ok(Ruling::found(
+            refusal.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(Some(false)),
+        ));
     }
-    let failures: Vec<_> = refused.iter().map(|(id, ..)| *id).collect();
-    let logged = case
-        .lines_evidence(refused, |n| format!("{} refused (ECONNREFUSED)", count(n, "connection attempt")));
-    let sight = look(case, peer, address, &reach);
-    let mut finding = Finding::new(&CAUSE, sight.confidence, subject)
-        .explaining(failures)
-        .still_failing(sight.still_failing)
-        .with(logged)
-        .with(sight.evidence)
-        .at(case.written_at(peer));
-    finding.fails_clients_now = refused_now && case.is_felt(peer);
-    if sight.confidence < Confidence::Confirmed
-        && let Observed::Unknown(gap) = case.sockets().map(|_| ())
-    {
-        finding = finding.open([Case::open(gap, "whether something listens there")]);
+    if refusal.nobody_listens(case) {
+        let says = format!("no socket listens on {}", refusal.address);
+        let finding = refusal.finding(case, &CAUSE, Confidence::Confirmed, subject).still_failing(Some(true));
+        return Ok(Ruling::found(finding.with([Evidence::supporting(says, case.sockets_origin())])));
     }
-    Ok(Ruling::found(finding))
-}
-
-/// What was seen of the address now.
-struct Sight {
-    confidence: Confidence,
-    still_failing: Option<bool>,
-    evidence: Vec<Evidence>,
-}
-
-fn look(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, reach: &Observed<Reach>) -> Sight {
-    let probed = |says: &str| Evidence::supporting(says, case.probe_origin(peer));
-    let mut evidence = Vec::new();
-    match reach {
-        Observed::Known(Reach::Failed(Errno::ConnectionRefused)) => {
-            evidence.push(probed("a connection is refused now"))
-        }
-        Observed::Known(Reach::Connected) => {
-            // What is seen now does not rule out what was: it was refused then, and is mended.
-            let says = format!("{address} accepts connections now");
-            evidence.push(Evidence::context(says, case.probe_origin(peer)));
-            return Sight { confidence: Confidence::Likely, still_failing: Some(false), evidence };
-        }
-        _ => {}
-    }
-    let refused_now = !evidence.is_empty();
-    if let Observed::Known(table) = case.sockets()
-        && case.is_local(&peer.address)
-        && table.accepting(address).next().is_none()
-    {
-        let perhaps = table.perhaps_accepting(address).next().is_some();
-        if !perhaps {
-            evidence
-                .push(Evidence::supporting(format!("no socket listens on {address}"), case.sockets_origin()));
-            return Sight { confidence: Confidence::Confirmed, still_failing: Some(true), evidence };
-        }
-    }
-    Sight { confidence: Confidence::Likely, still_failing: refused_now.then_some(true), evidence }
+    let stands = refusal.stands().then_some(true);
+    let finding = refusal.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(stands);
+    let gap = case.sockets().gap().cloned();
+    Ok(Ruling::found(finding.open(gap.map(|gap| Case::open(gap, "whether something listens there")))))
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {

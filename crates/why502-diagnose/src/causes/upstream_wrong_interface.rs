@@ -33,13 +33,14 @@
 //!
 //! Linux: bind(2), ip(7), ipv6(7) on `IPV6_V6ONLY`. nginx: `ngx_http_upstream_test_connect`.
 
-use crate::case::{Case, PeerSubject, Reach, Subject, count, or_ask};
+use super::refused::refusal;
+use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::plan::is_own_listener;
 use crate::remedy::{Remedy, Risk};
 use std::net::{IpAddr, SocketAddr};
-use why502_facts::{Errno, Listener, Observed, PeerAddress, SocketTable};
+use why502_facts::{Listener, Observed, PeerAddress, SocketTable};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-wrong-interface",
@@ -56,37 +57,24 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some((peer, address)) = subject.peer().and_then(|peer| Some((peer, peer.address.inet()?))) else {
+    let Some(refusal) = refusal(case, subject)?.filter(|refusal| !refusal.is_gone()) else {
         return Ok(Ruling::NoSign);
     };
-    let refused: Vec<_> = case
-        .symptoms_of(peer)
-        .filter(|(_, _, symptom)| symptom.connect_failed(Errno::ConnectionRefused))
-        .collect();
-    let reach = or_ask(case.reach(peer))?;
-    let refused_now = reach == Observed::Known(Reach::Failed(Errno::ConnectionRefused));
-    if (refused.is_empty() && !refused_now) || reach == Observed::Known(Reach::Connected) {
-        return Ok(Ruling::NoSign);
-    }
+    let (peer, address) = (refusal.peer, refusal.address);
     let Observed::Known(table) = case.sockets() else { return Ok(Ruling::NoSign) };
     if !case.is_local(&peer.address) || table.accepting(address).next().is_some() {
         return Ok(Ruling::NoSign);
     }
     let Some(listener) = elsewhere(case, peer, address, table) else { return Ok(Ruling::NoSign) };
+    // An IPv6 wildcard may take IPv4 as well: that it does not is known only if a connection is refused now.
+    if table.perhaps_accepting(address).next().is_some() && !refusal.stands() {
+        return Ok(Ruling::NoSign);
+    }
     let says = format!("no socket listens on {address}, but {}", case.listener(listener));
-    let failures: Vec<_> = refused.iter().map(|(id, ..)| *id).collect();
-    let logged = case
-        .lines_evidence(refused, |n| format!("{} refused (ECONNREFUSED)", count(n, "connection attempt")));
-    let mut finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
-        .explaining(failures)
+    let finding = refusal
+        .finding(case, &CAUSE, Confidence::Confirmed, subject)
         .still_failing(Some(true))
-        .with(logged)
-        .with(
-            refused_now.then(|| Evidence::supporting("a connection is refused now", case.probe_origin(peer))),
-        )
-        .with([Evidence::supporting(says, case.sockets_origin())])
-        .at(case.written_at(peer));
-    finding.fails_clients_now = refused_now && case.is_felt(peer);
+        .with([Evidence::supporting(says, case.sockets_origin())]);
     Ok(Ruling::found(finding))
 }
 
