@@ -1,5 +1,6 @@
 //! The catalogue: one file per cause, and this list. Its order is that of the ids.
 
+mod access;
 mod cached_error;
 mod configured_error;
 mod connection_limited;
@@ -9,6 +10,11 @@ mod refused;
 mod response_header_too_big;
 mod ties;
 mod unix;
+mod unix_socket_missing;
+mod unix_socket_permission;
+mod unix_socket_stale;
+mod unix_socket_unlinked;
+mod unix_socket_wrong_path;
 mod upstream_not_listening;
 mod upstream_sent_error;
 mod upstream_tcp_unix_mismatch;
@@ -24,6 +30,11 @@ pub static CAUSES: &[&Cause] = &[
     &connection_limited::CAUSE,
     &rate_limited::CAUSE,
     &response_header_too_big::CAUSE,
+    &unix_socket_missing::CAUSE,
+    &unix_socket_permission::CAUSE,
+    &unix_socket_stale::CAUSE,
+    &unix_socket_unlinked::CAUSE,
+    &unix_socket_wrong_path::CAUSE,
     &upstream_not_listening::CAUSE,
     &upstream_sent_error::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,

@@ -4,7 +4,7 @@
 //! #- nginx.conf            the configuration; `#- /path` is any other file
 //! #- error.log             the error log
 //! #- access.log            the access log (combined, or `log_format` of the configuration)
-//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [arguments]   or   unix:/run/app.sock gunicorn
+//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
 //! #- resolve app           addresses, or `absent`
@@ -300,14 +300,18 @@ impl Fixture {
     }
 }
 
-/// `ADDRESS COMMAND [cwd=DIRECTORY] [ARGUMENT…]`.
+/// `ADDRESS COMMAND [cwd=DIRECTORY] [mnt=NAMESPACE] [ARGUMENT…]`.
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let arguments: Vec<&str> = fields.iter().copied().filter(|field| !field.starts_with("cwd=")).collect();
+    let is_setting = |field: &&str| field.starts_with("cwd=") || field.starts_with("mnt=");
+    let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
     let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
     let mut record = process(owner_of(place, line), 1, name, &arguments.join("\0"));
     record.cwd = cwd.map(str::to_owned);
+    if let Some(namespace) = fields.iter().find_map(|field| field.strip_prefix("mnt=")) {
+        record.mount_namespace = namespace.parse().ok();
+    }
     record
 }
 

@@ -6,7 +6,7 @@ use crate::finding::{Evidence, Open, Origin};
 use crate::plan;
 use why502_facts::{
     Ask, Errno, ErrorDigest, ErrorLevel, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress,
-    ProbeOutcome, ProbeReport, ProbeSpec, Security, SocketTable, Stamp, StepKind,
+    ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
 };
 use why502_model::{GroupId, LogContent, LogSink, LogTarget, Pass, Peer, RouteId};
 
@@ -168,9 +168,12 @@ impl Case<'_> {
         Open { gap, says: says.to_owned() }
     }
 
-    /// In whose place probes run.
-    pub(crate) fn security(&self) -> Security {
-        self.gateway.security
+    /// The process in whose place probes run, with its user and groups; `None` if it may not be seen or nothing runs.
+    pub(crate) fn worker(&self) -> Option<Process> {
+        match self.gateway.security {
+            Security::Own => None,
+            Security::Process(pid) => self.facts.process(pid).known().cloned(),
+        }
     }
 
     /// Whether a failure of a peer is felt by clients: no other peer of its group is known to be well.

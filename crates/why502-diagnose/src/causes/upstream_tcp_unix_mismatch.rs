@@ -222,7 +222,7 @@ errno No such file or directory
     fn hit_a_socket_is_dialled_and_tcp_listens() {
         insta::assert_snapshot!(Fixture::new(SOCKET).summary(), @"
         Broken
-        Confirmed upstream-tcp-unix-mismatch: unix:/run/php/php-fpm.sock is dialled, and the backend listens on 127.0.0.1:9000 [1 requests, still failing]
+        Confirmed upstream-tcp-unix-mismatch -> unix-socket-missing: unix:/run/php/php-fpm.sock is dialled, and the backend listens on 127.0.0.1:9000 [1 requests, still failing]
         ");
     }
 

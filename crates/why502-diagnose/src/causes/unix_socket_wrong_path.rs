@@ -1,0 +1,239 @@
+//! # unix-socket-wrong-path
+//!
+//! ## What happens
+//!
+//! nginx connects to a socket path that does not exist, while the backend listens on a socket at another path:
+//! `php7.4-fpm.sock` after an upgrade to 8.2, `/var/run/app.sock` and `/run/app/app.sock`. True for every version of nginx.
+//!
+//! ## What you see
+//!
+//! `connect() to unix:… failed (2: No such file or directory)`, a 502 at once.
+//!
+//! ## How we know
+//!
+//! Confirmed: the path does not exist, and exactly one listening socket is that backend's: it has the same file name
+//! apart from version numbers or the same name in another directory, or its process speaks the route's protocol or bears
+//! the upstream's name. Nothing is sent to it.
+//!
+//! ## What would disprove it
+//!
+//! The path exists, or the other socket belongs to something else.
+//!
+//! ## What to do
+//!
+//! Point nginx to the socket that the backend has.
+//!
+//! ## Not to be confused with
+//!
+//! `unix-socket-missing` (no socket of that backend is known), `unix-socket-unlinked`, `upstream-tcp-unix-mismatch`.
+//!
+//! ## References
+//!
+//! nginx: `ngx_event_connect_peer`. Linux: unix(7), `/proc/net/unix`.
+
+use super::ties::{Candidate, candidates};
+use super::unix::missing;
+use crate::case::{Case, PeerSubject, Subject};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
+use crate::remedy::{Remedy, Risk};
+use why502_facts::Observed;
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "unix-socket-wrong-path",
+    layer: Layer::Socket,
+    acts_on: ActsOn::Config,
+    effect: false,
+    statuses: &[502],
+    scope: Scope::Peer,
+    supersedes: &["unix-socket-missing"],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("unix_socket_wrong_path.rs"),
+};
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some(missing) = missing(case, subject)?.filter(|missing| missing.is_absent()) else {
+        return Ok(Ruling::NoSign);
+    };
+    // A process that listens on that very path lost its file: that is another cause.
+    if missing.listens(case) != Some(false) {
+        return Ok(Ruling::NoSign);
+    }
+    let others = others(case, missing.peer)?;
+    let [other] = others.as_slice() else { return Ok(Ruling::NoSign) };
+    let tie = other.tie.clone().unwrap_or_default();
+    let absent = Evidence::supporting(format!("{} does not exist", missing.path), missing.path_origin());
+    let says = format!("{} is held by {}: {tie}", other.address, case.owners(&other.pids));
+    let finding = missing
+        .finding(case, &CAUSE, Confidence::Confirmed, subject)
+        .still_failing(Some(true))
+        .with([absent, Evidence::supporting(says, case.sockets_origin())]);
+    Ok(Ruling::found(finding))
+}
+
+/// The listening sockets that are that backend's.
+fn others(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate>, Asks> {
+    let Some(path) = peer.address.unix_path() else { return Ok(Vec::new()) };
+    let mut found: Vec<Candidate> = candidates(case, peer)?
+        .into_iter()
+        .filter(|candidate| candidate.tie.is_some() && candidate.address.unix_path().is_some())
+        .collect();
+    let Observed::Known(table) = case.sockets() else { return Ok(found) };
+    for socket in table.unix.iter().filter(|socket| socket.listening && socket.stream) {
+        let address = why502_facts::PeerAddress::Unix(socket.path.clone());
+        let is_known = found.iter().any(|candidate| candidate.address == address);
+        let is_peer = case.peers.iter().any(|other| other.address == address);
+        if let Some(tie) = alike(path, &socket.path).filter(|_| !is_known && !is_peer) {
+            found.push(Candidate { address, pids: socket.pids.clone(), tie: Some(tie) });
+        }
+    }
+    // A socket of nearly the same path is meant, whatever else speaks the protocol.
+    let alike: Vec<Candidate> = found
+        .iter()
+        .filter(|candidate| candidate.address.unix_path().is_some_and(|own| alike(path, own).is_some()))
+        .cloned()
+        .collect();
+    Ok(if alike.is_empty() { found } else { alike })
+}
+
+/// How two paths are alike: the same file in another directory, or the same name but for its numbers.
+fn alike(wanted: &str, other: &str) -> Option<String> {
+    let split =
+        |path: &str| path.rsplit_once('/').map(|(directory, name)| (directory.to_owned(), name.to_owned()));
+    let ((directory, name), (other_directory, other_name)) = (split(wanted)?, split(other)?);
+    let without_numbers =
+        |name: &str| name.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
+    let is_generic = |name: &str| matches!(name, "sock" | "socket" | "appsock" | "app" | "serversock");
+    if name == other_name && directory != other_directory {
+        return (!is_generic(&without_numbers(&name)))
+            .then(|| "the same file name in another directory".to_owned());
+    }
+    let same = without_numbers(&name) == without_numbers(&other_name) && name != other_name;
+    (same && directory == other_directory && !is_generic(&without_numbers(&name)))
+        .then(|| "the same name but for its numbers".to_owned())
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let other = peer.and_then(|peer| others(case, peer).ok()?.into_iter().next());
+    let title = match (peer, other) {
+        (Some(peer), Some(other)) => {
+            format!("{} is dialled, and the backend listens on {}", peer.address, other.address)
+        }
+        _ => "the backend's socket is at another path".to_owned(),
+    };
+    Explanation {
+        title,
+        why: "nginx connects to the socket by its path, and there is no such file. The backend runs and listens on another \
+              one, so nginx answers 502 at once."
+            .to_owned(),
+        wont_help: vec![
+            "restarting the backend: it runs, and would create the same socket again".to_owned(),
+            "chmod or chown: a denial is errno 13, this is 2".to_owned(),
+        ],
+    }
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let other = peer.and_then(|peer| Some((peer, others(case, peer).ok()?.into_iter().next()?.address)));
+    let edit = other.and_then(|(peer, address)| Some((case.replace_address(peer, &address)?, address)));
+    let Some(((at, text), address)) = edit else { return Vec::new() };
+    vec![
+        Remedy::new(format!("Dial {address}, where the backend listens"), Risk::Review)
+            .edit(at, text)
+            .verify("the failing request answers"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::alike;
+    use crate::fixture::Fixture;
+
+    const HIT: &str = r#"
+#- nginx.conf
+events {}
+http {
+    server {
+        listen 80;
+        server_name blog.example.com;
+        root /var/www;
+        location ~ \.php$ { fastcgi_pass unix:/run/php/php7.4-fpm.sock; }
+    }
+}
+#- error.log
+2026/11/21 02:28:30 [crit] 101#101: *3 connect() to unix:/run/php/php7.4-fpm.sock failed (2: No such file or directory) while connecting to upstream, client: 10.0.0.9, server: blog.example.com, request: "GET /index.php HTTP/1.1", upstream: "fastcgi://unix:/run/php/php7.4-fpm.sock:", host: "blog.example.com"
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /index.php HTTP/1.1" 502 157 "-" "curl/8"
+#- listeners
+0.0.0.0:80 nginx
+unix:/run/php/php8.2-fpm.sock php-fpm8.2
+#- path /run/php/php7.4-fpm.sock
+0755 0 0 dir /
+0755 0 0 dir /run
+0755 0 0 dir /run/php
+#- probe unix:/run/php/php7.4-fpm.sock
+errno No such file or directory
+"#;
+
+    #[test]
+    fn hit_another_version() {
+        insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
+        Broken
+        Confirmed unix-socket-wrong-path -> unix-socket-missing: unix:/run/php/php7.4-fpm.sock is dialled, and the backend listens on unix:/run/php/php8.2-fpm.sock [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_two_backends_of_the_kind() {
+        let two = Fixture::new(HIT)
+            .with("listeners", "unix:/run/a/pool-a.sock php-fpm8.2\nunix:/run/b/pool-b.sock php-fpm8.2");
+        insta::assert_snapshot!(two.summary(), @"
+        Broken
+        Confirmed unix-socket-missing: the socket /run/php/php7.4-fpm.sock does not exist [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_some_other_socket() {
+        insta::assert_snapshot!(Fixture::new(HIT).with("listeners", "unix:/run/docker.sock dockerd").summary(), @"
+        Broken
+        Confirmed unix-socket-missing: the socket /run/php/php7.4-fpm.sock does not exist [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn gap_the_listeners_cannot_be_seen() {
+        insta::assert_snapshot!(Fixture::new(HIT).without("listeners").summary(), @"
+        Broken
+        Likely unix-socket-missing: the socket /run/php/php7.4-fpm.sock does not exist [1 requests, still failing]
+          open: whether a process listens on it: the fixture does not tell
+        ");
+    }
+
+    #[test]
+    fn the_remedy_points_to_the_socket() {
+        insta::assert_snapshot!(crate::fixture::first_diff(&Fixture::new(HIT).report()), @r"
+        --- a/etc/nginx/nginx.conf
+        +++ b/etc/nginx/nginx.conf
+        @@ -5,5 +5,5 @@
+                 server_name blog.example.com;
+                 root /var/www;
+        -        location ~ \.php$ { fastcgi_pass unix:/run/php/php7.4-fpm.sock; }
+        +        location ~ \.php$ { fastcgi_pass unix:/run/php/php8.2-fpm.sock; }
+             }
+         }
+        ");
+    }
+
+    #[test]
+    fn paths_are_alike_by_name() {
+        assert!(alike("/run/php/php7.4-fpm.sock", "/run/php/php8.2-fpm.sock").is_some());
+        assert!(alike("/tmp/shop.sock", "/run/shop/shop.sock").is_some());
+        assert!(alike("/run/a/app.sock", "/run/b/app.sock").is_none());
+        assert!(alike("/run/shop.sock", "/run/blog.sock").is_none());
+    }
+}
