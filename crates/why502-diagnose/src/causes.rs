@@ -5,17 +5,25 @@ mod cached_error;
 mod configured_error;
 mod connection_limited;
 mod limits;
+mod plaintext_to_tls_upstream;
 mod rate_limited;
 mod refused;
+mod response_header_invalid;
 mod response_header_too_big;
+mod response_not_http;
 mod ties;
+mod tls_to_plaintext_upstream;
+mod unanswered;
 mod unix;
 mod unix_socket_missing;
 mod unix_socket_permission;
 mod unix_socket_stale;
 mod unix_socket_unlinked;
 mod unix_socket_wrong_path;
+mod upstream_closed_before_response;
+mod upstream_connect_timeout;
 mod upstream_not_listening;
+mod upstream_reset_before_response;
 mod upstream_sent_error;
 mod upstream_tcp_unix_mismatch;
 mod upstream_wrong_interface;
@@ -28,14 +36,21 @@ pub static CAUSES: &[&Cause] = &[
     &cached_error::CAUSE,
     &configured_error::CAUSE,
     &connection_limited::CAUSE,
+    &plaintext_to_tls_upstream::CAUSE,
     &rate_limited::CAUSE,
+    &response_header_invalid::CAUSE,
     &response_header_too_big::CAUSE,
+    &response_not_http::CAUSE,
+    &tls_to_plaintext_upstream::CAUSE,
     &unix_socket_missing::CAUSE,
     &unix_socket_permission::CAUSE,
     &unix_socket_stale::CAUSE,
     &unix_socket_unlinked::CAUSE,
     &unix_socket_wrong_path::CAUSE,
+    &upstream_closed_before_response::CAUSE,
+    &upstream_connect_timeout::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_reset_before_response::CAUSE,
     &upstream_sent_error::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_wrong_interface::CAUSE,

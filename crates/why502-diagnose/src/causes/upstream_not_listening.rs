@@ -177,8 +177,8 @@ refused
             .with("access.log", access)
             .with("probe 127.0.0.1:3000", "silent");
         insta::assert_snapshot!(silent.summary(), @"
-        Inconclusive
-        unexplained: 1
+        Broken
+        Confirmed upstream-connect-timeout: connection attempts to 127.0.0.1:3000 get no answer within 60 s [1 requests, still failing]
         ");
     }
 

@@ -1,0 +1,60 @@
+//! What the causes of a peer that takes a connection and gives no usable answer have in common.
+
+use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, or_ask};
+use crate::cause::{Asks, Cause};
+use crate::finding::{Confidence, Evidence, Finding};
+use why502_facts::{Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
+
+/// Failed attempts on a peer that fit a pattern, and what its probe sees.
+pub(super) struct Unanswered<'c> {
+    pub(super) peer: &'c PeerSubject,
+    pub(super) symptoms: Vec<(FailureId, &'c Failure, &'c Symptom)>,
+    pub(super) probe: Observed<&'c ProbeReport>,
+}
+
+/// The attempts on a subject's peer that `fits`; `None` if there are none. An error asks for the peer's probe.
+pub(super) fn attempts<'c>(
+    case: &'c Case<'_>,
+    subject: &'c Subject,
+    fits: impl Fn(&Symptom) -> bool,
+) -> Result<Option<Unanswered<'c>>, Asks> {
+    let Some(peer) = subject.peer() else { return Ok(None) };
+    let symptoms: Vec<_> = case.symptoms_of(peer).filter(|(_, _, symptom)| fits(symptom)).collect();
+    if symptoms.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Unanswered { peer, symptoms, probe: or_ask(case.probe(peer))? }))
+}
+
+impl<'c> Unanswered<'c> {
+    /// How the reading of the probe's answer ended.
+    pub(super) fn received(&self) -> Option<ProbeOutcome> {
+        self.probe.clone().known()?.outcome(StepKind::Receive)
+    }
+
+    /// The report of the probe, if there is one.
+    pub(super) fn report(&self) -> Option<&'c ProbeReport> {
+        self.probe.clone().known()
+    }
+
+    /// A finding about these attempts, with their log line.
+    pub(super) fn finding(
+        &self,
+        case: &Case<'_>,
+        cause: &'static Cause,
+        confidence: Confidence,
+        subject: &Subject,
+        says: impl Fn(u64) -> String,
+    ) -> Finding {
+        let line: Option<Evidence> = case.lines_evidence(self.symptoms.iter().copied(), says);
+        Finding::new(cause, confidence, subject)
+            .explaining(self.symptoms.iter().map(|(id, ..)| *id))
+            .with(line)
+            .at(case.pass_to(self.peer).map(|pass| pass.at.clone()))
+    }
+}
+
+/// Whether an attempt ended before a complete response header came.
+pub(super) fn before_header(symptom: &Symptom) -> bool {
+    matches!(symptom.phase, Some(Phase::Connecting | Phase::SendingRequest | Phase::ReadingHeader))
+}
