@@ -5,11 +5,13 @@
 //! result is that of one digester that saw all lines: the seam for threads, for `watch` and for fleets.
 
 mod accesses;
+mod buckets;
 mod errors;
 mod intern;
 mod kind;
 mod line_place;
 mod pending;
+mod ranks;
 mod records;
 mod routes;
 mod smallest;

@@ -3,6 +3,7 @@
 mod json;
 
 use super::format::{AccessFormat, COMBINED};
+use memchr::memmem;
 use why502_facts::{AccessLogFormat, FormatEscape};
 
 /// How many lines are tried at most.
@@ -16,7 +17,7 @@ const MAX_LINES: usize = 1000;
 pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> {
     let lines = &lines[..lines.len().min(MAX_LINES)];
     let known = known_formats().map(|text| AccessLogFormat { text, escape: FormatEscape::Default });
-    let json = lines.iter().find_map(|line| json::layout(line));
+    let json = lines.iter().find_map(|line| json::layout(line, json_escape(lines)));
     let mut best: Option<(AccessLogFormat, usize)> = None;
     for candidate in json.into_iter().chain(known) {
         let Ok(format) = AccessFormat::compile(&candidate) else { continue };
@@ -26,6 +27,12 @@ pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> 
         }
     }
     best.filter(|(_, hits)| hits * 2 >= lines.len()).map(|(format, hits)| (format, hits, lines.len()))
+}
+
+/// Objects are often written without `escape=json`; what tells is how a variable that is not set is written.
+fn json_escape(lines: &[&[u8]]) -> FormatEscape {
+    let n_with = |mark: &[u8]| lines.iter().filter(|line| memmem::find(line, mark).is_some()).count();
+    if n_with(b":\"-\"") > n_with(b":\"\"") { FormatEscape::Default } else { FormatEscape::Json }
 }
 
 fn fits(format: &AccessFormat, line: &[u8]) -> bool {
@@ -89,5 +96,15 @@ mod tests {
         let parsed = compiled.parse(line.as_bytes()).unwrap();
         assert_eq!((parsed.status(), parsed.request_ms()), (Some(502), Some(4)));
         assert_eq!(parsed.tries(|text| why502_facts::lossy(text).into()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn objects_without_json_escaping_are_told_apart() {
+        let line = r#"{"time":"21/Nov/2026:02:28:30 +0000","status":"200","request":"GET /\x22 HTTP/1.1","upstream_status":"-"}"#;
+        let (format, ..) = guess(&[line]).unwrap();
+        assert_eq!(format.escape, FormatEscape::Default);
+        let compiled = AccessFormat::compile(&format).unwrap();
+        let parsed = compiled.parse(line.as_bytes()).unwrap();
+        assert!(parsed.tries(|text| why502_facts::lossy(text).into()).unwrap().is_empty());
     }
 }

@@ -38,6 +38,8 @@ pub fn join(errors: &[&ErrorDigest], accesses: &[&AccessDigest], clock: LogClock
     for access in duplicates::distinct_accesses(accesses) {
         match threads.find(access) {
             Some(story) => joined.push(entry::of_both(access.record, story)),
+            // The length of an upgraded connection is no failure.
+            None if access.record.status == 101 => {}
             None => lone_accesses.push(access.record),
         }
     }
@@ -49,6 +51,16 @@ pub fn join(errors: &[&ErrorDigest], accesses: &[&AccessDigest], clock: LogClock
     joined.extend(bulk::pair(lone_errors, lone_accesses));
     sort(&mut joined);
     joined
+}
+
+/// Whether a format has a variable.
+fn has_variable(format: &str, name: &str) -> bool {
+    format.split('$').skip(1).any(|after| {
+        let after = after.strip_prefix('{').unwrap_or(after);
+        let ends =
+            |rest: &str| !rest.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        after.strip_prefix(name).is_some_and(ends)
+    })
 }
 
 fn sort(requests: &mut [FailedRequest]) {
@@ -177,6 +189,12 @@ mod tests {
     }
 
     #[test]
+    fn variables_are_found_by_their_whole_names() {
+        assert!(has_variable("a $request b", "request") && has_variable("${request}_time", "request"));
+        assert!(!has_variable("$request_time request ${requests}", "request"));
+    }
+
+    #[test]
     fn each_log_alone_is_enough() {
         let errors =
             error_digest(&(refused(1, 3, "/a", "127.0.0.1:1") + &refused(1, 3, "/b", "127.0.0.1:1")));
@@ -268,6 +286,36 @@ mod tests {
             shown(&join(&[&errors, &errors], &[&plain, &rich], CLOCK)),
             ["/a 502/502 [1 ConnectFailed 502] 2", "/b 502/- [] 1"]
         );
+    }
+
+    #[test]
+    fn an_upgraded_connection_is_told_only_if_it_was_cut() {
+        let line = "2026/11/21 02:28:09 [info] 7#7: *3 upstream timed out (110: Connection timed out) while proxying \
+                    upgraded connection, client: ::1, server: a, request: \"GET /ws HTTP/1.1\", upstream: \
+                    \"http://127.0.0.1:1/ws\", host: \"a\"\n";
+        let errors = error_digest(line);
+        let sessions = full(9, "/ws", 101, "us=101 ua=127.0.0.1:1", 3)
+            + &full(9, "/ws", 101, "us=101 ua=127.0.0.1:1", 4);
+        let accesses = access_digest(FULL, &sessions);
+        assert_eq!(accesses.records.len(), 2);
+        assert_eq!(
+            shown(&join(&[&errors], &[&accesses], CLOCK)),
+            ["/ws 101/- truncated [1 UpstreamTimedOut 101] 2"]
+        );
+    }
+
+    #[test]
+    fn many_requests_of_one_client_are_joined_fast() {
+        // A load balancer in front makes all clients one, and everybody asks for the same.
+        let n_requests = 20_000;
+        let refusals: String =
+            (0..n_requests).map(|n| refused(n / 1000, u64::from(n), "/a", "127.0.0.1:1")).collect();
+        let answers: String = (0..n_requests).map(|n| combined(n / 1000, "/a", 502)).collect();
+        let (errors, accesses) =
+            (error_digest(&refusals), access_digest(&AccessFormat::combined().text, &answers));
+        let joined = join(&[&errors], &[&accesses], CLOCK);
+        assert_eq!(joined.len(), n_requests as usize);
+        assert!(joined.iter().all(|request| request.lines().count() == 2));
     }
 
     #[test]

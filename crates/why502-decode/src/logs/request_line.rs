@@ -1,6 +1,6 @@
 //! Request lines, in both kinds of logs.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memrchr};
 
 /// The longest path that is kept.
 pub(crate) const MAX_PATH: usize = 512;
@@ -22,8 +22,8 @@ impl<'a> RequestParts<'a> {
         let (method, rest) = line.split_at(memchr(b' ', line)?);
         let rest = &rest[1..];
         // A target may hold spaces before 1.21.1: the last version counts.
-        let (target, version) = match memmem::rfind(rest, b" HTTP/") {
-            Some(at) if !rest[at + 1..].contains(&b' ') => (&rest[..at], &rest[at + 1..]),
+        let (target, version) = match memrchr(b' ', rest) {
+            Some(at) if rest[at + 1..].starts_with(b"HTTP/") => (&rest[..at], &rest[at + 1..]),
             _ => (rest, &rest[..0]),
         };
         (!method.is_empty() && !target.is_empty()).then(|| Self::from_target(method, target, version))

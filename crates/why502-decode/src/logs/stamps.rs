@@ -66,9 +66,33 @@ fn civil(year: &[u8], month: i8, day: &[u8], time: &[u8]) -> Option<Civil> {
     if time[2] != b':' || time[5] != b':' {
         return None;
     }
-    let year = i16::try_from(digits(year)?).ok()?;
-    let time = (number(&time[..2])?, number(&time[3..5])?, number(&time[6..8])?);
-    Civil::from_parts((year, month, number(day)?), time)
+    let (year, month, day) = (i64::try_from(digits(year)?).ok()?, i64::from(month), i64::from(number(day)?));
+    let (hour, minute, second) = (number(&time[..2])?, number(&time[3..5])?, number(&time[6..8])?);
+    // 60 is a leap second.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    Some(Civil(days(year, month, day)? * 86_400 + of_day))
+}
+
+/// Days since 1970-01-01, counted in years that begin with March, so that leap days end them.
+///
+/// Millions of stamps are read; a calendar library checks and converts more than they need.
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    Some(365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468)
 }
 
 fn number(two: &[u8]) -> Option<i8> {
@@ -112,6 +136,17 @@ mod tests {
         assert_eq!(time_iso8601(b"2026-11-21T03:28:30.0009+01:00"), moment);
         assert_eq!(msec(b"1795228110.000"), moment);
         assert_eq!(stamp_of_error_line(b"2026/11/21 02:28:30 [error] 1#1: x"), Some(Civil(1_795_228_110)));
+    }
+
+    #[test]
+    fn every_day_is_the_calendars() {
+        for year in [1969i16, 1970, 1999, 2000, 2023, 2024, 2100, 2400] {
+            for (month, day) in (1i8..=12).flat_map(|month| (1i8..=31).map(move |day| (month, day))) {
+                let line = format!("{year:04}/{month:02}/{day:02} 23:59:60 ");
+                let expected = Civil::from_parts((year, month, day), (23, 59, 60));
+                assert_eq!(stamp_of_error_line(line.as_bytes()), expected, "{line}");
+            }
+        }
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, clock, guess_format,
-    implied_status, join, parse_error_line,
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, clock,
+    guess_format, implied_status, join, parse_error_line,
 };
 use why502_facts::{
-    AccessDigest, AccessLogFormat, ErrorDigest, FormatEscape, LogClock, LogClockSource, Outcome, Phrase,
-    Try, lossy,
+    AccessDigest, AccessLogFormat, ErrorDigest, FormatEscape, LogClock, LogClockSource, Outcome, Phrase, Try,
+    lossy,
 };
 
 const CLOCK: LogClock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
@@ -75,7 +75,8 @@ fn every_recorded_error_line_is_understood() {
 #[test]
 fn every_recorded_access_line_is_read_and_agrees_with_the_error_lines() {
     let format =
-        AccessFormat::compile(&AccessLogFormat { text: LAB.to_owned(), escape: FormatEscape::Default }).unwrap();
+        AccessFormat::compile(&AccessLogFormat { text: LAB.to_owned(), escape: FormatEscape::Default })
+            .unwrap();
     let records = digest_errors(&recorded_errors().collect::<Vec<_>>().join("\n")).records;
     let mut ended: BTreeMap<&str, Vec<(u16, Vec<Try>)>> = BTreeMap::new();
     for access in recorded_accesses() {
@@ -88,13 +89,16 @@ fn every_recorded_access_line_is_read_and_agrees_with_the_error_lines() {
     for record in &records {
         let (Some(implied), Some(text)) = (implied_status(record), &record.line.text) else { continue };
         let peer = record.context.upstream.as_ref().map(|upstream| &upstream.peer);
-        let asked = |uri: &str| text.contains(&format!(" {uri} HTTP/")) || text.contains(&format!(" {} HTTP/", plain(uri)));
+        let asked = |uri: &str| {
+            text.contains(&format!(" {uri} HTTP/")) || text.contains(&format!(" {} HTTP/", plain(uri)))
+        };
         let failed = |one: &Try| one.peer.as_ref() == peer && one.status == Some(implied);
         let died_early = |one: &Try| one.peer.is_none() && one.status.is_none();
         let explains = |(status, tries): &(u16, Vec<Try>)| {
             *status == implied || tries.iter().any(|one| failed(one) || died_early(one))
         };
-        let mut same = ended.iter().filter(|(uri, _)| asked(uri)).flat_map(|(_, requests)| requests).peekable();
+        let mut same =
+            ended.iter().filter(|(uri, _)| asked(uri)).flat_map(|(_, requests)| requests).peekable();
         assert!(same.peek().is_some() && same.any(explains), "{implied} {peer:?}: {text}");
         n_agreeing += 1;
     }
@@ -107,7 +111,8 @@ fn plain(uri: &str) -> String {
 
 fn incidents() -> Vec<PathBuf> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/incidents");
-    let mut folders: Vec<PathBuf> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| folder.join("error.log").exists() && folder.join("access.log").exists());
     folders.sort();
     assert!(folders.len() >= 30, "{}", folders.len());

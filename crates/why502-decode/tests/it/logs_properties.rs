@@ -3,11 +3,12 @@
 use proptest::prelude::*;
 use std::sync::Arc;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DigestOptions, ErrorDigester, clock, guess_format, join, parse_error_line,
-    remove_own_requests,
+    AccessDigester, AccessFormat, AccessSource, DigestOptions, ErrorDigester, clock, guess_format, join,
+    parse_error_line, remove_own_requests,
 };
 use why502_facts::{
-    AccessDigest, AccessLogFormat, Errno, ErrorDigest, FormatEscape, LogClock, LogClockSource, Phrase, RequestKey, Stamp,
+    AccessDigest, AccessLogFormat, Errno, ErrorDigest, FormatEscape, LogClock, LogClockSource, Phrase,
+    RequestKey, Stamp,
 };
 
 const CLOCK: LogClock = LogClock { offset_seconds: 3600, source: LogClockSource::HostZone };
@@ -84,27 +85,30 @@ struct Printed {
 impl Printed {
     /// As `ngx_http_log_error_handler` prints it: without any escaping.
     fn print(&self) -> String {
-        let mut line = format!("2026/11/21 02:28:30 [error] 7#7: *3 {}", self.message);
+        let mut parts = vec![format!("2026/11/21 02:28:30 [error] 7#7: *3 {}", self.message)];
         if let Some((number, words)) = self.errno {
-            line += &format!(" ({number}: {words})");
+            parts.push(format!(" ({number}: {words})"));
         }
         if let Some(action) = self.action {
-            line += &format!(" while {action}");
+            parts.push(format!(" while {action}"));
         }
-        line += &format!(", client: {}, server: {}, request: \"GET {} HTTP/1.1\"", self.client, self.server, self.target);
+        parts.push(format!(
+            ", client: {}, server: {}, request: \"GET {} HTTP/1.1\"",
+            self.client, self.server, self.target
+        ));
         if let Some(uri) = &self.subrequest {
-            line += &format!(", subrequest: \"{uri}\"");
+            parts.push(format!(", subrequest: \"{uri}\""));
         }
         if let Some((scheme, peer, uri)) = &self.upstream {
-            line += &format!(", upstream: \"{scheme}://{peer}{uri}\"");
+            parts.push(format!(", upstream: \"{scheme}://{peer}{uri}\""));
         }
         if let Some(host) = &self.host {
-            line += &format!(", host: \"{host}\"");
+            parts.push(format!(", host: \"{host}\""));
         }
         if let Some(referrer) = &self.referrer {
-            line += &format!(", referrer: \"{referrer}\"");
+            parts.push(format!(", referrer: \"{referrer}\""));
         }
-        line
+        parts.concat()
     }
 }
 
@@ -129,8 +133,13 @@ fn printed() -> impl Strategy<Value = Printed> {
         Just("connect() failed".to_owned()),
         Just("upstream sent invalid header: \"X\\x20...\"".to_owned()),
         Just("rewrite or internal redirection cycle while processing \"/a\"".to_owned()),
-        Just("SSL_do_handshake() failed (SSL: error:1:SSL routines::unexpected eof while reading)".to_owned()),
-        Just("FastCGI sent in stderr: \"PHP message: x, client: 6.6.6.6, server: evil, host: \"y\"\"".to_owned()),
+        Just(
+            "SSL_do_handshake() failed (SSL: error:1:SSL routines::unexpected eof while reading)".to_owned()
+        ),
+        Just(
+            "FastCGI sent in stderr: \"PHP message: x, client: 6.6.6.6, server: evil, host: \"y\"\""
+                .to_owned()
+        ),
         "a name could not be resolved \\([0-9]{1,3}: Host not found\\)",
     ];
     let errno = proptest::option::of(prop_oneof![
@@ -144,11 +153,17 @@ fn printed() -> impl Strategy<Value = Printed> {
         Just("reading response header from upstream"),
         Just("sending to client"),
     ]);
-    let client = prop_oneof![Just("::1".to_owned()), Just("unix:".to_owned()), "[0-9]{1,3}\\.[0-9]{1,3}\\.0\\.1"];
+    let client =
+        prop_oneof![Just("::1".to_owned()), Just("unix:".to_owned()), "[0-9]{1,3}\\.[0-9]{1,3}\\.0\\.1"];
     let server = prop_oneof![Just(String::new()), Just("~^re\\d+, \"x\"$".to_owned()), "[a-z_.*-]{1,12}"];
     let upstream = proptest::option::of((
         prop_oneof![Just("http".to_owned()), Just("https".to_owned()), Just("fastcgi".to_owned())],
-        prop_oneof![Just("127.0.0.1:80".to_owned()), Just("[::1]:80".to_owned()), "[a-z_.-]{1,9}", Just("unix:/run/a.sock:".to_owned())],
+        prop_oneof![
+            Just("127.0.0.1:80".to_owned()),
+            Just("[::1]:80".to_owned()),
+            "[a-z_.-]{1,9}",
+            Just("unix:/run/a.sock:".to_owned())
+        ],
         hostile_word().prop_map(|rest| format!("/{rest}")),
     ));
     let fields = (
@@ -158,12 +173,14 @@ fn printed() -> impl Strategy<Value = Printed> {
         proptest::option::of(hostile_word()),
         proptest::option::of("[ -~]{0,40}"),
     );
-    (message, errno, action, client, server, fields).prop_map(|(message, errno, action, client, server, fields)| {
-        let (target, subrequest, upstream, host, referrer) = fields;
-        // The resolver's code stands where an error code would.
-        let errno = errno.filter(|_| !message.ends_with("not found)"));
-        Printed { message, errno, action, client, server, target, subrequest, upstream, host, referrer }
-    })
+    (message, errno, action, client, server, fields).prop_map(
+        |(message, errno, action, client, server, fields)| {
+            let (target, subrequest, upstream, host, referrer) = fields;
+            // The resolver's code stands where an error code would.
+            let errno = errno.filter(|_| !message.ends_with("not found)"));
+            Printed { message, errno, action, client, server, target, subrequest, upstream, host, referrer }
+        },
+    )
 }
 
 proptest! {
@@ -182,14 +199,14 @@ proptest! {
         prop_assert_eq!(text(context.client), Some(printed.client.clone()));
         prop_assert_eq!(text(context.server), Some(printed.server.clone()), "{}", &line);
         prop_assert_eq!(text(context.request), Some(format!("GET {} HTTP/1.1", printed.target)), "{}", &line);
-        prop_assert_eq!(text(context.subrequest), printed.subrequest.clone(), "{}", &line);
+        prop_assert_eq!(text(context.subrequest), printed.subrequest, "{}", &line);
         let upstream = context.upstream.map(|upstream| (text(Some(upstream.scheme)), text(Some(upstream.peer))));
         let expected = printed.upstream.clone().map(|(scheme, peer, _)| {
             (Some(scheme), Some(peer.trim_end_matches(':').to_owned()))
         });
         prop_assert_eq!(upstream, expected, "{}", &line);
-        prop_assert_eq!(text(context.host), printed.host.clone(), "{}", &line);
-        prop_assert_eq!(text(context.referrer), printed.referrer.clone(), "{}", &line);
+        prop_assert_eq!(text(context.host), printed.host, "{}", &line);
+        prop_assert_eq!(text(context.referrer), printed.referrer, "{}", &line);
         prop_assert!(!context.truncated);
     }
 
@@ -216,7 +233,10 @@ proptest! {
 /// A variable of a format, and a value of it: `None` where the variable is not set.
 fn variable() -> impl Strategy<Value = (&'static str, Option<String>)> {
     let peers = proptest::collection::vec(
-        (prop_oneof![Just("127.0.0.1:80".to_owned()), Just("unix:/run/a.sock".to_owned()), "[a-z_]{1,5}"], any::<bool>()),
+        (
+            prop_oneof![Just("127.0.0.1:80".to_owned()), Just("unix:/run/a.sock".to_owned()), "[a-z_]{1,5}"],
+            any::<bool>(),
+        ),
         1..4,
     );
     let list = peers.prop_map(|peers| {
@@ -245,7 +265,15 @@ fn variable() -> impl Strategy<Value = (&'static str, Option<String>)> {
 }
 
 fn separator() -> impl Strategy<Value = &'static str> {
-    prop_oneof![Just(" "), Just("|"), Just("\" \""), Just(" - "), Just(", "), Just("\",\"k\":\""), Just("] [")]
+    prop_oneof![
+        Just(" "),
+        Just("|"),
+        Just("\" \""),
+        Just(" - "),
+        Just(", "),
+        Just("\",\"k\":\""),
+        Just("] [")
+    ]
 }
 
 /// As `ngx_http_log_escape`, `ngx_escape_json` and their absence do it.
@@ -256,7 +284,9 @@ fn escaped(value: Option<&str>, escape: FormatEscape) -> Vec<u8> {
     let mut out = Vec::new();
     for &byte in value.as_bytes() {
         match (escape, byte) {
-            (FormatEscape::Default, b'"' | b'\\' | 0..=31 | 127..) => out.extend(format!("\\x{byte:02X}").bytes()),
+            (FormatEscape::Default, b'"' | b'\\' | 0..=31 | 127..) => {
+                out.extend(format!("\\x{byte:02X}").bytes());
+            }
             (FormatEscape::Json, b'"' | b'\\') => out.extend([b'\\', byte]),
             (FormatEscape::Json, b'\n') => out.extend(b"\\n"),
             (FormatEscape::Json, b'\t') => out.extend(b"\\t"),
@@ -269,9 +299,8 @@ fn escaped(value: Option<&str>, escape: FormatEscape) -> Vec<u8> {
 
 /// Values that the line's public face shows: status, duration and attempts.
 fn faces(variables: &[(&'static str, Option<String>)]) -> (Option<u16>, Option<u32>, Option<usize>) {
-    let value = |name: &str| {
-        variables.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.clone())
-    };
+    let value =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.clone());
     let status = value("status").map(|status| status.parse().unwrap());
     let time = value("request_time").map(|time| time.replace('.', "").parse().unwrap());
     let n_tries = value("upstream_addr").map(|list| list.replace(" : ", ", ").split(", ").count());
@@ -302,7 +331,7 @@ proptest! {
                 text += separator;
                 line.extend(separator.bytes());
             }
-            text += &format!("${{{name}}}");
+            text.push_str(&["${", name, "}"].concat());
             line.extend(escaped(value.as_deref(), escape));
             seen.push((*name, value.clone()));
         }
@@ -323,7 +352,8 @@ proptest! {
 
 /// Lines of an error log as they come: entries of some kinds, continuations, the console, and what is none of these.
 fn error_log_line() -> impl Strategy<Value = String> {
-    let stamp = (0u32..4, 0u32..60).prop_map(|(minute, second)| format!("2026/11/21 02:{minute:02}:{second:02}"));
+    let stamp =
+        (0u32..4, 0u32..60).prop_map(|(minute, second)| format!("2026/11/21 02:{minute:02}:{second:02}"));
     let says = prop_oneof![
         4 => Just("connect() failed (111: Connection refused) while connecting to upstream"),
         2 => Just("upstream timed out (110: Connection timed out) while reading response header from upstream"),
@@ -338,13 +368,16 @@ fn error_log_line() -> impl Strategy<Value = String> {
              \"http://127.0.0.1:{peer}{path}\", host: \"a\""
         )
     });
-    let open = stamp.clone().prop_map(|stamp| format!("{stamp} [error] 7#7: *3 FastCGI sent in stderr: \"PHP message: x"));
+    let open = stamp
+        .clone()
+        .prop_map(|stamp| format!("{stamp} [error] 7#7: *3 FastCGI sent in stderr: \"PHP message: x"));
     let closing = Just(
         "more\" while reading response header from upstream, client: ::1, server: a, request: \"GET /aa HTTP/1.1\", \
          upstream: \"fastcgi://127.0.0.1:9\", host: \"a\""
             .to_owned(),
     );
-    let process = stamp.prop_map(|stamp| format!("{stamp} [alert] 7#7: worker process 9 exited on signal 11"));
+    let process =
+        stamp.prop_map(|stamp| format!("{stamp} [alert] 7#7: worker process 9 exited on signal 11"));
     prop_oneof![
         8 => entry,
         2 => open,
@@ -406,7 +439,12 @@ fn cut_points(cuts: &[usize], length: usize) -> Vec<usize> {
     points
 }
 
-fn error_digest(lines: &[String], cuts: &[usize], left: bool, options: DigestOptions<'static>) -> ErrorDigest {
+fn error_digest(
+    lines: &[String],
+    cuts: &[usize],
+    left: bool,
+    options: DigestOptions<'static>,
+) -> ErrorDigest {
     let places: Vec<_> = places(lines).collect();
     let cuts = cut_points(cuts, lines.len());
     let parts = cuts.windows(2).map(|range| {
@@ -436,7 +474,7 @@ fn access_digest(
         }
         digester
     });
-    merged(parts.collect(), left, |one, other| one.merge(other)).finish()
+    merged(parts.collect(), left, AccessDigester::merge).finish()
 }
 
 proptest! {

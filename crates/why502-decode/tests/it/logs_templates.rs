@@ -66,7 +66,10 @@ const VARIANTS: &[(&str, &[&str])] = &[
             "could not allocate node",
         ],
     ),
-    ("%s \"%s\" failed", &["stat() \"/srv/x\" failed", "open() \"/srv/x\" failed", "lstat() \"/srv/x\" failed"]),
+    (
+        "%s \"%s\" failed",
+        &["stat() \"/srv/x\" failed", "open() \"/srv/x\" failed", "lstat() \"/srv/x\" failed"],
+    ),
     (
         "%s in upstream \"%V\"",
         &[
@@ -80,14 +83,35 @@ const VARIANTS: &[(&str, &[&str])] = &[
     ),
     (
         "*%uA %sclient %*s connected to %V",
-        &["client 127.0.0.1:37748 connected to 127.0.0.1:80", "udp client 127.0.0.1:5 connected to 127.0.0.1:53"],
+        &[
+            "client 127.0.0.1:37748 connected to 127.0.0.1:80",
+            "udp client 127.0.0.1:5 connected to 127.0.0.1:53",
+        ],
     ),
     ("accept4() failed | accept() failed", &["accept4() failed", "accept() failed"]),
-    ("%s %P exited on signal %d%s", &["worker process 7 exited on signal 11 (core dumped)", "cache manager process 7 exited on signal 9"]),
+    (
+        "%s %P exited on signal %d%s",
+        &["worker process 7 exited on signal 11 (core dumped)", "cache manager process 7 exited on signal 9"],
+    ),
     ("signal %d (%s) received from %P%s", &["signal 1 (SIGHUP) received from 7, reconfiguring"]),
-    ("limiting requests%s, excess: %ui.%03ui by zone \"%V\"", &["limiting requests, excess: 0.969 by zone \"lr\"", "limiting requests, dry run, excess: 0.969 by zone \"lr\""]),
-    ("delaying request%s, excess: %ui.%03ui, by zone \"%V\"", &["delaying request, excess: 0.969, by zone \"lr\"", "delaying request, dry run, excess: 0.969, by zone \"lr\""]),
-    ("limiting connections%s by zone \"%V\"", &["limiting connections by zone \"lc\"", "limiting connections, dry run, by zone \"lc\""]),
+    (
+        "limiting requests%s, excess: %ui.%03ui by zone \"%V\"",
+        &[
+            "limiting requests, excess: 0.969 by zone \"lr\"",
+            "limiting requests, dry run, excess: 0.969 by zone \"lr\"",
+        ],
+    ),
+    (
+        "delaying request%s, excess: %ui.%03ui, by zone \"%V\"",
+        &[
+            "delaying request, excess: 0.969, by zone \"lr\"",
+            "delaying request, dry run, excess: 0.969, by zone \"lr\"",
+        ],
+    ),
+    (
+        "limiting connections%s by zone \"%V\"",
+        &["limiting connections by zone \"lc\"", "limiting connections, dry run, by zone \"lc\""],
+    ),
 ];
 
 /// What the most important templates must lead to.
@@ -95,7 +119,10 @@ const EXPECTED: &[(&str, Phrase)] = &[
     ("no port in upstream \"%V\"", Phrase::NoPortInUpstream),
     ("no resolver defined to resolve %V", Phrase::NoResolver),
     ("no upstream configuration", Phrase::GatewayFault),
-    ("%V_buffer_size %uz is not enough for cache key, it should be increased to at least %uz", Phrase::CacheTrouble),
+    (
+        "%V_buffer_size %uz is not enough for cache key, it should be increased to at least %uz",
+        Phrase::CacheTrouble,
+    ),
     ("cache \"%V\" not found", Phrase::CacheZoneUnknown),
     ("cache file \"%s\" contains invalid header", Phrase::CacheTrouble),
     ("%V could not be resolved (%i: %s)", Phrase::NameNotResolved),
@@ -369,7 +396,9 @@ fn every_refused_configuration_is_recognised() {
         let Some(parsed) = parse_error_line(line.as_bytes()) else { panic!("{line}") };
         let phrase = parsed.classify().0;
         let expected = match row.level {
-            "emerg" => matches!(phrase, Phrase::ConfigurationRefused | Phrase::BindFailed | Phrase::MemoryExhausted),
+            "emerg" => {
+                matches!(phrase, Phrase::ConfigurationRefused | Phrase::BindFailed | Phrase::MemoryExhausted)
+            }
             "warn" => phrase == Phrase::ConfigurationWarning,
             // `notice` and `alert` go on, and what they say is what it is.
             _ => true,

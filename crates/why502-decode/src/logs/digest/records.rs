@@ -1,6 +1,8 @@
 //! The records of a digest, by their worth.
 
-use super::store::{Buckets, Entry, Kind, MAX_EXEMPLARS, Place, Ranks, Record, Store};
+use super::buckets::Buckets;
+use super::ranks::{Place, Ranks};
+use super::store::{Entry, Kind, MAX_EXEMPLARS, Record, Store};
 use super::worth::Worth;
 
 /// All records of a digest.
@@ -61,7 +63,7 @@ impl<K: Kind, R: Record> Records<K, R> {
 
     /// Whether records were merged because there were too many.
     pub(super) fn is_sampled(&self) -> bool {
-        self.failures.is_full() || self.asides.is_full()
+        self.failures.is_full() || self.asides.is_full() || self.summaries.is_coarse()
     }
 
     /// All records in the order of the lines.

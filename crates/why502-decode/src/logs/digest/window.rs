@@ -69,7 +69,7 @@ pub(super) struct Counter {
 
 impl Counter {
     pub(super) fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) -> LinePlace {
-        if self.coverage.files.last().is_none_or(|last| last != file) {
+        if self.coverage.files.last().is_none_or(|last| !Arc::ptr_eq(last, file) && last != file) {
             self.coverage.files.push(Arc::clone(file));
         }
         self.coverage.bytes += line.len() as u64 + 1;

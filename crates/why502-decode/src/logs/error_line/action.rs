@@ -1,13 +1,20 @@
 //! What the gateway was doing: the closed list of `log->action`.
 
 use memchr::memmem;
+use std::sync::LazyLock;
 use why502_facts::Phase;
 
 const WHILE: &[u8] = b" while ";
+static LAST_WHILE: LazyLock<memmem::FinderRev<'static>> = LazyLock::new(|| memmem::FinderRev::new(WHILE));
+
+/// Where ` while ` stands last.
+pub(super) fn last_while(text: &[u8]) -> Option<usize> {
+    LAST_WHILE.rfind(text)
+}
 
 /// Splits ` while ACTION` off the end of a message. Messages contain ` while ` themselves, so only known actions count.
 pub(super) fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memmem::rfind(text, WHILE) {
+    match last_while(text) {
         Some(at) if phase(&text[at + WHILE.len()..]).is_some() => {
             (&text[..at], Some(&text[at + WHILE.len()..]))
         }

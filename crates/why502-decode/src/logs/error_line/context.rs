@@ -3,7 +3,7 @@
 use super::action;
 use super::errno;
 use super::upstream::{Cut, UpstreamText};
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 use std::sync::LazyLock;
 
 /// The request, or what else, a message is about.
@@ -63,7 +63,7 @@ fn before_client(head: &[u8]) -> Option<&[u8]> {
 /// Contexts of the gateway's own errands: resolving, accepting, logging, checking.
 fn without_client(rest: &[u8]) -> (&[u8], Option<&[u8]>, LineContext<'_>) {
     let mut context = LineContext::default();
-    let Some(at) = memmem::rfind(rest, b" while ") else { return (rest, None, context) };
+    let Some(at) = action::last_while(rest) else { return (rest, None, context) };
     let (message, tail) = (&rest[..at], &rest[at + b" while ".len()..]);
     if let Some(address) = tail.strip_prefix(b"accepting new connection on ") {
         context.server = Some(address);
@@ -213,7 +213,8 @@ fn has_version(request: &[u8]) -> bool {
 fn target(request: &[u8]) -> Option<&[u8]> {
     let begin = memchr(b' ', request)? + 1;
     let rest = &request[begin..];
-    Some(&rest[..memmem::rfind(rest, b" HTTP/").unwrap_or(rest.len())])
+    let version = memrchr(b' ', rest).filter(|&at| rest[at + 1..].starts_with(b"HTTP/"));
+    Some(&rest[..version.unwrap_or(rest.len())])
 }
 
 fn unquoted(text: &[u8]) -> &[u8] {

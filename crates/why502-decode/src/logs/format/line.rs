@@ -36,7 +36,8 @@ impl<'a> AccessLine<'a> {
 
     /// The status sent to the client; 0 where none was. `000` and `009` (HTTP/0.9) are numbers too.
     pub fn status(&self) -> Option<u16> {
-        stamps::digits(self.raw(Field::Status)?).and_then(|status| u16::try_from(status).ok())
+        let status = self.raw(Field::Status).filter(|status| status.len() <= 3)?;
+        stamps::digits(status).and_then(|status| u16::try_from(status).ok())
     }
 
     /// How long the request took, in milliseconds.
@@ -109,8 +110,12 @@ impl<'a> AccessLine<'a> {
         Some(&self.line[begin as usize..end as usize])
     }
 
-    /// Whether any attempt on an upstream was made: some list says more than that the variable is not set.
+    /// Whether any attempt on an upstream was made: some list says more than that the variable is not set. No address is
+    /// ever `-`, whatever the escaping was taken to be.
     pub(crate) fn any_attempt(&self) -> bool {
+        if self.raw(Field::UpstreamAddr) == Some(b"-") {
+            return false;
+        }
         Field::TRIES.iter().filter_map(|&field| self.raw(field)).any(|value| !self.is_unset(value))
     }
 

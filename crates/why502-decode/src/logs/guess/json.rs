@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use why502_facts::{AccessLogFormat, FormatEscape};
 
 /// The format that an object's keys mean; `None` if it has no time or no status, or is no object.
-pub(super) fn layout(line: &[u8]) -> Option<AccessLogFormat> {
+pub(super) fn layout(line: &[u8], escape: FormatEscape) -> Option<AccessLogFormat> {
     let line = std::str::from_utf8(line).ok()?.trim_end();
     if !(line.starts_with('{') && line.ends_with('}')) || line.contains('$') {
         return None;
@@ -38,7 +38,7 @@ pub(super) fn layout(line: &[u8]) -> Option<AccessLogFormat> {
             }
         }
     }
-    let format = AccessLogFormat { text: format, escape: FormatEscape::Json };
+    let format = AccessLogFormat { text: format, escape };
     let compiled = AccessFormat::compile(&format).ok()?;
     (compiled.has_time() && used.contains(&"status")).then_some(format)
 }

@@ -1,6 +1,6 @@
 //! One request may be written to several logs.
 
-use super::Access;
+use super::{Access, has_variable};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use why502_facts::{AccessDigest, AccessRecord, Civil, Errno, ErrorDigest, ErrorRecord, Phrase, Stamp};
@@ -50,9 +50,9 @@ pub(super) fn distinct_accesses<'d>(accesses: &[&'d AccessDigest]) -> Vec<Access
     let mut seen: BTreeMap<Asked<'d>, VecDeque<Stamp>> = BTreeMap::new();
     let mut distinct = Vec::new();
     for (idx, digest) in by_richness.iter().enumerate() {
-        let names_client = digest.format.contains("$remote_addr") || digest.format.contains("${remote_addr}");
+        let names_client = has_variable(&digest.format, "remote_addr");
         let mut left = seen.clone();
-        for record in digest.records.iter().filter(|record| record.status != 101 || has_trouble(record)) {
+        for record in &digest.records {
             if take_same(&mut left, record) {
                 continue;
             }
@@ -70,10 +70,6 @@ pub(super) fn distinct_accesses<'d>(accesses: &[&'d AccessDigest]) -> Vec<Access
 fn richness(digest: &AccessDigest) -> (bool, bool, usize) {
     let has_times = digest.records.iter().any(|record| record.request_ms.is_some());
     (digest.has_upstream, has_times, digest.format.len())
-}
-
-fn has_trouble(record: &AccessRecord) -> bool {
-    record.tries.iter().flatten().any(|one| one.status.is_none_or(|status| status >= 500))
 }
 
 fn asked(record: &AccessRecord) -> Asked<'_> {

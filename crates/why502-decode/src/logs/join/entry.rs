@@ -1,5 +1,6 @@
 //! Entries of requests.
 
+use super::has_variable;
 use super::role::{Line, Role};
 use super::story::{self, Story, of_try};
 use std::sync::Arc;
@@ -135,10 +136,8 @@ fn outcome_of_story(story: &Story<'_>) -> Outcome {
 /// A format without `$upstream_*` hides every retry that helped, so this is the only sign of one. It is read with care:
 /// the log has to know clients and targets as the error log does, to have lost nothing, and to go on for a while after.
 fn shows_no_failure(digest: &AccessDigest, route: Option<&str>, at_ms: i64) -> bool {
-    let has = |name: &str| {
-        digest.format.contains(&format!("${name}")) || digest.format.contains(&format!("${{{name}}}"))
-    };
     let coverage = &digest.coverage;
+    let has = |name| has_variable(&digest.format, name);
     let comparable = has("remote_addr") && (has("request") || has("request_uri"));
     let whole = !coverage.sampled && coverage.n_unparsed == 0;
     let spans = coverage.first.is_some_and(|first| first.0 <= at_ms)

@@ -1,71 +1,84 @@
-//! Lines by the connection and request line that they are about.
+//! Lines by the connection and request line that they are about, and where in them a request's story may begin.
 
 use super::Access;
 use super::role::Line;
 use super::story::{self, Story};
-use std::collections::{BTreeMap, HashMap};
-use why502_facts::{AccessRecord, RequestLine, Stamp};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use why502_facts::{AccessRecord, Phrase, RequestLine, Try};
 
 /// How long a request may have taken if nothing tells: the longest default timeout.
 const MAX_LENGTH_MS: i64 = 60_000;
 /// Both logs cut fractions of a second off, and a worker's clock is read now and then.
 const SLACK_MS: i64 = 2000;
-/// So many begins are tried for one access line.
+/// So many begins are tried for one access line, the nearest in time first.
 const MAX_BEGINS: usize = 64;
 /// So many lines are offered to one story.
 const MAX_LINES: usize = 64;
 
-/// Whose lines, and about what.
-type Key<'d> = (Option<&'d str>, &'d str, &'d str);
+/// Whose lines, about what, and what else is known of the line that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key<'d> {
+    client: Option<&'d str>,
+    method: &'d str,
+    path: &'d str,
+    mark: Mark<'d>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Mark<'d> {
+    Any,
+    Connection(u64),
+    Peer(&'d str),
+}
+
+/// A line: its time, its thread, its position in that.
+type Place = (i64, usize, usize);
 
 /// The lines of one connection about one request line, in order.
 #[derive(Debug)]
 struct Thread<'d> {
-    connection: Option<u64>,
     lines: Vec<Line<'d>>,
     taken: Vec<bool>,
-    /// Everything before is taken.
-    n_done: usize,
+    /// Where stories begin as far as the error log alone tells.
+    begins: Vec<bool>,
 }
 
 /// All threads.
 #[derive(Debug)]
 pub(super) struct Threads<'d> {
     threads: Vec<Thread<'d>>,
-    /// By client, method and path, and by method and path alone.
-    by_key: HashMap<Key<'d>, Vec<usize>>,
+    /// The lines that were not taken.
+    open: HashMap<Key<'d>, BTreeSet<Place>>,
 }
 
 /// The lines that may belong to an access line.
 #[derive(Debug)]
 struct Match<'d> {
     story: Story<'d>,
-    thread: usize,
-    begin: usize,
+    begin: Place,
     /// More attempts explained, then nearer in time, then earlier, is better.
-    score: (usize, std::cmp::Reverse<i64>),
+    score: (usize, Reverse<i64>, Reverse<Place>),
 }
 
 impl<'d> Threads<'d> {
     pub(super) fn new(lines: Vec<Line<'d>>) -> Self {
-        let mut by_thread: BTreeMap<(u32, Option<u64>, Key<'d>), Vec<Line<'d>>> = BTreeMap::new();
+        let mut by_thread: BTreeMap<_, Vec<Line<'d>>> = BTreeMap::new();
         for line in lines {
             let Some(request) = &line.record.context.request else { continue };
-            let key = key(line.record.context.client.as_deref(), request);
-            by_thread.entry((line.record.pid, line.record.connection, key)).or_default().push(line);
+            let whose = (line.record.pid, line.record.connection, line.record.context.client.as_deref());
+            by_thread.entry((whose, &*request.method, &*request.path)).or_default().push(line);
         }
-        let mut threads = Vec::with_capacity(by_thread.len());
-        let mut by_key: HashMap<Key<'d>, Vec<usize>> = HashMap::new();
-        for ((_, connection, (client, method, path)), mut lines) in by_thread {
-            // Lines of one process are in order; several logs of it may not be.
-            lines.sort_by_key(|line| line.at);
-            for key in [(client, method, path), (None, method, path)] {
-                by_key.entry(key).or_default().push(threads.len());
+        let threads: Vec<Thread<'d>> = by_thread.into_values().map(Thread::new).collect();
+        let mut open: HashMap<Key<'d>, BTreeSet<Place>> = HashMap::new();
+        for (idx, thread) in threads.iter().enumerate() {
+            for (position, line) in thread.lines.iter().enumerate() {
+                for key in keys(line) {
+                    open.entry(key).or_default().insert((line.at.0, idx, position));
+                }
             }
-            let taken = vec![false; lines.len()];
-            threads.push(Thread { connection, lines, taken, n_done: 0 });
         }
-        Self { threads, by_key }
+        Self { threads, open }
     }
 
     /// Finds and takes the lines of the request that an access record is about.
@@ -73,18 +86,14 @@ impl<'d> Threads<'d> {
         let record = access.record;
         let request = record.request.as_ref().filter(|_| record.weight == 1)?;
         let client = record.client.as_deref().filter(|_| access.names_client);
-        let candidates = self.by_key.get(&key(client, request))?;
-        let mut best: Option<Match<'d>> = None;
-        for &idx in candidates {
-            let thread = &self.threads[idx];
-            let other_connection = record.connection.is_some() && thread.connection != record.connection;
-            if other_connection || thread.n_done == thread.lines.len() {
-                continue;
-            }
-            thread.matches(idx, record, &mut best);
-        }
-        let best = best?;
-        self.threads[best.thread].take(best.begin, best.story.lines.len());
+        let marks = match (record.connection, first_failed(record)) {
+            (Some(serial), _) => vec![Mark::Connection(serial)],
+            // The path of a unix socket may run into the URI: then the peer is not the same text.
+            (None, Some(peer)) => vec![Mark::Peer(peer), Mark::Any],
+            (None, None) => vec![Mark::Any],
+        };
+        let best = marks.into_iter().find_map(|mark| self.best(record, key(client, request, mark)))?;
+        self.take(&best);
         Some(best.story)
     }
 
@@ -93,75 +102,105 @@ impl<'d> Threads<'d> {
         let mut stories = Vec::new();
         for thread in self.threads {
             let left: Vec<Line<'d>> = thread.untaken(0).map(|(_, line)| line).collect();
-            let mut rest = left.as_slice();
-            while !rest.is_empty() {
-                let story = story::read(&rest[..rest.len().min(MAX_LINES)], None);
-                // A story takes its first line at least.
-                rest = &rest[story.lines.len().max(1)..];
-                if story.has_substance() {
-                    stories.push(story);
+            stories.extend(split(&left).filter(Story::has_substance));
+        }
+        stories
+    }
+
+    fn best(&self, record: &AccessRecord, key: Key<'d>) -> Option<Match<'d>> {
+        let from = record.at.0 - length_ms(record) - SLACK_MS;
+        let to = record.at.0 + SLACK_MS;
+        let in_time = self.open.get(&key)?.range((from, 0, 0)..(to + 1, 0, 0)).rev();
+        let stories = in_time.take(MAX_BEGINS).filter_map(|&begin| {
+            let (_, idx, position) = begin;
+            let thread = &self.threads[idx];
+            // Without attempts to hold lines against, a story may begin only where one before it has ended.
+            if record.tries.is_none() && !thread.begins[position] {
+                return None;
+            }
+            let lines = thread.untaken(position).map(|(_, line)| line).take_while(|line| line.at.0 <= to);
+            let lines: Vec<Line<'d>> = lines.take(MAX_LINES).collect();
+            let story = story::read(&lines, record.tries.as_deref());
+            let last = story.lines.last()?;
+            let score = (story.n_explained, Reverse((record.at.0 - last.at.0).abs()), Reverse(begin));
+            is_consistent(record, &story).then_some(Match { story, begin, score })
+        });
+        stories.max_by_key(|found| found.score)
+    }
+
+    fn take(&mut self, best: &Match<'d>) {
+        let (_, idx, begin) = best.begin;
+        let thread = &mut self.threads[idx];
+        let taken: Vec<(usize, Line<'d>)> = thread.untaken(begin).take(best.story.lines.len()).collect();
+        for (position, line) in taken {
+            thread.taken[position] = true;
+            for key in keys(&line) {
+                if let Some(open) = self.open.get_mut(&key) {
+                    open.remove(&(line.at.0, idx, position));
                 }
             }
         }
-        stories
+        let next = thread.untaken(begin).next();
+        if let Some((next, _)) = next {
+            thread.begins[next] = true;
+        }
     }
 }
 
 impl<'d> Thread<'d> {
-    /// Looks for the best story for a record that begins in its time.
-    fn matches(&self, idx: usize, record: &'d AccessRecord, best: &mut Option<Match<'d>>) {
-        let from = record.at.0 - length_ms(record) - SLACK_MS;
-        let first = self.lines.partition_point(|line| line.at.0 < from).max(self.n_done);
-        let in_time: Vec<(usize, Line<'d>)> = self
-            .untaken(first)
-            .take_while(|(_, line)| line.at.0 <= record.at.0 + SLACK_MS)
-            .take(MAX_BEGINS + MAX_LINES)
-            .collect();
-        let lines: Vec<Line<'d>> = in_time.iter().map(|(_, line)| *line).collect();
-        let mut skip_to = 0;
-        for (begin, (position, _)) in in_time.iter().enumerate().take(MAX_BEGINS) {
-            if begin < skip_to {
-                continue;
-            }
-            let offered = &lines[begin..lines.len().min(begin + MAX_LINES)];
-            let story = story::read(offered, record.tries.as_deref());
-            let Some(last) = story.lines.last() else { continue };
-            if record.tries.is_none() {
-                // Without attempts to hold lines against, a story may begin only where one before has ended.
-                skip_to = begin + story.lines.len();
-            }
-            if !is_consistent(record, &story) {
-                continue;
-            }
-            let score = (story.n_explained, std::cmp::Reverse(distance_ms(record.at, last.at)));
-            if best.as_ref().is_none_or(|best| score > best.score) {
-                *best = Some(Match { story, thread: idx, begin: *position, score });
-            }
+    fn new(mut lines: Vec<Line<'d>>) -> Self {
+        // Lines of one process are in order; several logs of it may not be.
+        lines.sort_by_key(|line| line.at);
+        let mut begins = vec![false; lines.len()];
+        let mut begin = 0;
+        for story in split(&lines) {
+            begins[begin] = true;
+            begin += story.lines.len();
         }
+        Self { taken: vec![false; lines.len()], begins, lines }
     }
 
     fn untaken(&self, from: usize) -> impl Iterator<Item = (usize, Line<'d>)> {
-        let positions = from.max(self.n_done)..self.lines.len();
-        positions.filter(|&position| !self.taken[position]).map(|position| (position, self.lines[position]))
-    }
-
-    fn take(&mut self, begin: usize, n_lines: usize) {
-        let positions: Vec<usize> = self.untaken(begin).map(|(position, _)| position).take(n_lines).collect();
-        for position in positions {
-            self.taken[position] = true;
-        }
-        while self.taken.get(self.n_done) == Some(&true) {
-            self.n_done += 1;
-        }
+        let positions = (from..self.lines.len()).filter(|&position| !self.taken[position]);
+        positions.map(|position| (position, self.lines[position]))
     }
 }
 
-fn key<'d>(client: Option<&'d str>, request: &'d RequestLine) -> Key<'d> {
-    (client, &request.method, &request.path)
+/// The stories of lines that follow each other, as far as the error log alone tells.
+fn split<'s, 'd>(lines: &'s [Line<'d>]) -> impl Iterator<Item = Story<'d>> + use<'s, 'd> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let story = story::read(&rest[..rest.len().min(MAX_LINES)], None);
+        // A story takes its first line at least.
+        rest = &rest[story.lines.len()..];
+        (!story.lines.is_empty()).then_some(story)
+    })
 }
 
-fn distance_ms(one: Stamp, other: Stamp) -> i64 {
-    (one.0 - other.0).abs()
+/// All keys under which a line can be looked for.
+fn keys<'d>(line: &Line<'d>) -> impl Iterator<Item = Key<'d>> + use<'d> {
+    let context = &line.record.context;
+    let marks = [
+        Some(Mark::Any),
+        line.record.connection.map(Mark::Connection),
+        line.peer().filter(|_| !line.is_of_subrequest()).map(Mark::Peer),
+    ];
+    let clients = [context.client.as_deref(), None];
+    let request = context.request.as_ref();
+    marks
+        .into_iter()
+        .flatten()
+        .flat_map(move |mark| clients.into_iter().filter_map(move |client| Some(key(client, request?, mark))))
+}
+
+fn key<'d>(client: Option<&'d str>, request: &'d RequestLine, mark: Mark<'d>) -> Key<'d> {
+    Key { client, method: &request.method, path: &request.path, mark }
+}
+
+/// The peer of the first attempt that failed.
+fn first_failed(record: &AccessRecord) -> Option<&str> {
+    let failed = |one: &&Try| one.status.is_none_or(|status| status >= 500);
+    record.tries.iter().flatten().find(failed)?.peer.as_deref()
 }
 
 fn length_ms(record: &AccessRecord) -> i64 {
@@ -176,13 +215,12 @@ fn is_consistent(record: &AccessRecord, story: &Story<'_>) -> bool {
         // The attempts fitted one by one, and `error_page` may show the client any status.
         return story.n_explained > 0 || story.has_substance();
     }
-    let limited = story.lines.iter().any(|line| {
-        use why502_facts::Phrase::{LimitingConnections, LimitingRequests};
-        matches!(line.record.phrase, LimitingConnections | LimitingRequests)
-    });
+    let is_limit = |line: &Line<'_>| {
+        matches!(line.record.phrase, Phrase::LimitingConnections | Phrase::LimitingRequests)
+    };
     match story.implied_status() {
         // The status of a limit is configured.
-        _ if limited => record.status >= 400,
+        _ if story.lines.iter().any(is_limit) => record.status >= 400,
         Some(implied) => record.status == implied || matches!(record.status, 0 | 499),
         None => true,
     }

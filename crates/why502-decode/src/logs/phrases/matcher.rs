@@ -35,7 +35,10 @@ impl Rule {
 /// A template taken apart: literals with a hole between each two.
 #[derive(Debug)]
 struct Pattern {
-    literals: Vec<&'static [u8]>,
+    head: &'static [u8],
+    middle: Vec<memmem::Finder<'static>>,
+    /// `None` for a template without a hole.
+    tail: Option<&'static [u8]>,
     marked: Option<usize>,
     phrase: Phrase,
     detail: Detail,
@@ -57,35 +60,37 @@ impl Pattern {
             rest = &hole[width..];
         }
         literals.push(rest.as_bytes());
-        Self { literals, marked, phrase: rule.phrase, detail: rule.detail }
+        let head = literals.remove(0);
+        let tail = literals.pop();
+        let middle = literals.into_iter().map(memmem::Finder::new).collect();
+        Self { head, middle, tail, marked, phrase: rule.phrase, detail: rule.detail }
     }
 
     fn first_byte(&self) -> Option<u8> {
-        self.literals[0].first().copied()
+        self.head.first().copied()
     }
 
     /// Matches the whole message: the first literal at its begin, the last at its end, the others leftmost between.
     fn read<'a>(&self, message: &'a [u8]) -> Option<(Phrase, Option<&'a [u8]>)> {
-        let (head, others) = self.literals.split_first()?;
-        if !message.starts_with(head) {
+        if !message.starts_with(self.head) {
             return None;
         }
-        let Some((tail, middle)) = others.split_last() else {
-            return (message.len() == head.len()).then(|| self.found(message, None));
+        let Some(tail) = self.tail else {
+            return (message.len() == self.head.len()).then(|| self.found(message, None));
         };
-        let mut at = head.len();
+        let mut at = self.head.len();
         let mut marked = None;
-        for (idx, literal) in middle.iter().enumerate() {
-            let end = at + memmem::find(&message[at..], literal)?;
+        for (idx, literal) in self.middle.iter().enumerate() {
+            let end = at + literal.find(&message[at..])?;
             if self.marked == Some(idx) {
                 marked = Some(&message[at..end]);
             }
-            at = end + literal.len();
+            at = end + literal.needle().len();
         }
         if message.len() < at + tail.len() || !message.ends_with(tail) {
             return None;
         }
-        if self.marked == Some(middle.len()) {
+        if self.marked == Some(self.middle.len()) {
             marked = Some(&message[at..message.len() - tail.len()]);
         }
         Some(self.found(message, marked))

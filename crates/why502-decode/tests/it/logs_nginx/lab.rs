@@ -20,14 +20,16 @@ pub(super) struct Lab {
 impl Lab {
     /// Starts nginx with the content of an `http` block, in which `DIR` and `PORT` stand for its folder and its port.
     pub(super) fn start(http: &str, zone: &str) -> Self {
-        assert!(Path::new(NGINX).exists(), "this test needs nginx at {NGINX} (Debian: apt-get install nginx-light)");
+        assert!(
+            Path::new(NGINX).exists(),
+            "this test needs nginx at {NGINX} (Debian: apt-get install nginx-light)"
+        );
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let directory = folder.path().to_str().unwrap();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {directory}/{name};\n"))
-            .collect();
+            .concat();
         let http = http.replace("DIR", directory).replace("PORT", &port.to_string());
         // One process: killing it leaves no worker behind.
         let configuration = format!(
@@ -65,7 +67,8 @@ impl Lab {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         for (idx, path) in paths.iter().enumerate() {
             let connection = if idx + 1 == paths.len() { "close" } else { "keep-alive" };
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: lab.test\r\nConnection: {connection}\r\n\r\n").unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: lab.test\r\nConnection: {connection}\r\n\r\n")
+                .unwrap();
             if idx + 1 < paths.len() {
                 read_answer(&mut stream);
             }
@@ -166,7 +169,9 @@ impl Upstream {
             }
             Self::InvalidHeader => "HTTP/1.1 200 OK\r\nBad Name: x\r\n\r\n".to_owned(),
             Self::Ok => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".to_owned(),
-            Self::Sent502 => "HTTP/1.1 502 Bad\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmine".to_owned(),
+            Self::Sent502 => {
+                "HTTP/1.1 502 Bad\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmine".to_owned()
+            }
         };
         let _ = stream.write_all(answer.as_bytes());
     }

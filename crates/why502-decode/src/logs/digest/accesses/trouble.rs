@@ -19,7 +19,10 @@ pub(super) fn trouble(parsed: &AccessLine<'_>) -> Trouble {
 }
 
 fn attempts_failed(parsed: &AccessLine<'_>) -> bool {
-    let Some(statuses) = parsed.raw(Field::UpstreamStatus) else { return false };
+    let Some(statuses) = parsed.raw(Field::UpstreamStatus) else {
+        // More than one peer of one selection: the first one failed.
+        return parsed.raw(Field::UpstreamAddr).is_some_and(|peers| memmem::find(peers, b", ").is_some());
+    };
     match statuses {
         // The one attempt was answered.
         [b'1'..=b'4', _, _] => false,
