@@ -1,13 +1,17 @@
 //! The catalogue: one file per cause, and this list. Its order is that of the ids.
 
 mod access;
+mod address_family_mismatch;
 mod cached_error;
 mod configured_error;
 mod connection_limited;
+mod dns_name_not_found;
 mod limits;
+mod names;
 mod plaintext_to_tls_upstream;
 mod rate_limited;
 mod refused;
+mod resolver_missing;
 mod response_header_invalid;
 mod response_header_too_big;
 mod response_not_http;
@@ -26,6 +30,7 @@ mod upstream_not_listening;
 mod upstream_reset_before_response;
 mod upstream_sent_error;
 mod upstream_tcp_unix_mismatch;
+mod upstream_undefined;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
 
@@ -33,11 +38,14 @@ use crate::cause::Cause;
 
 /// Every cause that is recognised, by id.
 pub static CAUSES: &[&Cause] = &[
+    &address_family_mismatch::CAUSE,
     &cached_error::CAUSE,
     &configured_error::CAUSE,
     &connection_limited::CAUSE,
+    &dns_name_not_found::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
     &rate_limited::CAUSE,
+    &resolver_missing::CAUSE,
     &response_header_invalid::CAUSE,
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
@@ -53,6 +61,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_reset_before_response::CAUSE,
     &upstream_sent_error::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,
+    &upstream_undefined::CAUSE,
     &upstream_wrong_interface::CAUSE,
     &upstream_wrong_port::CAUSE,
 ];

@@ -78,3 +78,12 @@ impl Case<'_> {
         ))
     }
 }
+
+impl Case<'_> {
+    /// The text at a place of the configuration.
+    pub(crate) fn source_text(&self, at: &Span) -> Option<String> {
+        let source = self.gateway.source(&at.file)?;
+        let range = usize::try_from(at.begin).ok()?..usize::try_from(at.end).ok()?;
+        source.text.get(range).map(lossy)
+    }
+}
