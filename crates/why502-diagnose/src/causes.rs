@@ -2,19 +2,27 @@
 
 mod access;
 mod address_family_mismatch;
+mod all_servers_down;
 mod cached_error;
+mod config_invalid;
+mod config_not_reloaded;
 mod configured_error;
 mod connection_limited;
 mod dns_name_not_found;
+mod gateway_not_running;
 mod limits;
 mod names;
+mod no_live_upstreams;
 mod plaintext_to_tls_upstream;
+mod proxy_loop;
+mod proxy_pass_variable_invalid;
 mod rate_limited;
 mod refused;
 mod resolver_missing;
 mod response_header_invalid;
 mod response_header_too_big;
 mod response_not_http;
+mod some_peers_failing;
 mod ties;
 mod tls_to_plaintext_upstream;
 mod unanswered;
@@ -39,16 +47,24 @@ use crate::cause::Cause;
 /// Every cause that is recognised, by id.
 pub static CAUSES: &[&Cause] = &[
     &address_family_mismatch::CAUSE,
+    &all_servers_down::CAUSE,
     &cached_error::CAUSE,
+    &config_invalid::CAUSE,
+    &config_not_reloaded::CAUSE,
     &configured_error::CAUSE,
     &connection_limited::CAUSE,
     &dns_name_not_found::CAUSE,
+    &gateway_not_running::CAUSE,
+    &no_live_upstreams::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
+    &proxy_loop::CAUSE,
+    &proxy_pass_variable_invalid::CAUSE,
     &rate_limited::CAUSE,
     &resolver_missing::CAUSE,
     &response_header_invalid::CAUSE,
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
+    &some_peers_failing::CAUSE,
     &tls_to_plaintext_upstream::CAUSE,
     &unix_socket_missing::CAUSE,
     &unix_socket_permission::CAUSE,

@@ -154,7 +154,11 @@ impl Fixture {
     }
 
     fn now(&self) -> Stamp {
-        let text = self.option("now").unwrap_or_else(|| NOW.to_owned());
+        Self::stamp(&self.option("now").unwrap_or_else(|| NOW.to_owned()))
+    }
+
+    /// `2026-11-21T02:45:00Z`.
+    fn stamp(text: &str) -> Stamp {
         let number = |range: std::ops::Range<usize>| text[range].parse::<i8>().unwrap();
         let date = (text[0..4].parse().unwrap(), number(5..7), number(8..10));
         why502_facts::Civil::from_parts(date, (number(11..13), number(14..16), number(17..19)))
@@ -216,7 +220,10 @@ impl Fixture {
     fn file(&self, path: &str) -> Answer {
         let text = if path == CONFIG { self.sections.get("nginx.conf") } else { self.sections.get(path) };
         let Some(text) = text else { return Answer::Absent };
-        let status = status(FileKind::File, 0o644, 0, 0);
+        let mut status = status(FileKind::File, 0o644, 0, 0);
+        if let Some(modified) = self.option("modified") {
+            status.modified = Self::stamp(&modified);
+        }
         Answer::known(FactBody::File(FileContent {
             content: Blob::from(text.as_str()),
             status,

@@ -110,7 +110,7 @@ fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String,
 }
 
 /// The path that the peer sees: the location's prefix is replaced where the pass has a path of its own.
-fn upstream_path(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> String {
+pub(crate) fn upstream_path(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> String {
     let Some(own) = pass.path.as_deref().filter(|own| !own.is_empty()) else { return path.to_owned() };
     let location = case.gateway.route(route).location.as_deref().unwrap_or("");
     let prefix = location.trim_start_matches(['=', '^', '~', ' ']);
@@ -120,7 +120,7 @@ fn upstream_path(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> St
     }
 }
 
-fn host_header(case: &Case<'_>, pass: &Pass, host: &str) -> String {
+pub(crate) fn host_header(case: &Case<'_>, pass: &Pass, host: &str) -> String {
     let of_target = || host_of(case, pass).unwrap_or_default();
     let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
     match set.map(|header| header.value.1.as_str()) {

@@ -48,6 +48,16 @@ impl Case<'_> {
         self.failures().filter(move |(_, failure)| failure.route == Some(route))
     }
 
+    /// The failures of a subject that is a route, or of none.
+    pub(crate) fn failures_at(&self, subject: &Subject) -> impl Iterator<Item = (FailureId, &Failure)> {
+        let wanted = match subject {
+            Subject::Route(route) => Some(Some(*route)),
+            Subject::Nowhere => Some(None),
+            Subject::Gateway | Subject::Group(_) | Subject::Peer(_) => None,
+        };
+        self.failures().filter(move |(_, failure)| wanted == Some(failure.route))
+    }
+
     /// The sockets of the gateway's network namespace.
     pub(crate) fn sockets(&self) -> Observed<&SocketTable> {
         self.facts.sockets(self.gateway.master)

@@ -10,6 +10,8 @@ pub(crate) enum Subject {
     Gateway,
     /// A group of peers.
     Group(GroupId),
+    /// The failures whose route is not known: without a configuration, or because a log does not tell.
+    Nowhere,
     /// An address that is dialled.
     Peer(PeerSubject),
     /// A route.
@@ -32,7 +34,7 @@ impl Subject {
         match self {
             Self::Group(group) => Some(*group),
             Self::Peer(peer) => peer.group,
-            Self::Gateway | Self::Route(_) => None,
+            Self::Gateway | Self::Nowhere | Self::Route(_) => None,
         }
     }
 }

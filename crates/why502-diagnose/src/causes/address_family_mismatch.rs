@@ -233,7 +233,7 @@ refused
     fn hit_one_of_both_connects() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @r#"
         Broken
-        Confirmed address-family-mismatch -> upstream-not-listening: "localhost" stands for two addresses, and [::1]:7781 does not work [1 requests, still failing]
+        Confirmed address-family-mismatch -> upstream-not-listening, some-peers-failing: "localhost" stands for two addresses, and [::1]:7781 does not work [1 requests, still failing]
         "#);
     }
 

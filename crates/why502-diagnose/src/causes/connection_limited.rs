@@ -206,7 +206,7 @@ HTTP/1.1 200 OK
     fn hit_max_conns() {
         insta::assert_snapshot!(Fixture::new(PEERS).summary(), @"
         Broken
-        Likely connection-limited: every peer of the group has as many connections as max_conns allows [1 requests, still failing]
+        Likely connection-limited -> no-live-upstreams: every peer of the group has as many connections as max_conns allows [1 requests, still failing]
         ");
     }
 

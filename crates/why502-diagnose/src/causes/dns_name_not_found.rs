@@ -109,18 +109,19 @@ fn finding(subject: &Subject, name: Name, confidence: Confidence) -> Finding {
 }
 
 fn names(case: &Case<'_>, subject: &Subject) -> Vec<Name> {
-    let Some(route) = subject.route() else { return Vec::new() };
+    let pass = subject.route().and_then(|route| case.pass_of(route, None));
     let at_run_time = unresolved(case, subject)
         .into_iter()
         .filter(|name| name.phrase == Phrase::NameNotResolved && name.code == Some(NXDOMAIN))
         .map(|name| Name {
             evidence: name.evidence().into_iter().collect(),
-            at: case.pass_of(route, None).map(|pass| pass.at.clone()),
+            at: pass.map(|pass| pass.at.clone()),
             name: name.name,
             failures: name.failures,
             at_load: false,
         });
-    let at_load = not_loaded(case, route).into_iter().map(|name| {
+    let of_route = subject.route().map(|route| not_loaded(case, route)).unwrap_or_default();
+    let at_load = of_route.into_iter().map(|name| {
         let said = refusal_naming(case, &name.name).map(|record| {
             Evidence::supporting("nginx refused the configuration for it", Origin::Log(record.line.clone()))
         });

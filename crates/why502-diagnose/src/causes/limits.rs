@@ -14,25 +14,25 @@ pub(super) fn detect(
     kind: LimitKind,
     phrase: Phrase,
 ) -> Ruling {
-    let Some(route) = subject.route() else { return Ruling::NoSign };
+    let route = subject.route();
     let said: Vec<(FailureId, &Failure)> = case
-        .failures_of(route)
+        .failures_at(subject)
         .filter(|(_, failure)| failure.symptoms.iter().any(|symptom| symptom.is(phrase)))
         .collect();
     let silent: Vec<(FailureId, &Failure)> = case
-        .failures_of(route)
-        .filter(|(_, failure)| is_silent_refusal(case, route, failure, kind))
+        .failures_at(subject)
+        .filter(|(_, failure)| route.is_some_and(|route| is_silent_refusal(case, route, failure, kind)))
         .collect();
     let refused: Vec<_> = said.iter().chain(&silent).copied().collect();
     let n_refused = Case::weigh(&refused);
-    let Some(origin) =
-        Case::line_of(&refused).filter(|_| case.is_more_than_a_limit_at_work(route, n_refused))
+    let Some(origin) = Case::line_of(&refused)
+        .filter(|_| route.is_none_or(|route| case.is_more_than_a_limit_at_work(route, n_refused)))
     else {
         return Ruling::NoSign;
     };
     let zones: Vec<&str> = said.iter().filter_map(|(_, failure)| zone_of(failure, phrase)).collect();
-    let limit =
-        limits_of(case, route, kind).find(|limit| zones.is_empty() || zones.contains(&limit.zone.as_str()));
+    let is_it = |limit: &&Limit| zones.is_empty() || zones.contains(&limit.zone.as_str());
+    let limit = route.and_then(|route| limits_of(case, route, kind).find(is_it));
     let says = match zones.first() {
         Some(zone) => format!("{} refused by zone \"{zone}\"", count(n_refused, "request")),
         None => format!("{} refused, no upstream was asked", count(n_refused, "request")),

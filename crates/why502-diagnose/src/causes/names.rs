@@ -36,9 +36,8 @@ impl Unresolved {
 
 /// The names that requests of a route could not resolve.
 pub(super) fn unresolved(case: &Case<'_>, subject: &Subject) -> Vec<Unresolved> {
-    let Some(route) = subject.route() else { return Vec::new() };
     let mut found: Vec<Unresolved> = Vec::new();
-    for (id, failure) in case.failures_of(route) {
+    for (id, failure) in case.failures_at(subject) {
         let Some((name, code, phrase)) = name_of(failure) else { continue };
         let same =
             found.iter_mut().find(|known| known.name == name && known.code == code && known.phrase == phrase);

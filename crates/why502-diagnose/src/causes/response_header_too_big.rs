@@ -34,12 +34,12 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`, `ngx_http_proxy_merge_loc_conf` (the rule for the buffers).
 
-use crate::case::{Case, Subject, count, or_ask};
+use crate::case::{Case, PeerSubject, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{FirstBytes, HttpAnswer, Phrase};
-use why502_model::{Pass, RouteId};
+use why502_model::Pass;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "response-header-too-big",
@@ -59,65 +59,61 @@ pub(super) static CAUSE: Cause = Cause {
 const MAX_ADVISED: u64 = 64 << 10;
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(route) = subject.route() else { return Ok(Ruling::NoSign) };
     let too_big: Vec<_> = case
-        .failures_of(route)
+        .failures_at(subject)
         .flat_map(|(id, failure)| failure.symptoms.iter().map(move |symptom| (id, failure, symptom)))
         .filter(|(_, _, symptom)| symptom.is(Phrase::TooBigHeader))
         .collect();
     if too_big.is_empty() {
         return Ok(Ruling::NoSign);
     }
-    for peer in case.peers.iter().filter(|peer| peer.routes.contains(&route)) {
+    for peer in peers(case, subject) {
         or_ask(case.probe(peer))?;
     }
     let last = too_big.iter().map(|(_, failure, _)| failure.at).max();
     let failures: Vec<_> = too_big.iter().map(|(id, ..)| *id).collect();
     let logged =
         case.lines_evidence(too_big, |n| format!("nginx gave up on {}", count(n, "response header")));
-    let measured = measure(case, route);
-    let setting = case.pass_of(route, None).map(|pass| &pass.buffers.header);
-    // The line speaks of the configuration that was loaded then.
-    let mended = match (case.gateway.loaded, last) {
-        (Some(loaded), Some(last)) if loaded > last => fits_now(case, route, measured.as_ref()),
+    let measured = measure(case, subject);
+    let pass = pass(case, subject);
+    let size = measured.as_ref().map(|(answer, _)| answer.head_bytes);
+    let limit = pass.map(|pass| pass.buffers.header.value);
+    let reloaded = case.gateway.loaded.zip(last).is_some_and(|(loaded, last)| loaded > last);
+    let still_failing = match (size, limit) {
+        (Some(size), Some(limit)) if size > limit => Some(true),
+        // The message speaks of the configuration that was loaded then; what is measured fits the one loaded since.
+        (Some(_), Some(_)) if reloaded => Some(false),
+        // A small answer to one probe says nothing of users with other cookies.
         _ => None,
     };
     let evidence =
         measured.as_ref().map(|(answer, origin)| Evidence::supporting(describe(answer), origin.clone()));
+    let at = pass.map(|pass| pass.buffers.header.at.clone().unwrap_or_else(|| pass.at.clone()));
     let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
         .explaining(failures)
-        .still_failing(
-            mended.map(|mended: bool| !mended).or_else(|| now_too_big(case, route, measured.as_ref())),
-        )
+        .still_failing(still_failing)
         .with(logged)
         .with(evidence)
-        .at(setting
-            .and_then(|setting| setting.at.clone())
-            .or_else(|| case.pass_of(route, None).map(|pass| pass.at.clone())));
+        .at(at);
     Ok(Ruling::found(finding))
 }
 
+fn pass<'c>(case: &'c Case<'_>, subject: &Subject) -> Option<&'c Pass> {
+    subject.route().and_then(|route| case.pass_of(route, None))
+}
+
+fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c PeerSubject> {
+    let route = subject.route();
+    case.peers.iter().filter(move |peer| route.is_some_and(|route| peer.routes.contains(&route)))
+}
+
 /// The answer to the probe of a peer of the route with the largest header.
-fn measure(case: &Case<'_>, route: RouteId) -> Option<(HttpAnswer, Origin)> {
-    let peers = case.peers.iter().filter(|peer| peer.routes.contains(&route));
-    let answers = peers.filter_map(|peer| match &case.probe(peer).known()?.first_bytes {
+fn measure(case: &Case<'_>, subject: &Subject) -> Option<(HttpAnswer, Origin)> {
+    let answers = peers(case, subject).filter_map(|peer| match &case.probe(peer).known()?.first_bytes {
         FirstBytes::Http(answer) => Some((answer.as_ref().clone(), case.probe_origin(peer))),
         _ => None,
     });
     answers.max_by_key(|(answer, _)| answer.head_bytes)
-}
-
-/// Whether the header just measured is larger than the buffer in force.
-fn now_too_big(case: &Case<'_>, route: RouteId, measured: Option<&(HttpAnswer, Origin)>) -> Option<bool> {
-    let limit = case.pass_of(route, None)?.buffers.header.value;
-    // A small answer to one probe says nothing of users with other cookies.
-    (measured?.0.head_bytes > limit).then_some(true)
-}
-
-/// Whether the configuration that was loaded since is large enough for what was measured.
-fn fits_now(case: &Case<'_>, route: RouteId, measured: Option<&(HttpAnswer, Origin)>) -> Option<bool> {
-    let limit = case.pass_of(route, None)?.buffers.header.value;
-    Some(measured?.0.head_bytes <= limit)
 }
 
 fn describe(answer: &HttpAnswer) -> String {
@@ -153,8 +149,8 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn facts<'c>(case: &'c Case<'_>, finding: &Finding) -> (Option<&'c Pass>, Option<(HttpAnswer, Origin)>) {
-    let route = finding.subjects.iter().find_map(Subject::route);
-    (route.and_then(|route| case.pass_of(route, None)), route.and_then(|route| measure(case, route)))
+    let subject = finding.subjects.first();
+    (subject.and_then(|subject| pass(case, subject)), subject.and_then(|subject| measure(case, subject)))
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {

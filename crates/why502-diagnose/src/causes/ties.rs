@@ -4,7 +4,7 @@
 //! that the route's protocol needs, or its name, command, directory or unit bears the upstream's name. Everything here is
 //! taken from `/proc`; nothing is sent to a listener that the configuration does not name.
 
-use crate::case::{Case, PeerSubject, or_ask};
+use crate::case::{Case, PeerSubject};
 use crate::cause::Asks;
 use crate::plan::is_own_listener;
 use std::collections::BTreeSet;

@@ -56,17 +56,20 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(route) = subject.route().filter(|route| case.pass_of(*route, None).is_some()) else {
+    let route = subject.route();
+    if route.is_some_and(|route| case.pass_of(route, None).is_none()) {
         return Ok(Ruling::NoSign);
-    };
-    for peer in peers(case, route) {
+    }
+    for peer in peers(case, subject) {
         or_ask(case.probe(peer))?;
     }
     let surely: Vec<(FailureId, &Failure)> =
-        case.failures_of(route).filter(|(_, failure)| was_answered(failure)).collect();
-    let perhaps: Vec<(FailureId, &Failure)> =
-        case.failures_of(route).filter(|(_, failure)| can_only_be_answered(case, route, failure)).collect();
-    let probed = probed(case, route);
+        case.failures_at(subject).filter(|(_, failure)| was_answered(failure)).collect();
+    let perhaps: Vec<(FailureId, &Failure)> = case
+        .failures_at(subject)
+        .filter(|(_, failure)| route.is_some_and(|route| can_only_be_answered(case, route, failure)))
+        .collect();
+    let probed = probed(case, subject);
     if surely.is_empty() && perhaps.is_empty() {
         return Ok(Ruling::NoSign);
     }
@@ -86,12 +89,12 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     evidence.extend(
         probed.as_ref().map(|(answer, origin)| Evidence::supporting(describe(answer), origin.clone())),
     );
-    let well = peers(case, route).any(|peer| answers_well(case, peer));
+    let well = peers(case, subject).any(|peer| answers_well(case, peer));
     let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(sent.iter().map(|(id, _)| *id))
         .still_failing(probed.is_some().then_some(true).or(well.then_some(false)))
         .with(evidence)
-        .at(case.pass_of(route, None).map(|pass| pass.at.clone()));
+        .at(route.and_then(|route| case.pass_of(route, None)).map(|pass| pass.at.clone()));
     Ok(Ruling::found(finding))
 }
 
@@ -127,13 +130,14 @@ fn can_only_be_answered(case: &Case<'_>, route: RouteId, failure: &Failure) -> b
         && (status == 503 || case.error_log_covers(failure))
 }
 
-fn peers<'c>(case: &'c Case<'_>, route: RouteId) -> impl Iterator<Item = &'c PeerSubject> {
-    case.peers.iter().filter(move |peer| peer.routes.contains(&route))
+fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c PeerSubject> {
+    let route = subject.route();
+    case.peers.iter().filter(move |peer| route.is_some_and(|route| peer.routes.contains(&route)))
 }
 
 /// The answer of a peer of the route to the probe, if it is an error that would be passed on.
-fn probed(case: &Case<'_>, route: RouteId) -> Option<(HttpAnswer, Origin)> {
-    peers(case, route).find_map(|peer| match &case.probe(peer).known()?.first_bytes {
+fn probed(case: &Case<'_>, subject: &Subject) -> Option<(HttpAnswer, Origin)> {
+    peers(case, subject).find_map(|peer| match &case.probe(peer).known()?.first_bytes {
         FirstBytes::Http(answer) if matches!(answer.status, 502..=504) => {
             Some((answer.as_ref().clone(), case.probe_origin(peer)))
         }
@@ -157,13 +161,13 @@ fn describe(answer: &HttpAnswer) -> String {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let route = finding.subjects.iter().find_map(Subject::route);
-    let hop = route
-        .and_then(|route| peers(case, route).next())
+    let subject = finding.subjects.first();
+    let hop = subject
+        .and_then(|subject| peers(case, subject).next())
         .map_or("the upstream".to_owned(), |peer| peer.address.to_string());
     let status = finding.explains.iter().find_map(|id| case.failure(*id).status).unwrap_or(503);
-    let server = route
-        .and_then(|route| probed(case, route))
+    let server = subject
+        .and_then(|subject| probed(case, subject))
         .and_then(|(answer, _)| answer.header("Server").map(str::to_owned));
     let by = server.map(|server| format!(" ({server})")).unwrap_or_default();
     Explanation {
@@ -180,8 +184,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let route = finding.subjects.iter().find_map(Subject::route);
-    let peer = route.and_then(|route| peers(case, route).next());
+    let peer = finding.subjects.first().and_then(|subject| peers(case, subject).next());
     let Some(peer) = peer else { return Vec::new() };
     let owner = case.sockets().known().and_then(|table| {
         let pids = table.accepting(peer.address.inet()?).next()?.pids.clone();

@@ -91,9 +91,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 }
 
 fn misses<'c>(case: &'c Case<'_>, subject: &Subject) -> Vec<Miss<'c>> {
-    let Some(route) = subject.route() else { return Vec::new() };
     let mut found = Vec::new();
-    for name in not_loaded(case, route) {
+    for name in subject.route().map(|route| not_loaded(case, route)).unwrap_or_default() {
         let Some((group, defined)) = near_group(case, &name.name) else { continue };
         let said = refusal_naming(case, &name.name).map(|record| {
             Evidence::supporting("nginx refused the configuration for it", Origin::Log(record.line.clone()))
@@ -109,7 +108,8 @@ fn misses<'c>(case: &'c Case<'_>, subject: &Subject) -> Vec<Miss<'c>> {
     }
     for name in unresolved(case, subject) {
         let Some((group, defined)) = near_group(case, &name.name) else { continue };
-        let at = case.pass_of(route, None).map(|pass| pass.at.clone());
+        let pass = subject.route().and_then(|route| case.pass_of(route, None));
+        let at = pass.map(|pass| pass.at.clone());
         let evidence = name.evidence().into_iter().collect();
         found.push(Miss { name: name.name, group, defined, at, failures: name.failures, evidence });
     }

@@ -208,7 +208,7 @@ refused
         );
         insta::assert_snapshot!(config.with("probe 127.0.0.1:3000", "connected").summary(), @"
         Broken
-        Confirmed upstream-not-listening: nothing listens on 10.0.0.5:3000 [1 requests, still failing]
+        Confirmed upstream-not-listening -> some-peers-failing: nothing listens on 10.0.0.5:3000 [1 requests, still failing]
         ");
     }
 

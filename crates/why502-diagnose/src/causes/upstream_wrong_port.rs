@@ -100,7 +100,7 @@ fn others(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate>, Asks> {
 
 /// The address that took the place of one that is dialled no longer: the same host, another port, and it connects.
 fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
-    if peer.place.is_some() || peer.group.is_none() {
+    if peer.place.is_some() || peer.group.is_none() || is_newer_than_loaded(case) {
         return None;
     }
     let dialled = peer.address.inet()?;
@@ -110,6 +110,13 @@ fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
             other.address.inet().filter(|own| own.ip() == dialled.ip() && own.port() != dialled.port())?;
         (case.reach(other) == Observed::Known(Reach::Connected)).then_some(address)
     })
+}
+
+/// Whether a file was changed after the running configuration was loaded: then the address may still be dialled.
+fn is_newer_than_loaded(case: &Case<'_>) -> bool {
+    case.gateway
+        .loaded
+        .is_some_and(|loaded| case.gateway.sources.iter().any(|source| source.modified > loaded))
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {

@@ -33,7 +33,7 @@ pub(super) fn merge(case: &Case<'_>, findings: Vec<Finding>) -> Vec<Finding> {
 
 fn place(case: &Case<'_>, finding: &Finding) -> Place {
     match finding.subjects.first() {
-        None | Some(Subject::Gateway) => Place::Gateway,
+        None | Some(Subject::Gateway | Subject::Nowhere) => Place::Gateway,
         Some(Subject::Group(group)) => Place::Group(*group),
         Some(Subject::Route(route)) => Place::Server(case.gateway.route(*route).server),
         Some(Subject::Peer(peer)) => match (peer.group, peer.routes.first()) {

@@ -28,6 +28,7 @@ fn is_asked(case: &Case<'_>, finding: &Finding) -> bool {
     finding.subjects.iter().any(|subject| match subject {
         Subject::Gateway => true,
         Subject::Group(group) => case.pass_of(*asked, Some(*group)).is_some(),
+        Subject::Nowhere => false,
         Subject::Peer(peer) => peer.routes.contains(asked),
         Subject::Route(route) => route == asked,
     })

@@ -105,6 +105,10 @@ fn subjects(case: &Case<'_>, scope: Scope) -> Vec<Subject> {
         Scope::Gateway => vec![Subject::Gateway],
         Scope::Group => case.gateway.groups().map(|(id, _)| Subject::Group(id)).collect(),
         Scope::Peer => case.peers.iter().cloned().map(Subject::Peer).collect(),
-        Scope::Route => case.gateway.routes().map(|(id, _)| Subject::Route(id)).collect(),
+        Scope::Route => {
+            let has_unrouted = case.failures.iter().any(|failure| failure.route.is_none());
+            let nowhere = has_unrouted.then_some(Subject::Nowhere);
+            case.gateway.routes().map(|(id, _)| Subject::Route(id)).chain(nowhere).collect()
+        }
     }
 }

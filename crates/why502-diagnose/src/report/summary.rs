@@ -15,7 +15,7 @@ pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
         .subjects
         .iter()
         .flat_map(|subject| match subject {
-            Subject::Gateway => Vec::new(),
+            Subject::Gateway | Subject::Nowhere => Vec::new(),
             Subject::Group(group) => case
                 .gateway
                 .routes()

@@ -61,3 +61,27 @@ fn place(tree: &Tree, at: &Span, edit: &Edit) -> Span {
         end: edit.range.end,
     }
 }
+
+impl Gateway {
+    /// The place of a directive's argument of that value, with the space before it: what removing it takes away.
+    pub fn parameter(&self, at: &Span, value: &str) -> Option<Span> {
+        let source = self.source(&at.file)?;
+        let tree = nginx_syntax::parse(Arc::clone(&source.text)).tree;
+        let directive = tree.directive_at(at.begin)?;
+        let mut before = directive.name().range().end;
+        for argument in directive.arguments() {
+            if *argument.value() == *value.as_bytes() {
+                let position = tree.line_column(before);
+                return Some(Span {
+                    file: Arc::clone(&at.file),
+                    line: position.line,
+                    column: position.column,
+                    begin: before,
+                    end: argument.range().end,
+                });
+            }
+            before = argument.range().end;
+        }
+        None
+    }
+}
