@@ -161,7 +161,9 @@ fn peers(gateway: &Gateway, failures: &[Failure]) -> Vec<PeerSubject> {
     let routes = routes_by_group(gateway);
     let mut found: BTreeMap<(Option<GroupId>, PeerAddress), PeerSubject> = BTreeMap::new();
     for (group, routes) in &routes {
-        for (place, peer) in gateway.group(*group).peers.iter().enumerate() {
+        // What is marked as down is not dialled; a failure of the time before that may still name it.
+        let dialled = gateway.group(*group).peers.iter().enumerate().filter(|(_, peer)| !peer.down);
+        for (place, peer) in dialled {
             for address in peer.addresses.as_ref().known().into_iter().flatten() {
                 let subject = PeerSubject {
                     group: Some(*group),
@@ -179,7 +181,7 @@ fn peers(gateway: &Gateway, failures: &[Failure]) -> Vec<PeerSubject> {
             let group = failure.route.and_then(|route| group_of(gateway, route, address));
             let subject = found.entry((group, address.clone())).or_insert_with(|| PeerSubject {
                 group,
-                place: None,
+                place: group.and_then(|group| place_of(gateway, group, address)),
                 address: address.clone(),
                 routes: Vec::new(),
             });
@@ -222,13 +224,14 @@ fn group_of(gateway: &Gateway, route: RouteId, address: &PeerAddress) -> Option<
     let route = gateway.route(route);
     let groups: BTreeSet<GroupId> =
         passes(&route.action, &route.conditionals).filter_map(group_of_pass).collect();
-    let has_it = |group: &&GroupId| {
-        let peers = &gateway.group(**group).peers;
-        peers
-            .iter()
-            .any(|peer| peer.addresses.as_ref().known().is_some_and(|addresses| addresses.contains(address)))
-    };
+    let has_it = |group: &&GroupId| place_of(gateway, **group, address).is_some();
     groups.iter().find(has_it).or_else(|| if groups.len() == 1 { groups.first() } else { None }).copied()
+}
+
+/// The place of an address among the peers of a group.
+fn place_of(gateway: &Gateway, group: GroupId, address: &PeerAddress) -> Option<usize> {
+    let has_it = |addresses: &Vec<PeerAddress>| addresses.contains(address);
+    gateway.group(group).peers.iter().position(|peer| peer.addresses.as_ref().known().is_some_and(has_it))
 }
 
 /// The route of the URL that was given, and its path without the query.

@@ -38,13 +38,15 @@ pub(super) fn supersede(case: &Case<'_>, found: Vec<Finding>, over: Vec<Finding>
     findings
 }
 
-/// An effect belongs to every root below it, and its failures are their consequence. Whether there is one.
+/// An effect belongs to the roots below it, and its failures are their consequence: to those that explain some of its
+/// failures, else to whatever is wrong with its group or with peers of it. Whether there is one.
 fn hang_onto_roots(case: &Case<'_>, effect: &Finding, findings: &mut [Finding]) -> bool {
+    let is_root = |finding: &Finding| finding.confidence >= Confidence::Likely && finding.root;
+    let shares = |finding: &Finding| !finding.explains.is_disjoint(&effect.explains);
+    let any_shares = findings.iter().any(|finding| is_root(finding) && shares(finding));
     let mut hangs = false;
-    for root in findings.iter_mut() {
-        let is_below = root.confidence >= Confidence::Likely
-            && root.root
-            && root.subjects.iter().any(|own| effect.subjects.iter().any(|other| is_under(case, own, other)));
+    for root in findings.iter_mut().filter(|finding| is_root(finding)) {
+        let is_below = if any_shares { shares(root) } else { is_under(case, root, effect) };
         if is_below {
             add_effect(root, effect.cause.id);
             root.explains.extend(effect.explains.iter().copied());
@@ -55,12 +57,16 @@ fn hang_onto_roots(case: &Case<'_>, effect: &Finding, findings: &mut [Finding]) 
     hangs
 }
 
-/// Whether what is about one subject can be the root of an effect in a group.
-fn is_under(case: &Case<'_>, root: &Subject, effect: &Subject) -> bool {
-    match (root.group(), effect.group()) {
-        (Some(own), Some(group)) => own == group,
-        _ => overlap(case, root, effect),
-    }
+/// Whether a finding can be the root of an effect of a group without a failure that both explain: an answer of a route's
+/// upstream takes no peer out.
+fn is_under(case: &Case<'_>, root: &Finding, effect: &Finding) -> bool {
+    root.subjects.iter().any(|own| {
+        effect.subjects.iter().any(|other| match (own.group(), other.group()) {
+            (Some(own), Some(group)) => own == group,
+            (None, Some(_)) if matches!(own, Subject::Route(_)) => false,
+            _ => overlap(case, own, other),
+        })
+    })
 }
 
 fn add_effect(finding: &mut Finding, id: &'static str) {

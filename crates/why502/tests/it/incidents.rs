@@ -47,9 +47,13 @@ fn rank(confidence: &str) -> u8 {
 }
 
 fn score(directory: &Path) -> Score {
-    let label: Label = toml::from_str(&std::fs::read_to_string(directory.join("case.toml")).unwrap()).unwrap();
-    let mut arguments = vec!["diagnose".to_owned(), "--offline".to_owned(), "--since".to_owned(), "all".to_owned()];
-    for (option, file) in [("--config", "nginx.conf"), ("--error-log", "error.log"), ("--access-log", "access.log")] {
+    let label: Label =
+        toml::from_str(&std::fs::read_to_string(directory.join("case.toml")).unwrap()).unwrap();
+    let mut arguments =
+        vec!["diagnose".to_owned(), "--offline".to_owned(), "--since".to_owned(), "all".to_owned()];
+    for (option, file) in
+        [("--config", "nginx.conf"), ("--error-log", "error.log"), ("--access-log", "access.log")]
+    {
         if directory.join(file).exists() {
             arguments.extend([option.to_owned(), directory.join(file).display().to_string()]);
         }
@@ -59,8 +63,10 @@ fn score(directory: &Path) -> Score {
     let findings = report["findings"].as_array().unwrap();
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or("").to_owned();
     let first = findings.first();
-    let roots = findings.iter().filter(|finding| finding["root"] == true && rank(&text(finding, "confidence")) >= 2);
-    let forbidden: Vec<String> = roots.map(|root| text(root, "cause")).filter(|id| label.forbid.contains(id)).collect();
+    let roots =
+        findings.iter().filter(|finding| finding["root"] == true && rank(&text(finding, "confidence")) >= 2);
+    let forbidden: Vec<String> =
+        roots.map(|root| text(root, "cause")).filter(|id| label.forbid.contains(id)).collect();
     Score {
         cause: first.map_or(String::new(), |first| text(first, "cause")),
         confidence: first.map_or(String::new(), |first| text(first, "confidence")),
@@ -74,7 +80,8 @@ fn score(directory: &Path) -> Score {
 fn contract_breaches(report: &Value, code: i32) -> Vec<String> {
     let mut breaches = Vec::new();
     let findings = report["findings"].as_array().unwrap();
-    let likely = findings.iter().any(|finding| finding["root"] == true && finding["confidence"] != "possible");
+    let likely =
+        findings.iter().any(|finding| finding["root"] == true && finding["confidence"] != "possible");
     let fits = match report["verdict"].as_str().unwrap() {
         "broken" => code == 1 && likely,
         "inconclusive" => code == 3 && !likely,
@@ -85,11 +92,14 @@ fn contract_breaches(report: &Value, code: i32) -> Vec<String> {
     if !fits {
         breaches.push(format!("verdict {} with exit {code}", report["verdict"]));
     }
-    if report["gateway"]["pid"] != Value::Null || findings.iter().any(|finding| finding["explains"]["still_failing"] != Value::Null) {
+    if report["gateway"]["pid"] != Value::Null
+        || findings.iter().any(|finding| finding["explains"]["still_failing"] != Value::Null)
+    {
         breaches.push("claims something about a host".to_owned());
     }
     let gaps = report["gaps"].as_array().unwrap().iter();
-    let undecided = report["undecided"].as_array().unwrap().iter().flat_map(|entry| entry["gaps"].as_array().unwrap());
+    let undecided =
+        report["undecided"].as_array().unwrap().iter().flat_map(|entry| entry["gaps"].as_array().unwrap());
     for gap in gaps.chain(undecided) {
         let why = gap["why"].as_str().unwrap();
         if !["not-asked", "denied", "unsupported", "timed-out", "failed"].contains(&why) {
@@ -143,7 +153,9 @@ fn known_causes_are_named_and_nothing_is_claimed_too_much() {
             score.label.expect.join(" | ")
         );
     }
-    println!("{table}Top-1 of known causes {hits}/{counted}, over-confident {over}, forbidden {forbidden}, contract {breaches}");
+    println!(
+        "{table}Top-1 of known causes {hits}/{counted}, over-confident {over}, forbidden {forbidden}, contract {breaches}"
+    );
     assert!(hits * 100 >= counted * 95, "{table}");
     assert_eq!((over, forbidden, breaches), (0, 0, 0), "{table}");
 }
