@@ -1,4 +1,5 @@
 //! The catalogue: one file per cause, and this list. Its order is that of the ids.
+#![expect(clippy::unnecessary_wraps, reason = "all rules have one signature, whether or not they ask")]
 
 mod access;
 mod address_family_mismatch;
@@ -13,6 +14,7 @@ mod gateway_not_running;
 mod limits;
 mod names;
 mod no_live_upstreams;
+mod passive_ejection;
 mod plaintext_to_tls_upstream;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
@@ -56,6 +58,7 @@ pub static CAUSES: &[&Cause] = &[
     &dns_name_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &no_live_upstreams::CAUSE,
+    &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
     &proxy_loop::CAUSE,
     &proxy_pass_variable_invalid::CAUSE,

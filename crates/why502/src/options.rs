@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn a_time_alone_is_the_last_one() {
-        let now: Zoned = "2026-11-21T03:00:00+01:00[Europe/Berlin]"
-            .parse()
-            .unwrap_or_else(|_| "2026-11-21T03:00:00+00:00[UTC]".parse().unwrap());
+        // No name of a zone: a host need not have a zone database.
+        let now: DateTime = "2026-11-21T03:00:00".parse().unwrap();
+        let now = now.to_zoned(TimeZone::fixed(jiff::tz::offset(1))).unwrap();
         let at = |text: &str| {
             moment(text, &now).map(|stamp| stamp.to_zoned(now.time_zone().clone()).datetime().to_string())
         };

@@ -36,6 +36,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::Phrase;
+use why502_model::{Group, GroupId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "no-live-upstreams",
@@ -54,28 +55,38 @@ pub(super) static CAUSE: Cause = Cause {
 fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruling, Asks> {
     let Some(id) = subject.group() else { return Ok(Ruling::NoSign) };
     let group = case.gateway.group(id);
-    // An implicit group is named after the host that was written.
-    let name =
-        group.name.clone().or_else(|| group.peers.first().map(|peer| peer.text.clone())).unwrap_or_default();
-    let without: Vec<(FailureId, &Failure)> = case
-        .failures()
-        .filter(|(_, failure)| {
-            let mut symptoms = failure.symptoms.iter();
-            symptoms.any(|symptom| {
-                symptom.is(Phrase::NoLiveUpstreams)
-                    && symptom.group.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(&name))
-            })
-        })
-        .filter(|(_, failure)| failure.route.is_none_or(|route| case.pass_of(route, Some(id)).is_some()))
-        .collect();
+    let without = without_peers(case, id);
     let Some(origin) = Case::line_of(&without) else { return Ok(Ruling::NoSign) };
-    let says =
-        format!("{} found every peer of {name} marked unavailable", count(Case::weigh(&without), "request"));
+    let says = format!(
+        "{} found every peer of {name} marked unavailable",
+        count(Case::weigh(&without), "request"),
+        name = name_of(group)
+    );
     let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
         .explaining(without.iter().map(|(id, _)| *id))
         .with([Evidence::supporting(says, origin)])
         .at([group.at.clone()]);
     Ok(Ruling::found(finding))
+}
+
+/// The requests for which no peer of a group was left.
+pub(super) fn without_peers<'c>(case: &'c Case<'_>, id: GroupId) -> Vec<(FailureId, &'c Failure)> {
+    let name = name_of(case.gateway.group(id));
+    let says_so = |failure: &Failure| {
+        failure.symptoms.iter().any(|symptom| {
+            symptom.is(Phrase::NoLiveUpstreams)
+                && symptom.group.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(&name))
+        })
+    };
+    case.failures()
+        .filter(|(_, failure)| says_so(failure))
+        .filter(|(_, failure)| failure.route.is_none_or(|route| case.pass_of(route, Some(id)).is_some()))
+        .collect()
+}
+
+/// The name of a group as the log tells it: an implicit group is named after the host that was written.
+fn name_of(group: &Group) -> String {
+    group.name.clone().or_else(|| group.peers.first().map(|peer| peer.text.clone())).unwrap_or_default()
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {

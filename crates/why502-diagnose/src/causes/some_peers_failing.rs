@@ -92,7 +92,7 @@ fn fails(case: &Case<'_>, peer: &PeerSubject) -> bool {
 }
 
 /// Whether an attempt failed for want of an answer; what the application answers, and a client that left, is none.
-fn is_failure(symptom: &Symptom) -> bool {
+pub(super) fn is_failure(symptom: &Symptom) -> bool {
     let is_beside = matches!(
         symptom.phrase,
         Some(
@@ -101,6 +101,8 @@ fn is_failure(symptom: &Symptom) -> bool {
                 | Phrase::FastCgiStderr
                 | Phrase::Noise
                 | Phrase::NoLiveUpstreams
+                // Alone, it follows an answer that counts as a failure.
+                | Phrase::ServerTemporarilyDisabled
         )
     );
     symptom.is_attempt && symptom.phrase.is_some() && !is_beside && !symptom.answered()

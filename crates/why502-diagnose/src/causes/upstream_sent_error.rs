@@ -33,12 +33,12 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`, `u->state->header_time`; reference, section 4.2.
 
-use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, count, or_ask};
+use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
-use why502_facts::{FirstBytes, HttpAnswer};
+use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase};
 use why502_model::{Action, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -122,12 +122,17 @@ fn can_only_be_answered(case: &Case<'_>, route: RouteId, failure: &Failure) -> b
         && route.limits.iter().any(|limit| limit.status == status && !limit.dry_run);
     let caches = route.action.pass().is_some_and(|pass| pass.cache.is_some());
     !failure.tries_logged
-        && failure.symptoms.is_empty()
+        && failure.symptoms.iter().all(follows_an_answer)
         && !returns
         && !limits
         && !caches
         // nginx logs every 502 and 504 of its own at level error.
         && (status == 503 || case.error_log_covers(failure))
+}
+
+/// Whether a line only follows from an answer: a peer is taken out while its header is read, without an error of its own.
+fn follows_an_answer(symptom: &Symptom) -> bool {
+    symptom.phrase == Some(Phrase::ServerTemporarilyDisabled) && symptom.phase == Some(Phase::ReadingHeader)
 }
 
 fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c PeerSubject> {
