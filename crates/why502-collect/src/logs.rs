@@ -36,12 +36,12 @@ pub(crate) fn read_tail(root: Root, path: &str) -> Answer {
         Ok(directory) => directory,
         Err(errno) => return unreadable(errno, path),
     };
-    let tail = tail_of(&directory, path).and_then(|tail| {
+    let tail = tail_of(&directory, path).map(|tail| {
         if !tail.bytes.as_slice().is_empty() {
-            return Ok(tail);
+            return tail;
         }
         let sibling = rotated(&directory, path).into_iter().rev().find(|file| !file.is_compressed());
-        Ok(sibling.and_then(|sibling| tail_of(&directory, &sibling.path).ok()).unwrap_or(tail))
+        sibling.and_then(|sibling| tail_of(&directory, &sibling.path).ok()).unwrap_or(tail)
     });
     match tail {
         Ok(tail) => Answer::known(FactBody::LogTail(tail)),
@@ -231,8 +231,8 @@ impl Reader<'_> {
     /// Pushes every line of the parts; whether there was time for all.
     fn feed(&self, parts: Vec<Part>, mut push: impl FnMut(&Arc<str>, u64, &[u8])) -> io::Result<bool> {
         for part in parts {
-            let finished = read_lines(part.source, part.begin, self.deadline, |offset, line| {
-                push(&part.path, offset, line)
+            let finished = read_lines(&part.source, part.begin, self.deadline, |offset, line| {
+                push(&part.path, offset, line);
             })?;
             if !finished {
                 return Ok(false);

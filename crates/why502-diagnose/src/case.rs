@@ -13,7 +13,7 @@ pub(crate) use words::count;
 
 use std::collections::{BTreeMap, BTreeSet};
 use why502_facts::{AccessDigest, ErrorDigest, Facts, Stamp};
-use why502_model::{Gateway, Model, RouteId, Window};
+use why502_model::{Gateway, Model, RouteId};
 
 /// One gateway, and what is known of it.
 #[derive(Debug)]
@@ -22,8 +22,6 @@ pub(crate) struct Case<'a> {
     pub(crate) gateway: &'a Gateway,
     /// Its place among the gateways of the report.
     pub(crate) index: usize,
-    /// The window in which failures count.
-    pub(crate) window: Window,
     /// The failed and the retried requests of the window, by time.
     pub(crate) failures: Vec<Failure>,
     /// Refusals of a limit at work: no failures.

@@ -19,8 +19,8 @@ use why502_model::Model;
 pub fn diagnose(facts: &Facts, model: &Model) -> Report {
     let cases: Vec<Case<'_>> =
         (0..model.gateways.len()).map(|index| Case::new(facts, model, index)).collect();
-    let judged = cases.iter().map(run::judge).collect();
-    build_report(facts, model, &cases, judged)
+    let judged: Vec<Judged> = cases.iter().map(run::judge).collect();
+    build_report(facts, model, &cases, &judged)
 }
 
 /// What the rules and the plan still want to know: the union over all causes and subjects, never one after the other.

@@ -18,6 +18,7 @@
 use crate::report::Report;
 use crate::{diagnose, wanted};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -279,22 +280,18 @@ impl Fixture {
             let address = line.split_whitespace().next().unwrap();
             let inode = 5000 + place as u64;
             owners.push((inode, owner_of(place, line)));
-            match address.parse::<SocketAddr>() {
-                Ok(address) => {
-                    let table = if address.is_ipv4() { &mut tcp } else { &mut tcp6 };
-                    table.push_str(&tcp_line(address, inode));
-                }
-                Err(_) => {
-                    let path = address.strip_prefix("unix:").unwrap();
-                    unix.push_str(&format!(
-                        "0000000000000000: 00000002 00000000 00010000 0001 01 {inode} {path}\n"
-                    ));
-                }
+            if let Ok(address) = address.parse::<SocketAddr>() {
+                let table = if address.is_ipv4() { &mut tcp } else { &mut tcp6 };
+                table.push_str(&tcp_line(address, inode));
+            } else {
+                let path = address.strip_prefix("unix:").unwrap();
+                writeln!(unix, "0000000000000000: 00000002 00000000 00010000 0001 01 {inode} {path}")
+                    .unwrap();
             }
         }
         let mut fib_trie = String::new();
         for address in self.sections.get("addresses").map_or("", String::as_str).lines() {
-            fib_trie.push_str(&format!("     |-- {}\n        /32 host LOCAL\n", address.trim()));
+            write!(fib_trie, "     |-- {}\n        /32 host LOCAL\n", address.trim()).unwrap();
         }
         Answer::known(FactBody::Sockets(SocketRecord {
             tcp: Blob::from(tcp.as_str()),
@@ -349,22 +346,24 @@ pub(crate) fn summary(report: &Report) -> String {
             Some(false) => ", mended",
             None => "",
         };
-        text.push_str(&format!(
-            "{:?} {}{root}{effects}: {} [{} requests{alive}]\n",
+        writeln!(
+            text,
+            "{:?} {}{root}{effects}: {} [{} requests{alive}]",
             finding.confidence, finding.cause, finding.title, finding.explains.requests
-        ));
+        )
+        .unwrap();
         for open in &finding.open {
-            text.push_str(&format!("  open: {}\n", open.says));
+            writeln!(text, "  open: {}", open.says).unwrap();
         }
     }
     for other in &report.ruled_out {
-        text.push_str(&format!("not {}: {}\n", other.cause, other.says));
+        writeln!(text, "not {}: {}", other.cause, other.says).unwrap();
     }
     for other in &report.undecided {
-        text.push_str(&format!("undecided {}\n", other.cause));
+        writeln!(text, "undecided {}", other.cause).unwrap();
     }
     if report.unexplained.requests > 0 {
-        text.push_str(&format!("unexplained: {}\n", report.unexplained.requests));
+        writeln!(text, "unexplained: {}", report.unexplained.requests).unwrap();
     }
     text
 }
@@ -386,7 +385,7 @@ fn process(pid: u32, parent: u32, comm: &str, title: &str) -> ProcessRecord {
 fn tcp_line(address: SocketAddr, inode: u64) -> String {
     let hex = |bytes: &[u8]| {
         let words = bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
-        words.map(|word| format!("{word:08X}")).collect::<String>()
+        words.fold(String::new(), |text, word| text + &format!("{word:08X}"))
     };
     let (ip, none) = match address.ip() {
         IpAddr::V4(ip) => (hex(&ip.octets()), "0".repeat(8)),
@@ -520,7 +519,7 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         ProbeSpec::Connect => {}
         ProbeSpec::Tls(_) => shake_hands(&mut transcript, words.get(1) == Some(&"tls"), &bytes),
         ProbeSpec::Http { tls: Some(_), .. } if words.get(1) != Some(&"tls") => {
-            shake_hands(&mut transcript, false, &bytes)
+            shake_hands(&mut transcript, false, &bytes);
         }
         ProbeSpec::Http { .. } | ProbeSpec::Listen => {
             transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));

@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn durations_have_units() {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(parse_duration("2d"), Ok(Duration::from_hours(48)));
         for refused in ["", "90", "x", "0s", "-1h"] {
             assert!(parse_duration(refused).is_err(), "{refused}");
         }

@@ -81,7 +81,7 @@ impl Source {
 ///
 /// A last line without an end is pushed too: files that people send are cut like that.
 pub(super) fn read_lines(
-    source: Source,
+    source: &Source,
     begin: u64,
     deadline: Instant,
     mut push: impl FnMut(u64, &[u8]),
@@ -161,7 +161,7 @@ mod tests {
         let mut found = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(10);
         let push = |offset, line: &[u8]| found.push((offset, String::from_utf8_lossy(line).into_owned()));
-        assert!(read_lines(source, begin, deadline, push).unwrap());
+        assert!(read_lines(&source, begin, deadline, push).unwrap());
         found
     }
 
@@ -195,7 +195,7 @@ mod tests {
             let source = Source { file, size: bytes.len() as u64, packing };
             let mut n_lines = 0;
             let deadline = Instant::now() + Duration::from_secs(10);
-            assert!(read_lines(source, 0, deadline, |_, _| n_lines += 1).unwrap());
+            assert!(read_lines(&source, 0, deadline, |_, _| n_lines += 1).unwrap());
             assert_eq!(n_lines, 2);
         }
     }

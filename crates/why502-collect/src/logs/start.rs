@@ -9,7 +9,7 @@ use why502_facts::Stamp;
 /// How much is read to find a line with a stamp.
 const BLOCK: u64 = 64 * 1024;
 /// Lines are written when requests end, and by several workers: their stamps may be this much out of order.
-const DISORDER: Duration = Duration::from_secs(60);
+const DISORDER: Duration = Duration::from_mins(1);
 
 /// The offset from which on a file must be read for a window that begins at `from`, and whether the file reaches back
 /// beyond it. Lines before the offset are older than `from`.

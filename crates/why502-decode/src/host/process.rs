@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn arguments_and_titles_are_read() {
         assert_eq!(
-            parse_cmdline(b"node\0server.js\0--port\03000\0"),
+            parse_cmdline(b"node\0server.js\0--port\x003000\0"),
             ["node", "server.js", "--port", "3000"]
         );
         assert_eq!(parse_cmdline(b"nginx: worker process\0\0\0\0"), ["nginx: worker process"]);

@@ -39,7 +39,6 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         facts,
         gateway,
         index,
-        window: model.window,
         peers: peers(gateway, &failures),
         failures,
         at_work: BTreeSet::new(),
@@ -105,7 +104,7 @@ fn failure(
 }
 
 fn owned(text: Option<&Arc<str>>) -> Option<String> {
-    text.map(|text| text.to_string())
+    text.map(ToString::to_string)
 }
 
 fn symptom(attempt: &Attempt) -> Symptom {

@@ -72,9 +72,8 @@ impl Failure {
     /// is no HTTP. A 4xx, a 499, a 500 of the application or a cut body is one only where a cause explains it.
     pub(crate) fn counts_by_itself(&self) -> bool {
         match (self.outcome, self.status) {
-            (Outcome::Failed, Some(502..=504 | 9)) => true,
+            (Outcome::Failed, None | Some(502..=504 | 9)) => true,
             (Outcome::Failed, Some(500)) => self.is_made_here(),
-            (Outcome::Failed, None) => true,
             _ => false,
         }
     }

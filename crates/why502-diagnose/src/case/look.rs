@@ -128,7 +128,6 @@ impl Case<'_> {
     pub(crate) fn pass_of(&self, route: RouteId, group: Option<GroupId>) -> Option<&Pass> {
         let leads = |pass: &&Pass| match (&pass.target, group) {
             (why502_model::Target::Group(own), Some(group)) => *own == group,
-            (why502_model::Target::Unresolved(_), None) => true,
             (_, None) => true,
             _ => false,
         };
@@ -154,7 +153,6 @@ impl Case<'_> {
 
     /// The first of some log lines as evidence, with how many there are.
     pub(crate) fn lines_evidence<'s>(
-        &self,
         symptoms: impl IntoIterator<Item = (FailureId, &'s Failure, &'s Symptom)>,
         says: impl Fn(u64) -> String,
     ) -> Option<Evidence> {
@@ -195,11 +193,6 @@ impl Case<'_> {
             self.configured(other).is_some_and(|peer| !peer.down)
                 && self.reach(other) == Observed::Known(Reach::Connected)
         })
-    }
-
-    /// The subject of a peer.
-    pub(crate) fn subject_of(peer: &PeerSubject) -> Subject {
-        Subject::Peer(peer.clone())
     }
 }
 

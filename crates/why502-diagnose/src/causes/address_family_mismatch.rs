@@ -80,7 +80,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     let failures: Vec<_> = failed.iter().map(|(id, ..)| *id).collect();
     let logged =
-        case.lines_evidence(failed, |n| format!("{} to {address} failed", count(n, "connection attempt")));
+        Case::lines_evidence(failed, |n| format!("{} to {address} failed", count(n, "connection attempt")));
     let probed = sibling.filter(|_| sibling_connects).map(|sibling| {
         Evidence::supporting(
             format!("{name} is also {}, which accepts connections", sibling.address),

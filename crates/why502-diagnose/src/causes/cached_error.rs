@@ -60,9 +60,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         case.failures_of(route).filter(|(_, failure)| is_from_cache(case, route, pass, failure)).collect();
     let Some(origin) = Case::line_of(&cached) else { return Ok(Ruling::NoSign) };
     let told = cached.iter().all(|(_, failure)| is_hit(failure));
-    let says = match told {
-        true => format!("{} answered from the cache", count(Case::weigh(&cached), "request")),
-        false => format!("{} answered without asking an upstream", count(Case::weigh(&cached), "request")),
+    let says = if told {
+        format!("{} answered from the cache", count(Case::weigh(&cached), "request"))
+    } else {
+        format!("{} answered without asking an upstream", count(Case::weigh(&cached), "request"))
     };
     let status = cached[0].1.status.unwrap_or(502);
     let rule = rule(pass, status);

@@ -60,7 +60,7 @@ pub(super) static CAUSE: Cause = Cause {
 const NXDOMAIN: u32 = 3;
 
 /// A name, where it stands, and what speaks for it.
-struct Name {
+struct Wanted {
     name: String,
     at: Option<Span>,
     failures: Vec<FailureId>,
@@ -104,16 +104,16 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(ruling)
 }
 
-fn finding(subject: &Subject, name: Name, confidence: Confidence) -> Finding {
+fn finding(subject: &Subject, name: Wanted, confidence: Confidence) -> Finding {
     Finding::new(&CAUSE, confidence, subject).explaining(name.failures).with(name.evidence).at(name.at)
 }
 
-fn names(case: &Case<'_>, subject: &Subject) -> Vec<Name> {
+fn names(case: &Case<'_>, subject: &Subject) -> Vec<Wanted> {
     let pass = subject.route().and_then(|route| case.pass_of(route, None));
     let at_run_time = unresolved(case, subject)
         .into_iter()
         .filter(|name| name.phrase == Phrase::NameNotResolved && name.code == Some(NXDOMAIN))
-        .map(|name| Name {
+        .map(|name| Wanted {
             evidence: name.evidence().into_iter().collect(),
             at: pass.map(|pass| pass.at.clone()),
             name: name.name,
@@ -129,7 +129,7 @@ fn names(case: &Case<'_>, subject: &Subject) -> Vec<Name> {
             format!("{:?} is resolved when the configuration is loaded", name.name),
             Origin::File(name.at.clone()),
         );
-        Name {
+        Wanted {
             name: name.name,
             at: Some(name.at),
             failures: Vec::new(),
@@ -145,7 +145,7 @@ fn ask(case: &Case<'_>, name: &str) -> Ask {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let mut found: Vec<Name> = finding.subjects.iter().flat_map(|subject| names(case, subject)).collect();
+    let mut found: Vec<Wanted> = finding.subjects.iter().flat_map(|subject| names(case, subject)).collect();
     found.sort_by_key(|name| !case.facts.addresses(case.gateway.security, &name.name).is_absent());
     let (name, at_load) =
         found.first().map_or((String::new(), false), |name| (name.name.clone(), name.at_load));

@@ -147,7 +147,7 @@ mod tests {
     use super::port_of;
     use crate::fixture::Fixture;
 
-    const HIT: &str = r#"
+    const HIT: &str = r"
 #- nginx.conf
 events {}
 http {
@@ -159,7 +159,7 @@ not-running
 127.0.0.1:3000 node
 #- probe 127.0.0.1:3000
 connected
-"#;
+";
 
     #[test]
     fn hit_nobody_runs() {

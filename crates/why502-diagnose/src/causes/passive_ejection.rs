@@ -87,7 +87,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     } else {
         (ejected, "took a peer out, without an error of the connection")
     };
-    let answers = case.lines_evidence(shown, |n| format!("{} {what}", count(n, "answer")));
+    let answers = Case::lines_evidence(shown, |n| format!("{} {what}", count(n, "answer")));
     let conditions = &pass.retry.conditions;
     let counted = Evidence::supporting(
         format!("answers count as failures: {}", statuses(pass).join(" ")),

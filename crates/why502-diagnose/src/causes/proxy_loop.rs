@@ -104,7 +104,7 @@ fn circle(case: &Case<'_>, start: RouteId, path: &str, host: &str) -> Option<Vec
     let (mut route, mut path, mut host) = (start, path.to_owned(), host.to_owned());
     for _ in 0..MAX_HOPS {
         let pass = case.pass_of(route, None)?;
-        let address = own_address(case, pass.target.clone())?;
+        let address = own_address(case, &pass.target)?;
         host = host_header(case, pass, &host);
         path = upstream_path(case, route, pass, &path);
         hops.push(Hop { address: address.to_string() });
@@ -117,8 +117,8 @@ fn circle(case: &Case<'_>, start: RouteId, path: &str, host: &str) -> Option<Vec
 }
 
 /// The only address of a group, if it is a listener of this gateway.
-fn own_address(case: &Case<'_>, target: Target) -> Option<PeerAddress> {
-    let Target::Group(group) = target else { return None };
+fn own_address(case: &Case<'_>, target: &Target) -> Option<PeerAddress> {
+    let Target::Group(group) = *target else { return None };
     let mut addresses = case
         .peers
         .iter()

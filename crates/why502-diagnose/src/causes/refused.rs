@@ -31,8 +31,9 @@ pub(super) fn refusal<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Op
         return Ok(None);
     }
     let failures = logged.iter().map(|(id, ..)| *id).collect();
-    let line =
-        case.lines_evidence(logged, |n| format!("{} refused (ECONNREFUSED)", count(n, "connection attempt")));
+    let line = Case::lines_evidence(logged, |n| {
+        format!("{} refused (ECONNREFUSED)", count(n, "connection attempt"))
+    });
     let probed =
         refused_now.then(|| Evidence::supporting("a connection is refused now", case.probe_origin(peer)));
     let mut evidence: Vec<Evidence> = line.into_iter().chain(probed).collect();

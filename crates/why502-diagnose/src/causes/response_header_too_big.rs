@@ -73,7 +73,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let last = too_big.iter().map(|(_, failure, _)| failure.at).max();
     let failures: Vec<_> = too_big.iter().map(|(id, ..)| *id).collect();
     let logged =
-        case.lines_evidence(too_big, |n| format!("nginx gave up on {}", count(n, "response header")));
+        Case::lines_evidence(too_big, |n| format!("nginx gave up on {}", count(n, "response header")));
     let measured = measure(case, subject);
     let pass = pass(case, subject);
     let size = measured.as_ref().map(|(answer, _)| answer.head_bytes);

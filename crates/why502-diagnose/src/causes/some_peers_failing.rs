@@ -68,7 +68,7 @@ fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruli
     let symptoms =
         failing.iter().flat_map(|peer| case.symptoms_of(peer)).filter(|(_, _, symptom)| is_failure(symptom));
     let line =
-        case.lines_evidence(symptoms, |n| format!("{} on {} failed", count(n, "attempt"), first.address));
+        Case::lines_evidence(symptoms, |n| format!("{} on {} failed", count(n, "attempt"), first.address));
     let success = case.last_success(other).map(|(_, line)| {
         Evidence::supporting(format!("{} serves", other.address), Origin::Log(line.clone()))
     });

@@ -37,7 +37,7 @@ use crate::case::{Case, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{FirstBytes, Observed, Phase, Phrase, ProbeReport};
+use why502_facts::{FirstBytes, Phase, Phrase, ProbeReport};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "tls-to-plaintext-upstream",

@@ -46,7 +46,7 @@ impl<'c> Unanswered<'c> {
         subject: &Subject,
         says: impl Fn(u64) -> String,
     ) -> Finding {
-        let line: Option<Evidence> = case.lines_evidence(self.symptoms.iter().copied(), says);
+        let line: Option<Evidence> = Case::lines_evidence(self.symptoms.iter().copied(), says);
         Finding::new(cause, confidence, subject)
             .explaining(self.symptoms.iter().map(|(id, ..)| *id))
             .with(line)

@@ -40,8 +40,9 @@ pub(super) fn broken<'c>(
     }
     let walk = or_ask(case.path_walk(path))?;
     let failures = logged.iter().map(|(id, ..)| *id).collect();
-    let line = case
-        .lines_evidence(logged, |n| format!("{} failed ({})", count(n, "connection attempt"), errno.name()));
+    let line = Case::lines_evidence(logged, |n| {
+        format!("{} failed ({})", count(n, "connection attempt"), errno.name())
+    });
     let says = format!("a connection fails now ({})", errno.words().to_lowercase());
     let probed = now.then(|| Evidence::supporting(says, case.probe_origin(peer)));
     let mut evidence: Vec<Evidence> = line.into_iter().chain(probed).collect();

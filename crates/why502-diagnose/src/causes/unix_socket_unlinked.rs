@@ -53,7 +53,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(missing) = missing(case, subject)?.filter(|missing| missing.is_absent()) else {
+    let Some(missing) = missing(case, subject)?.filter(super::unix::Broken::is_absent) else {
         return Ok(Ruling::NoSign);
     };
     let Some(socket) = listener(case, missing.path) else { return Ok(Ruling::NoSign) };

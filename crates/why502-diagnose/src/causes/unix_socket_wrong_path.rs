@@ -54,7 +54,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(missing) = missing(case, subject)?.filter(|missing| missing.is_absent()) else {
+    let Some(missing) = missing(case, subject)?.filter(super::unix::Broken::is_absent) else {
         return Ok(Ruling::NoSign);
     };
     // A process that listens on that very path lost its file: that is another cause.

@@ -65,7 +65,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             case.probe_origin(closed.peer),
         )
     });
-    let answers = answers(&closed.peer, case);
+    let answers = answers(closed.peer, case);
     let context = answers.map(|status| {
         Evidence::context(
             format!("asked directly, the peer answers {status}"),

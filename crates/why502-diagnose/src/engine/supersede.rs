@@ -98,9 +98,8 @@ fn share_a_subject(case: &Case<'_>, winner: &Finding, loser: &Finding) -> bool {
 /// Whether two subjects are about the same traffic.
 fn overlap(case: &Case<'_>, one: &Subject, other: &Subject) -> bool {
     match (one, other) {
-        (Subject::Gateway, _) | (_, Subject::Gateway) => true,
         // What has no route is told apart by its failures alone.
-        (Subject::Nowhere, _) | (_, Subject::Nowhere) => true,
+        (Subject::Gateway | Subject::Nowhere, _) | (_, Subject::Gateway | Subject::Nowhere) => true,
         (Subject::Peer(one), Subject::Peer(other)) => {
             one.address == other.address && one.group == other.group
         }

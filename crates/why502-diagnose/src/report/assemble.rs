@@ -14,15 +14,15 @@ use why502_facts::{Ask, Facts, Observed, ProbeSpec, Stamp};
 use why502_model::{Gateway, Model, Span};
 
 /// Puts the report together.
-pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], judged: Vec<Judged>) -> Report {
+pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> Report {
     let host = facts.host().known();
     let gateways: Vec<GatewayInfo> = model.gateways.iter().map(gateway_info).collect();
-    let verdict = verdict(cases, &judged);
+    let verdict = verdict(cases, judged);
     let mut findings: Vec<FindingInfo> = Vec::new();
     let mut report_ruled_out = BTreeMap::new();
     let mut undecided = BTreeMap::new();
     let mut notes = model.notes.clone();
-    for (case, judged) in cases.iter().zip(&judged) {
+    for (case, judged) in cases.iter().zip(judged) {
         findings.extend(judged.findings.iter().map(|finding| finding_info(case, finding)));
         for (cause, evidence) in &judged.ruled_out {
             let says = evidence.first().map_or(String::new(), |evidence| evidence.says.clone());
@@ -53,11 +53,11 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
         gateway: gateways.first().cloned(),
         gateways,
         verdict,
-        window: window(model, cases, &judged),
+        window: window(model, cases, judged),
         findings,
         ruled_out: report_ruled_out.into_values().collect(),
         undecided: undecided.into_values().collect(),
-        unexplained: unexplained(cases, &judged),
+        unexplained: unexplained(cases, judged),
         actions: actions(facts),
         gaps: gaps::gaps(facts, cases),
         notes,

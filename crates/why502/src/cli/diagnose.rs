@@ -134,7 +134,7 @@ pub(crate) fn record(scope: &Scope, url: Option<String>) -> Result<Bundle, Failu
     };
     let mut bundle = Bundle::new(manifest);
     rounds::with_progress("looking at logs, processes and upstreams", || {
-        rounds::collect(&mut bundle, &collector)
+        rounds::collect(&mut bundle, &collector);
     });
     if !rounds::has_anything(&bundle) {
         return Err(Failure::trouble("there is no nginx here and no file to look at").hint(

@@ -21,7 +21,7 @@ pub(super) fn draw(place: &Place, label: &str, color: bool) -> String {
         .annotation(AnnotationKind::Primary.span(begin..end).label(label.to_owned()));
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let group = Group::with_level(Level::ERROR).element(snippet);
-    renderer.term_width(WIDTH).render(&[group]).to_string()
+    renderer.term_width(WIDTH).render(&[group])
 }
 
 /// The line as it can be shown, and the span of the place in it: escaping moves columns.
