@@ -33,6 +33,16 @@ pub struct Cause {
     pub manual: &'static str,
 }
 
+impl Cause {
+    /// What it means: the first sentence of its manual page.
+    pub fn summary(&self) -> String {
+        let body = self.manual.split_once("## What happens\n\n").map_or("", |(_, body)| body);
+        let paragraph = body.split("\n\n").next().unwrap_or(body).replace('\n', " ");
+        let end = paragraph.find(". ").map_or(paragraph.len(), |end| end + 1);
+        paragraph[..end].to_owned()
+    }
+}
+
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id)

@@ -486,7 +486,8 @@ fn resolved(text: &str) -> Answer {
 fn spec_name(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "connect",
-        ProbeSpec::Http { .. } => "http",
+        ProbeSpec::Http { tls: None, .. } => "http",
+        ProbeSpec::Http { tls: Some(_), .. } => "https",
         ProbeSpec::Listen => "listen",
         ProbeSpec::Tls(_) => "tls",
     }

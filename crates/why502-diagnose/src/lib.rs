@@ -16,6 +16,8 @@ mod fixture;
 mod plan;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod registry;
 mod remedy;
 mod report;
 

@@ -41,6 +41,11 @@ pub(crate) fn spec_of(case: &Case<'_>, peer: &PeerSubject) -> ProbeSpec {
     }
 }
 
+/// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
+pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
+    request_for(case, peer).map(|request| ProbeSpec::Http { tls: None, request })
+}
+
 /// The TLS settings of a pass, as far as they are constant.
 pub(crate) fn tls_spec(case: &Case<'_>, pass: &Pass) -> TlsSpec {
     let name = pass.tls_settings.name.value.as_str();

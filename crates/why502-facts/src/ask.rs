@@ -86,6 +86,20 @@ pub enum Ask {
     },
 }
 
+/// The topics under which gaps are reported, each with what it is about.
+pub const TOPICS: &[(&str, &str)] = &[
+    ("access-log", "an access log: how many requests, and which failed"),
+    ("error-log", "an error log: what the gateway says of each failure"),
+    ("file", "a file of the configuration, or one that it names"),
+    ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
+    ("host", "the host: its name, its kernel, its time zone"),
+    ("name-resolution", "what a name resolves to"),
+    ("probe", "what a peer does when it is dialled as the gateway dials it"),
+    ("processes", "the processes of the host: the gateway and its upstreams"),
+    ("socket-path", "the path of a unix socket: who may walk it"),
+    ("sockets", "the sockets of the gateway's network namespace: who listens where"),
+];
+
 impl Ask {
     /// The topic under which a gap about this ask is reported: data, listed by `explain --list`.
     pub fn topic(&self) -> &'static str {

@@ -13,7 +13,8 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: a probe shakes hands as nginx does, and the bytes that the port sends are no TLS. Likely: `wrong version
+//! Confirmed: a probe shakes hands as nginx does, and the bytes that the port sends are no TLS, or none come and a plain
+//! request is answered. Likely: `wrong version
 //! number` (or `packet length too long`, `http request`) in nginx's message.
 //!
 //! ## What would disprove it
@@ -35,7 +36,8 @@
 use super::unanswered::attempts;
 use crate::case::{Case, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::plan;
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{FirstBytes, Phase, Phrase, ProbeReport};
 
@@ -61,27 +63,50 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     };
     let probe = or_ask(case.probe(peer))?;
-    let foreign = probe.known().and_then(foreign_bytes);
+    let foreign = probe.clone().known().and_then(foreign_bytes);
+    let plain = match probe.known().filter(|report| is_without_answer(report)) {
+        Some(_) => plain_answer(case, peer)?,
+        None => None,
+    };
     let failed = attempts(case, subject, is_handshake)?;
     let said =
         failed.as_ref().is_some_and(|failed| failed.symptoms.iter().any(|(_, _, symptom)| says_so(symptom)));
-    if foreign.is_none() && !said {
+    if foreign.is_none() && plain.is_none() && !said {
         return Ok(Ruling::NoSign);
     }
-    let confidence = if foreign.is_some() { Confidence::Confirmed } else { Confidence::Likely };
+    let is_seen = foreign.is_some() || plain.is_some();
+    let confidence = if is_seen { Confidence::Confirmed } else { Confidence::Likely };
     let says = |n| format!("{} failed: what came back is no TLS", count(n, "TLS handshake"));
     let mut finding = match &failed {
         Some(failed) => failed.finding(case, &CAUSE, confidence, subject, says),
         None => Finding::new(&CAUSE, confidence, subject).at(case.pass_to(peer).map(|pass| pass.at.clone())),
     };
-    finding.fails_clients_now = foreign.is_some() && case.is_felt(peer);
+    finding.fails_clients_now = is_seen && case.is_felt(peer);
     let probed = foreign.map(|what| {
         Evidence::supporting(
             format!("to a ClientHello the port answers with {what}"),
             case.probe_origin(peer),
         )
     });
-    Ok(Ruling::found(finding.still_failing(probed.is_some().then_some(true)).with(probed)))
+    Ok(Ruling::found(finding.still_failing(is_seen.then_some(true)).with(probed.into_iter().chain(plain))))
+}
+
+/// Whether a ClientHello got no byte: the connection was closed, or nothing came.
+fn is_without_answer(report: &ProbeReport) -> bool {
+    report.tls.as_ref().is_some_and(|tls| !tls.established && tls.first_bytes.as_slice().is_empty())
+}
+
+/// What a port that does not answer a ClientHello answers a plain request with.
+fn plain_answer(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<Evidence>, Asks> {
+    let Some(spec) = plan::plain_spec(case, peer) else { return Ok(None) };
+    let report = or_ask(case.probe_with(peer, &spec))?;
+    Ok(match report.known().map(|report| &report.first_bytes) {
+        Some(FirstBytes::Http(answer)) => {
+            let says = format!("a ClientHello gets no answer, and a plain request gets {}", answer.status);
+            Some(Evidence::supporting(says, Origin::Probe(case.probe_ask(peer, &spec))))
+        }
+        _ => None,
+    })
 }
 
 fn is_handshake(symptom: &Symptom) -> bool {
@@ -187,6 +212,30 @@ Connection: close
         Broken
         Likely tls-to-plaintext-upstream: https:// is spoken to 127.0.0.1:3000, which speaks no TLS [1 requests]
         ");
+    }
+
+    /// A server that closes on bytes that are no request line.
+    fn closing() -> Fixture {
+        let log = HIT.replace(
+            "SSL_do_handshake() failed (SSL: error:0A00010B:SSL routines::wrong version number)",
+            "peer closed connection in SSL handshake",
+        );
+        Fixture::new(&log).with("probe 127.0.0.1:3000", "closed")
+    }
+
+    #[test]
+    fn hit_it_closes_on_a_handshake_and_answers_a_plain_request() {
+        let answering = closing().with("probe 127.0.0.1:3000 http", "answers\nHTTP/1.1 200 OK\n\n");
+        insta::assert_snapshot!(answering.summary(), @"
+        Broken
+        Confirmed tls-to-plaintext-upstream: https:// is spoken to 127.0.0.1:3000, which speaks no TLS [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_it_answers_neither() {
+        let summary = closing().summary();
+        assert!(!summary.contains("tls-to-plaintext-upstream"), "{summary}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::output::write_result;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use why502_diagnose::{CAUSES, Cause, find_cause};
+use why502_facts::TOPICS;
 
 /// The options of `explain`.
 #[derive(Debug, clap::Args)]
@@ -13,7 +14,7 @@ pub(crate) struct Args {
     /// The id of a cause.
     #[arg(required_unless_present = "list")]
     cause: Option<String>,
-    /// All ids, with what they mean.
+    /// All ids of causes, and of the topics that gaps are reported under, with what they mean.
     #[arg(long)]
     list: bool,
 }
@@ -32,12 +33,17 @@ fn page(cause: &'static Cause) -> String {
     cause.manual.to_owned()
 }
 
+/// The ids of causes and, behind them, those of the topics that gaps are reported under.
 fn list() -> String {
     let mut text = String::new();
     for cause in CAUSES {
         let statuses: Vec<String> = cause.statuses.iter().map(ToString::to_string).collect();
         let line = format!("{:<32} {}", cause.id, statuses.join(" "));
-        let _ = writeln!(text, "{}", line.trim_end());
+        let _ = writeln!(text, "{}\n    {}", line.trim_end(), cause.summary());
+    }
+    text.push_str("\ntopics of gaps:\n");
+    for (topic, about) in TOPICS {
+        let _ = writeln!(text, "{topic:<32} {about}");
     }
     text
 }
