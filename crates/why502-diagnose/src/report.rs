@@ -16,6 +16,13 @@ use serde::{Deserialize, Serialize};
 /// The name and version of the JSON form.
 pub const REPORT_SCHEMA: &str = "why502.report/1";
 
+/// The JSON Schema of the JSON form, as it is published in `docs/schema/report-1.json`.
+pub fn report_schema() -> String {
+    // Serialising a schema that was just built cannot fail.
+    let text = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap_or_default();
+    text + "\n"
+}
+
 /// What a run says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
@@ -390,4 +397,19 @@ pub enum GapWhy {
     TimedOut,
     /// This host or version cannot tell.
     Unsupported,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/schema/report-1.json");
+        let published = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            published == report_schema(),
+            "run `cargo xtask schema`, and say in CHANGELOG.md what was added"
+        );
+    }
 }

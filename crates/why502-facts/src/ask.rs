@@ -202,3 +202,18 @@ pub enum FormatEscape {
     /// Not at all.
     None,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_topic_is_listed_once_in_order() {
+        let source = include_str!("ask.rs");
+        let body = source.split_once("pub fn topic(").unwrap().1.split_once("\n    }\n").unwrap().0;
+        let used: BTreeSet<&str> = body.split('"').skip(1).step_by(2).collect();
+        let listed: Vec<&str> = TOPICS.iter().map(|(topic, _)| *topic).collect();
+        assert_eq!(listed, used.into_iter().collect::<Vec<_>>());
+    }
+}

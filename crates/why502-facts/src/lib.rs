@@ -30,7 +30,7 @@ mod time;
 mod wire;
 
 pub use answer::{Answer, Fact, FactBody, Gap, GapReason, Observed};
-pub use ask::{AccessLogFormat, Ask, FormatEscape, LogKind, LogSlice, Resolver, Root, Security};
+pub use ask::{AccessLogFormat, Ask, FormatEscape, LogKind, LogSlice, Resolver, Root, Security, TOPICS};
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
