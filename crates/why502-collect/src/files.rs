@@ -35,6 +35,12 @@ pub(crate) fn read_file(root: Root, path: &str) -> Answer {
     }
 }
 
+/// The content of a file of this program's own root, as far as it is not too large; `None` if it may not be read.
+pub(crate) fn read_whole(path: &str) -> Option<Vec<u8>> {
+    let (file, _) = RootDir::open(Root::Host).and_then(|root| root.open_file(path)).ok()?;
+    Some(read_bounded(file, MAX_FILE).ok()?.0)
+}
+
 /// The paths that a pattern matches.
 pub(crate) fn list_matches(root: Root, pattern: &str) -> Answer {
     match RootDir::open(root).and_then(|root| glob(&root, pattern)) {

@@ -49,6 +49,15 @@ pub(crate) enum Task {
     },
 }
 
+/// Where a helper stands once it took the place of a process.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// What is told with every probe.
+    pub(crate) context: ProbeContext,
+    /// Whether the files are those of another mount namespace: nothing of them may be executed.
+    pub(crate) foreign_files: bool,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Reply {
     task: usize,
@@ -121,8 +130,8 @@ pub fn run_helper() -> ExitCode {
     let Ok(job) = serde_json::from_slice::<Job>(&input) else { return ExitCode::from(2) };
     // The library reads its own configuration once; that must be this host's, not a container's.
     openssl::init();
-    let context = match enter(job.security) {
-        Ok(context) => context,
+    let place = match enter(job.security) {
+        Ok(place) => place,
         Err(error) => {
             let says = format!("cannot take the place of the process: {error}");
             let refused = (0..job.tasks.len())
@@ -133,8 +142,8 @@ pub fn run_helper() -> ExitCode {
     };
     thread::scope(|scope| {
         for (at, task) in job.tasks.iter().enumerate() {
-            let context = &context;
-            scope.spawn(move || send(&Reply { task: at, answer: perform(task, context, job.timeout) }));
+            let place = &place;
+            scope.spawn(move || send(&Reply { task: at, answer: perform(task, place, job.timeout) }));
         }
     });
     ExitCode::SUCCESS
@@ -148,35 +157,40 @@ fn send(reply: &Reply) {
     }
 }
 
-fn perform(task: &Task, context: &ProbeContext, timeout: Duration) -> Answer {
+fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
-        Task::Probe { target, spec } => probe::run(target, spec, context, timeout),
-        Task::Resolve { name } => resolve::system(name, context, timeout),
+        Task::Probe { target, spec } => probe::run(target, spec, &place.context, timeout),
+        Task::Resolve { name } => resolve::system(name, place, timeout),
     }
 }
 
 /// Takes the place of a process, as far as the rights go; what could not be taken over is told in the context.
-fn enter(security: Security) -> io::Result<ProbeContext> {
+fn enter(security: Security) -> io::Result<Place> {
     let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
-    match security {
-        Security::Own => (context.as_user, context.in_network, context.in_mount) = (true, true, true),
+    let foreign_files = match security {
+        Security::Own => {
+            (context.as_user, context.in_network, context.in_mount) = (true, true, true);
+            false
+        }
         Security::Process(pid) => take_place(pid, &mut context)?,
-    }
+    };
     context.uid = rustix::process::geteuid().as_raw();
     // Nothing that a task starts may win rights back.
     let _ = rustix::thread::set_no_new_privs(true);
-    Ok(context)
+    Ok(Place { context, foreign_files })
 }
 
-fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<()> {
+/// Whether the files are those of another mount namespace or root afterwards.
+fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<bool> {
     // All is read and opened before the first namespace is entered: `/proc` may be another one afterwards.
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let network = Namespace::of(pid, "net", LinkNameSpaceType::Network);
     let mount = Namespace::of(pid, "mnt", LinkNameSpaceType::Mount);
     context.in_network = network.enter();
+    let foreign_files = !matches!(mount, Namespace::Same);
     context.in_mount = mount.enter();
     context.as_user = become_user(&status);
-    Ok(())
+    Ok(foreign_files)
 }
 
 /// A namespace that may have to be entered.

@@ -1,29 +1,50 @@
 //! Names, resolved as the system does.
 
+mod stub;
+
+use crate::helper::Place;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use why502_facts::{Answer, FactBody, GapReason, ProbeContext};
+use stub::Lookup;
+use why502_facts::{Answer, FactBody, GapReason};
 
-/// Asks the C library through `getent ahosts`: the same hosts file, search list, name servers and NSS modules that the
-/// gateway's own getaddrinfo(3) uses, which a static program could not load itself.
-pub(crate) fn system(name: &str, context: &ProbeContext, timeout: Duration) -> Answer {
-    if !context.in_network {
-        return Answer::unknown(
-            GapReason::Denied,
-            format!("{name}: the gateway's network namespace may not be entered"),
-        );
+/// Resolves a name in the place of the gateway.
+///
+/// Where its files are ours, the C library is asked through `getent ahosts`: the same hosts file, search list, name
+/// servers and NSS modules that the gateway's own getaddrinfo(3) uses, which a static program could not load itself. In a
+/// container's root nothing is executed: there the same files are read by ourselves.
+pub(crate) fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
+    let namespace = match (place.context.in_network, place.context.in_mount) {
+        (false, _) => Some("network"),
+        (true, false) => Some("mount"),
+        (true, true) => None,
+    };
+    if let Some(namespace) = namespace {
+        let says = format!("{name}: the gateway's {namespace} namespace may not be entered");
+        return Answer::unknown(GapReason::Denied, says);
     }
-    match run_getent(name, timeout) {
-        Ok(Some((true, output))) => Answer::known(FactBody::Addresses(parse_ahosts(&output))),
-        Ok(Some((false, _))) => Answer::Absent,
-        Ok(None) => {
-            Answer::unknown(GapReason::TimedOut, format!("{name}: the name servers did not answer in time"))
-        }
+    let found = if place.foreign_files { Ok(stub::look_up(name, timeout)) } else { by_getent(name, timeout) };
+    match found {
+        Ok(Lookup::Found(addresses)) => Answer::known(FactBody::Addresses(addresses)),
+        Ok(Lookup::NotFound) => Answer::Absent,
+        Ok(Lookup::NoAnswer(says)) => Answer::unknown(GapReason::Failed, format!("{name}: {says}")),
         Err(error) => Answer::unknown(GapReason::Unsupported, format!("getent: {error}")),
     }
+}
+
+fn by_getent(name: &str, timeout: Duration) -> std::io::Result<Lookup> {
+    Ok(match run_getent(name, timeout)? {
+        Some((true, output)) => Lookup::Found(parse_ahosts(&output)),
+        // It does not tell a name that nobody has from name servers that nobody reaches.
+        Some((false, _)) => match stub::ask_servers(name, timeout) {
+            Lookup::NoAnswer(says) => Lookup::NoAnswer(says),
+            Lookup::Found(_) | Lookup::NotFound => Lookup::NotFound,
+        },
+        None => Lookup::NoAnswer("the name servers did not answer in time".to_owned()),
+    })
 }
 
 /// Whether the name was found, and the output; `None` if the time was up.

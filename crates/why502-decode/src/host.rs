@@ -3,8 +3,10 @@
 //! Every parser takes the bytes as the kernel wrote them and gives what could be read of them: a line that does not fit
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
+mod names;
 mod process;
 mod sockets;
 
+pub use names::{ResolverSettings, find_host, parse_resolv_conf};
 pub use process::{decode_process, decode_processes};
 pub use sockets::{decode_sockets, socket_line_state};
