@@ -2,6 +2,7 @@
 
 use crate::{Group, GroupId, Route, RouteId, Setting, Source, Span, Version};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use why502_facts::{AccessLogFormat, ErrorLevel, Gap, Root, Security, Stamp};
 
 /// A gateway: a running one, or one that a configuration describes.
@@ -138,6 +139,8 @@ pub struct Listen {
     pub tls: bool,
     /// Whether it expects the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Whether an IPv6 address takes IPv6 only; `None` for other addresses.
+    pub ipv6_only: Option<bool>,
     /// Where it is written; `None` for the implicit one.
     pub at: Option<Span>,
 }
@@ -188,8 +191,20 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The gateway's own words, without the place.
     pub message: String,
-    /// Where.
+    /// Where a human should look.
     pub at: Span,
+    /// The file and line that the gateway itself prints; often behind `at`, and `None` where it prints no place.
+    pub printed: Option<(Arc<str>, u32)>,
+}
+
+impl Problem {
+    /// The whole line as the gateway prints it: its words, and ` in FILE:LINE` where it names a place.
+    pub fn words(&self) -> String {
+        match &self.printed {
+            Some((file, line)) => format!("{} in {file}:{line}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 /// The kinds of things that a gateway refuses.

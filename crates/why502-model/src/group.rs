@@ -26,8 +26,14 @@ pub struct Group {
     pub at: Span,
     /// Its peers, in the order of the configuration.
     pub peers: Vec<Peer>,
+    /// How the gateway chooses.
+    pub balancing: Setting<Balancing>,
     /// How many idle connections a worker keeps open to it; `None`: none.
     pub keepalive: Option<Setting<u32>>,
+    /// How long, how often and how long in all such a connection is used.
+    pub reuse: Reuse,
+    /// The name servers that resolve its peers again; `None` where none are set for the group itself or around it.
+    pub resolver: Option<Setting<Vec<String>>>,
     /// Whether the peers' state is shared among the workers.
     pub shared: bool,
 }
@@ -39,6 +45,39 @@ impl Group {
     pub fn n_addresses(&self) -> Option<usize> {
         self.peers.iter().map(|peer| peer.addresses.as_ref().known().map(Vec::len)).sum()
     }
+}
+
+/// How a gateway chooses among peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balancing {
+    /// By a hash of a key, as written; `consistent` as Ketama does.
+    Hash {
+        /// The key.
+        key: String,
+        /// Whether few keys move when peers come and go.
+        consistent: bool,
+    },
+    /// By a hash of the client's address.
+    IpHash,
+    /// The one with the fewest connections.
+    LeastConnections,
+    /// Something else: its name.
+    Other(String),
+    /// At random.
+    Random,
+    /// One after the other.
+    RoundRobin,
+}
+
+/// How long idle connections to peers are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// How long one stays open without a request.
+    pub timeout: Setting<Duration>,
+    /// How many requests one serves.
+    pub requests: Setting<u64>,
+    /// How long one lives at most.
+    pub time: Setting<Duration>,
 }
 
 /// One peer of a group, as written: a host name may stand for several addresses.
@@ -58,6 +97,10 @@ pub struct Peer {
     pub backup: bool,
     /// Resolved again while the gateway runs.
     pub resolve: bool,
+    /// The service whose SRV records name the addresses.
+    pub service: Option<String>,
+    /// How often it is chosen compared to the others.
+    pub weight: u32,
     /// Failures within `fail_timeout` that take it out; 0: never.
     pub max_fails: u32,
     /// How long failures count, and how long it stays out.

@@ -12,19 +12,23 @@ mod gateway;
 mod group;
 mod model;
 mod nginx;
+mod request;
 mod route;
 mod source;
+#[cfg(test)]
+mod testing;
 mod version;
 
 pub use gateway::{
     Gateway, Listen, LogContent, LogSink, LogTarget, Problem, ProblemKind, Server, ServerName,
 };
-pub use group::{Group, GroupId, Host, Peer, PeerId};
+pub use group::{Balancing, Group, GroupId, Host, Peer, PeerId, Reuse};
 pub use model::{Model, Window};
-pub use nginx::WantedDirective;
+pub use nginx::{Served, Step, Stop, WantedDirective};
+pub use request::RequestVars;
 pub use route::{
-    Action, Buffers, Conditional, Fallback, FallbackKind, Limit, LimitKind, Pass, Protocol, ResponseCache,
-    Retry, Return, Route, RouteId, Target, Timeouts, TlsSettings, Unresolved,
+    Action, Buffers, Conditional, ConditionalKind, Fallback, FallbackKind, Limit, LimitKind, Pass, Protocol,
+    ResponseCache, Retry, Return, Route, RouteId, Target, Timeouts, TlsSettings, Unresolved, Values,
 };
 pub use source::{Setting, Source, Span};
 pub use version::Version;

@@ -1,6 +1,6 @@
 //! The model of a bundle: its gateways, their logs and windows, and what is still wanted.
 
-use crate::nginx::{build_gateway, find_instances};
+use crate::nginx::{build_gateway, find_instances, title};
 use crate::{Gateway, LogContent, LogSink, LogTarget};
 use std::time::Duration;
 use why502_facts::{Ask, Facts, GapReason, LogClock, LogClockSource, LogKind, LogSlice, Observed, Stamp};
@@ -33,15 +33,20 @@ pub struct Window {
 impl Model {
     /// Builds the model as far as the facts go.
     pub fn build(facts: &Facts) -> Self {
-        let (instances, mut asks) = find_instances(facts);
+        let found = find_instances(facts);
+        let mut asks = found.asks;
         let mut gateways = Vec::new();
-        for instance in instances {
+        for instance in found.instances {
             let (gateway, wanted) = build_gateway(facts, instance);
             asks.extend(wanted);
             gateways.push(gateway);
         }
+        let mut notes = found.notes;
+        if asks.is_empty() {
+            notes.extend(keep_serving(facts, &mut gateways));
+        }
         let window = window(facts, &gateways);
-        let mut model = Self { gateways, asks, window, notes: Vec::new() };
+        let mut model = Self { gateways, asks, window, notes };
         let wanted: Vec<Ask> =
             model.gateways.iter().flat_map(|gateway| model.wanted_of(facts, gateway)).collect();
         model.asks.extend(wanted);
@@ -118,6 +123,29 @@ impl Model {
         wanted.retain(is_wanted);
         wanted
     }
+}
+
+/// Of several gateways, a URL wants the one that serves it: by its name and port, else by its port alone. The others are
+/// noted and left out; where none can be told apart, all stay.
+fn keep_serving(facts: &Facts, gateways: &mut Vec<Gateway>) -> Vec<String> {
+    let url = facts.manifest.invocation.url.as_deref().filter(|_| gateways.len() > 1);
+    let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else { return Vec::new() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let default_port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(default_port);
+    let mut ranks: Vec<u8> = gateways.iter().map(|gateway| gateway.serves(authority, port)).collect();
+    let best = ranks.iter().copied().max().unwrap_or(0);
+    if best == 0 || ranks.iter().all(|rank| *rank == best) {
+        return Vec::new();
+    }
+    let left_out = gateways.iter().zip(&ranks).filter(|(_, rank)| **rank < best);
+    let notes = left_out.map(|(gateway, _)| {
+        format!("another {} runs here and does not serve the URL: {}", gateway.flavour, title(gateway.master, &gateway.config))
+    });
+    let notes = notes.collect();
+    let mut ranks = ranks.drain(..);
+    gateways.retain(|_| ranks.next() == Some(best));
+    notes
 }
 
 fn log_of_sink(sink: &LogSink) -> Option<(String, LogKind)> {

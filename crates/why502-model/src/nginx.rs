@@ -7,21 +7,29 @@
 
 mod address;
 mod build;
-mod comments;
+mod check;
 mod config;
+mod directives;
 mod edit;
+mod in_force;
 mod instance;
 mod loader;
 mod locate;
 mod logs;
+mod modules;
 mod parameters;
 mod pass;
+mod pattern;
 mod routes;
+mod script;
+mod spelling;
 mod upstreams;
 mod values;
 mod variables;
 
 pub(crate) use build::build_gateway;
 pub use edit::WantedDirective;
-pub(crate) use instance::find_instances;
-pub(crate) use locate::Locator;
+pub(crate) use instance::{find_instances, title};
+pub(crate) use locate::{Locator, Slashes, parse_target, valid_host};
+pub use locate::{Served, Step, Stop};
+pub(crate) use variables::Expression;

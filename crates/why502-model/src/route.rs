@@ -1,6 +1,6 @@
 //! Routes: what serves a request, and how.
 
-use crate::{GroupId, Setting, Span};
+use crate::{GroupId, RequestVars, Setting, Span};
 use std::time::Duration;
 
 /// Which route of a gateway.
@@ -76,6 +76,19 @@ pub struct Conditional {
     pub at: Span,
     /// What is done then; `None` if the condition only sets variables or headers.
     pub action: Option<Action>,
+    /// What kind of condition it is.
+    pub kind: ConditionalKind,
+    /// Where a request may go on then.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// What kind of condition decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionalKind {
+    /// Something about the request (`if`).
+    If,
+    /// A method other than those of the condition (`limit_except`).
+    LimitExcept,
 }
 
 /// Where a request may go on.
@@ -101,7 +114,7 @@ pub enum FallbackKind {
         /// The status sent instead; `None`: the original one; 0: that of the page.
         becomes: Option<u16>,
     },
-    /// The path of a directory's index.
+    /// The name of a directory's index.
     Index,
     /// A copy is sent there too.
     Mirror,
@@ -128,6 +141,10 @@ pub struct Limit {
     pub zone_at: Option<Span>,
     /// The rate or number as written.
     pub amount: String,
+    /// How many requests beyond the rate may wait or pass.
+    pub burst: u64,
+    /// How many of these pass at once; `None`: all (`nodelay`).
+    pub delay: Option<u64>,
     /// Whether it only pretends.
     pub dry_run: bool,
 }
@@ -230,6 +247,12 @@ pub struct Pass {
     pub tls_settings: TlsSettings,
     /// The response cache.
     pub cache: Option<ResponseCache>,
+    /// The local address of connections, as written; `None`: the system's choice.
+    pub bind: Option<Setting<String>>,
+    /// Whether requests go on when the client has gone.
+    pub ignores_client_abort: Setting<bool>,
+    /// Whether the request's body is read whole before it is passed on.
+    pub buffers_request: Setting<bool>,
 }
 
 /// To whom a route passes requests.
@@ -244,14 +267,36 @@ pub enum Target {
 /// A target built from variables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unresolved {
-    /// The values that it can be seen to take, in order; empty where nothing can be said.
+    /// The values that it can be seen to take, in order, without a path that is not known; empty where nothing can be
+    /// said.
     pub values: Vec<String>,
     /// Whether these are all values it can take.
     pub complete: bool,
+    /// Whether it may be a name that only a resolver knows: neither an address nor a group. `None`: nobody can tell.
+    pub needs_resolver: Option<bool>,
+    /// Whether its host is a variable that never holds a port, such as `$host`, and no port is written behind it.
+    pub drops_port: bool,
     /// The variables that decide it.
     pub variables: Vec<String>,
     /// The name servers that would resolve a name.
     pub resolver: Option<Setting<Vec<String>>>,
+    pub(crate) expression: crate::nginx::Expression,
+}
+
+/// The values that something can take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    /// Those that can be seen.
+    pub values: Vec<String>,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
+impl Unresolved {
+    /// The values that the target can take for a request of which something is known.
+    pub fn values_for(&self, request: &RequestVars) -> Values {
+        self.expression.values_for(request)
+    }
 }
 
 /// How long the gateway waits for a peer.
@@ -298,6 +343,20 @@ pub struct TlsSettings {
     pub name: Setting<String>,
     /// Whether the certificate is verified.
     pub verifies: Setting<bool>,
+    /// How long a chain may be.
+    pub verify_depth: Setting<u32>,
+    /// The file of the authorities that are trusted.
+    pub trusted_certificate: Option<Setting<String>>,
+    /// The file of the gateway's own certificate.
+    pub certificate: Option<Setting<String>>,
+    /// The file of its key.
+    pub certificate_key: Option<Setting<String>>,
+    /// The protocol versions that are offered.
+    pub protocols: Setting<Vec<String>>,
+    /// The ciphers that are offered, in OpenSSL's notation.
+    pub ciphers: Setting<String>,
+    /// Whether sessions are resumed.
+    pub reuses_sessions: Setting<bool>,
 }
 
 /// A cache of responses.
@@ -307,4 +366,6 @@ pub struct ResponseCache {
     pub zone: Setting<String>,
     /// The statuses that are kept (`any` as 0) and how long.
     pub valid: Vec<Setting<(Vec<u16>, Duration)>>,
+    /// When an answer is used after its time.
+    pub use_stale: Setting<Vec<String>>,
 }

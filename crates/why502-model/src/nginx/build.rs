@@ -1,34 +1,54 @@
 //! One gateway, from its instance and its files.
 
+use super::check::check;
 use super::instance::Instance;
 use super::loader::{Origin, load};
 use super::locate::Locator;
-use super::logs::read_logs;
+use super::logs::{DefaultLogs, read_logs};
+use super::modules::Modules;
 use super::parameters::Levels;
-use super::routes::read_routes;
+use super::routes::{Setup, read_routes};
 use super::upstreams::Groups;
-use crate::{Gateway, Setting};
+use super::variables::Book;
+use crate::{Gateway, Setting, Source};
+use std::sync::Arc;
 use why502_facts::{Ask, Facts};
 
 /// Builds the gateway of an instance as far as the facts go, and what is still wanted for it.
 pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<Ask>) {
-    let offline = facts.manifest.invocation.offline;
-    let origin = Origin { root: instance.root, path: instance.config.clone(), offline };
+    let origin = Origin {
+        root: instance.root,
+        path: instance.config.clone(),
+        offline: facts.manifest.invocation.offline,
+        directives: instance.directives.clone(),
+    };
     let mut config = load(facts, &origin);
-    let mut groups = Groups::read(&config, facts, instance.security, instance.version);
-    let routes = read_routes(&config, &mut groups, instance.version);
     let mut asks = std::mem::take(&mut config.asks);
+    // What is still to be read may define anything: only the complete configuration is judged.
+    let is_whole = asks.is_empty();
+    let version = instance.build.version;
+    let mut groups = Groups::read(&config, facts, instance.security, version);
+    let book = Arc::new(Book::new(&config));
+    let setup = Setup { config: &config, book: &book, version, is_root: instance.is_root };
+    let routes = read_routes(setup, &mut groups);
+    let modules = modules(&config, &instance);
+    let problems = if is_whole { check(&config, &modules, &mut groups) } else { Vec::new() };
     asks.append(&mut groups.asks);
-    let main = Levels { config: &config, blocks: vec![None] };
-    let user = main
-        .last("user")
-        .and_then(|id| Some(Setting { value: config.node(id).arg(0)?.to_owned(), at: Some(main.at(id)) }));
-    let logs = read_logs(&config, &routes, &instance.prefix, &instance.compiled);
+    let defaults = DefaultLogs {
+        prefix: instance.prefix.clone(),
+        error: instance.error_log.clone().or_else(|| instance.build.path("--error-log-path", "logs/error.log")),
+        access: instance.build.path("--http-log-path", "logs/access.log"),
+    };
+    let logs = read_logs(&config, &routes, &defaults);
+    let sources = files(&config);
+    let user = user(&config);
+    let unread = std::mem::take(&mut config.unread);
+    let locator = Locator::new(Arc::new(config), book, &routes);
     let gateway = Gateway {
         kind: "nginx",
-        flavour: instance.flavour,
-        version: instance.version,
-        version_text: instance.version_text,
+        flavour: instance.build.flavour,
+        version,
+        version_text: instance.build.version_text,
         master: instance.master,
         workers: instance.workers,
         loaded: instance.loaded,
@@ -38,14 +58,36 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
         root: instance.root,
         security: instance.security,
         user,
-        locator: Locator::new(&routes.servers, &routes.routes),
+        locator,
         servers: routes.servers,
         routes: routes.routes,
         groups: groups.groups,
         logs,
-        problems: config.problems,
-        unread: config.unread,
-        sources: config.files.into_iter().map(|(source, _)| source).collect(),
+        problems,
+        unread,
+        sources,
     };
     (gateway, asks)
+}
+
+/// The files; what the option `-g` holds is none.
+fn files(config: &super::config::Config) -> Vec<Source> {
+    let files = config.files.iter().map(|(source, _)| source);
+    files.filter(|source| source.path.starts_with('/')).cloned().collect()
+}
+
+fn user(config: &super::config::Config) -> Option<Setting<String>> {
+    let main = Levels { config, blocks: vec![None] };
+    let id = main.last("user")?;
+    Some(Setting { value: config.node(id).arg(0)?.to_owned(), at: Some(main.at(id)) })
+}
+
+fn modules(config: &super::config::Config, instance: &Instance) -> Modules {
+    let loaded = config.named(None, "load_module").filter_map(|id| config.node(id).arg(0));
+    Modules {
+        flavour: instance.build.flavour.clone(),
+        version: instance.build.version,
+        options: instance.build.options.clone(),
+        loaded: loaded.map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).collect(),
+    }
 }

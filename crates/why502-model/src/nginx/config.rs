@@ -1,7 +1,7 @@
 //! A configuration with its includes expanded: one tree of directives over many files.
 
-use crate::{Source, Span};
-use nginx_syntax::{Directive, Tree};
+use crate::{Problem, Source, Span};
+use nginx_syntax::{Directive, Terminator, Tree};
 use std::ops::Range;
 use std::sync::Arc;
 use why502_facts::{Ask, Gap, lossy};
@@ -17,14 +17,27 @@ pub(crate) struct Config {
     pub(crate) nodes: Vec<Node>,
     /// Those outside of any block.
     pub(crate) roots: Vec<NodeId>,
-    /// The files with their trees, in the order of reading.
+    /// The files with their trees, in the order of first reading.
     pub(crate) files: Vec<(Source, Tree)>,
-    /// What the reader itself refuses.
-    pub(crate) problems: Vec<crate::Problem>,
+    /// Where the reader itself stops, in the order of reading.
+    pub(crate) faults: Vec<Fault>,
     /// What could not be read.
     pub(crate) unread: Vec<Gap>,
     /// Files and patterns that are still wanted.
     pub(crate) asks: Vec<Ask>,
+    /// Whether it is only what another file includes in its `http` block, which was put around it.
+    pub(crate) is_fragment: bool,
+}
+
+/// Something at which nginx stops reading: a syntax error, or an include that is not there.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    /// The block in which it happens; `None` outside of any.
+    pub(crate) block: Option<NodeId>,
+    /// How many directives of that block were read before it.
+    pub(crate) after: usize,
+    /// What nginx says, and what a human would still have to mend in the same file.
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// A directive.
@@ -42,6 +55,12 @@ pub(crate) struct Node {
     pub(crate) parent: Option<NodeId>,
     /// The directives in its block.
     pub(crate) children: Vec<NodeId>,
+    /// What ends its name and arguments.
+    pub(crate) terminator: Terminator,
+    /// The line that nginx prints when it refuses it: that of the `;` or `{`.
+    pub(crate) line: u32,
+    /// The line of the `}` of its block; `None` where it has none.
+    pub(crate) end_line: Option<u32>,
 }
 
 /// An argument: its value as nginx reads it, and where it stands.
@@ -59,6 +78,10 @@ impl Node {
         let args = directive
             .arguments()
             .map(|argument| Arg { value: lossy(&argument.value()), range: argument.content_range() });
+        let end_line = directive.block().filter(|block| block.is_closed()).map(|_| {
+            // The `}` is the last byte of a closed directive.
+            directive.tree().line_column(directive.range().end - 1).line
+        });
         Self {
             name: lossy(&directive.name().value()),
             name_range: directive.name().range(),
@@ -66,6 +89,9 @@ impl Node {
             file,
             parent,
             children: Vec::new(),
+            terminator: directive.terminator(),
+            line: directive.reported_line(),
+            end_line,
         }
     }
 
@@ -75,8 +101,13 @@ impl Node {
     }
 
     /// The values of all arguments.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn values(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.args.iter().map(|arg| arg.value.as_str())
+    }
+
+    /// The value of a parameter `name=value` among the arguments.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.values().find_map(|value| value.strip_prefix(name)?.strip_prefix('='))
     }
 }
 
@@ -86,15 +117,29 @@ impl Config {
         &self.nodes[id.0]
     }
 
+    /// The directives directly in a block, in order; those outside of any block for `None`.
+    pub(crate) fn children(&self, block: Option<NodeId>) -> &[NodeId] {
+        block.map_or(&self.roots, |block| &self.node(block).children)
+    }
+
     /// The directives of that name directly in a block, in order; outside of any block for `None`.
-    pub(crate) fn named(&self, block: Option<NodeId>, name: &str) -> impl Iterator<Item = NodeId> {
-        let children = block.map_or(&self.roots, |block| &self.node(block).children);
-        children.iter().copied().filter(move |child| self.node(*child).name == name)
+    pub(crate) fn named(&self, block: Option<NodeId>, name: &str) -> impl DoubleEndedIterator<Item = NodeId> {
+        self.children(block).iter().copied().filter(move |child| self.node(*child).name == name)
     }
 
     /// The only or first `http` block.
     pub(crate) fn http(&self) -> Option<NodeId> {
         self.named(None, "http").next()
+    }
+
+    /// All directives of that name, wherever they stand, in the order of reading.
+    pub(crate) fn everywhere(&self, name: &str) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().enumerate().filter(move |(_, node)| node.name == name).map(|(at, _)| NodeId(at))
+    }
+
+    /// Whether everything that belongs to the configuration was read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.unread.is_empty() && self.asks.is_empty()
     }
 
     /// Where a directive's name stands.

@@ -1,86 +1,95 @@
 //! Running masters, and the binaries behind them.
 
-use crate::Version;
+mod binary;
+mod command_line;
+
+pub(crate) use binary::{Build, absolute};
+
+use binary::MARKS;
+use command_line::CommandLine;
 use why502_facts::{
     Ask, Facts, GapReason, Invocation, Observed, Process, ProcessList, Root, Security, Stamp,
 };
 
-/// The strings of a binary that tell its version and how it was built (`ngx_show_version_info`).
-const MARKS: [&str; 2] = [" version: ", "configure arguments:"];
 /// Where binaries are looked for when none runs.
-const BINARIES: [&str; 6] = [
+const BINARIES: [&str; 8] = [
     "/usr/sbin/nginx",
     "/usr/local/sbin/nginx",
     "/usr/local/nginx/sbin/nginx",
     "/usr/local/openresty/nginx/sbin/nginx",
     "/usr/sbin/angie",
     "/usr/bin/nginx",
+    "/opt/gitlab/embedded/sbin/nginx",
+    "/opt/bitnami/nginx/sbin/nginx",
 ];
-
-/// What a binary was built with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CompiledIn {
-    /// `--prefix`.
-    pub(crate) prefix: Option<String>,
-    /// `--conf-path`.
-    pub(crate) config: Option<String>,
-    /// `--error-log-path`.
-    pub(crate) error_log: Option<String>,
-    /// `--http-log-path`.
-    pub(crate) access_log: Option<String>,
-}
 
 /// A gateway before its configuration is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Instance {
-    pub(crate) flavour: String,
-    pub(crate) version: Option<Version>,
-    pub(crate) version_text: Option<String>,
+    /// What its binary tells.
+    pub(crate) build: Build,
+    /// The master process.
     pub(crate) master: Option<u32>,
+    /// The workers that take new connections.
     pub(crate) workers: Vec<u32>,
+    /// When the oldest of these was started.
     pub(crate) loaded: Option<Stamp>,
+    /// The binary.
     pub(crate) binary: Option<String>,
-    pub(crate) compiled: CompiledIn,
+    /// The configuration file.
     pub(crate) config: String,
+    /// The prefix of relative paths.
     pub(crate) prefix: String,
+    /// The error log of the option `-e`.
+    pub(crate) error_log: Option<String>,
+    /// The directives of the option `-g`.
+    pub(crate) directives: Option<String>,
+    /// Whether its master is root; `None` where that is not known.
+    pub(crate) is_root: Option<bool>,
     pub(crate) root: Root,
     pub(crate) security: Security,
 }
 
+/// What a search for instances found.
+#[derive(Debug, Default)]
+pub(crate) struct FoundInstances {
+    /// The instances to look at.
+    pub(crate) instances: Vec<Instance>,
+    /// What is still wanted to know them.
+    pub(crate) asks: Vec<Ask>,
+    /// Remarks for the report.
+    pub(crate) notes: Vec<String>,
+}
+
 /// The instances to look at, and what is still wanted to know them.
-pub(crate) fn find_instances(facts: &Facts) -> (Vec<Instance>, Vec<Ask>) {
+pub(crate) fn find_instances(facts: &Facts) -> FoundInstances {
     let invocation = &facts.manifest.invocation;
-    let mut finder = Finder { facts, invocation, asks: Vec::new() };
+    let mut finder = Finder { facts, invocation, asks: Vec::new(), notes: Vec::new() };
     let instances = if invocation.offline { finder.given() } else { finder.on_this_host() };
-    (instances, finder.asks)
+    FoundInstances { instances, asks: finder.asks, notes: finder.notes }
+}
+
+/// How the report calls an instance.
+pub(crate) fn title(master: Option<u32>, config: &str) -> String {
+    match master {
+        Some(pid) => format!("pid {pid} ({config})"),
+        None => config.to_owned(),
+    }
 }
 
 struct Finder<'a> {
     facts: &'a Facts,
     invocation: &'a Invocation,
     asks: Vec<Ask>,
+    notes: Vec<String>,
 }
 
 impl Finder<'_> {
     /// Of another host there is what the options name.
     fn given(&mut self) -> Vec<Instance> {
         let config = self.invocation.config.clone().unwrap_or_default();
-        let directory = config.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
-        let prefix = self.invocation.prefix.clone().unwrap_or(directory);
-        vec![Instance {
-            flavour: "nginx".to_owned(),
-            version: None,
-            version_text: None,
-            master: None,
-            workers: Vec::new(),
-            loaded: None,
-            binary: None,
-            compiled: CompiledIn::default(),
-            config,
-            prefix,
-            root: Root::Host,
-            security: Security::Own,
-        }]
+        let prefix = self.invocation.prefix.clone().unwrap_or_else(|| directory_of(&config));
+        vec![Instance::stopped(Build { flavour: "nginx".to_owned(), ..Build::default() }, None, config, prefix)]
     }
 
     fn on_this_host(&mut self) -> Vec<Instance> {
@@ -93,10 +102,15 @@ impl Finder<'_> {
             }
             Observed::Absent | Observed::Unknown(_) => ProcessList::default(),
         };
-        let masters: Vec<&Process> =
-            list.processes.iter().filter(|process| is_master(process, &list)).collect();
-        let running: Vec<Instance> = masters.into_iter().map(|master| self.running(master, &list)).collect();
-        let wanted: Vec<Instance> = running.into_iter().filter(|instance| self.is_wanted(instance)).collect();
+        let masters: Vec<&Process> = list.processes.iter().filter(|process| is_master(process, &list)).collect();
+        let current: Vec<&Process> =
+            masters.iter().copied().filter(|master| !self.is_replaced(master, &masters, &list)).collect();
+        let running: Vec<Instance> = current.into_iter().map(|master| self.running(master, &list)).collect();
+        let (wanted, others): (Vec<Instance>, Vec<Instance>) =
+            running.into_iter().partition(|instance| self.is_wanted(instance));
+        for other in &others {
+            self.notes.push(format!("another {} runs here: {}", other.build.flavour, other.title()));
+        }
         if wanted.is_empty() && self.asks.is_empty() { self.not_running() } else { wanted }
     }
 
@@ -106,67 +120,99 @@ impl Finder<'_> {
             && self.invocation.config.as_ref().is_none_or(|config| *config == instance.config)
     }
 
+    /// While a binary is replaced (`USR2`), the old master starts the new one: the one whose workers serve counts, the
+    /// new one where both do.
+    fn is_replaced(&mut self, master: &Process, masters: &[&Process], list: &ProcessList) -> bool {
+        if self.invocation.pid.is_some() {
+            return false;
+        }
+        let serves = |master: &Process| list.processes.iter().any(|process| is_worker(process, master.pid));
+        let is_stale = |old: &Process, new: &Process| serves(new) || !serves(old);
+        let successor = masters.iter().find(|other| other.parent == master.pid);
+        let predecessor = masters.iter().find(|other| other.pid == master.parent);
+        match (successor, predecessor) {
+            (Some(new), _) if is_stale(master, new) => {
+                self.notes.push(format!(
+                    "the binary is being replaced: the old master, pid {}, still runs beside the new one, pid {}",
+                    master.pid, new.pid
+                ));
+                true
+            }
+            (None, Some(old)) => !is_stale(old, master),
+            _ => false,
+        }
+    }
+
     fn running(&mut self, master: &Process, list: &ProcessList) -> Instance {
         let root = if master.same_root == Some(false) { Root::Process(master.pid) } else { Root::Host };
-        let binary = master.exe.clone();
-        let strings = binary.as_ref().and_then(|path| self.strings(root, path));
-        let build = strings.as_deref().map(read_build).unwrap_or_default();
-        let options = Options::of(master);
-        let prefix =
-            options.prefix.or(build.compiled.prefix.clone()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
-        let config =
-            options.config.or(build.compiled.config.clone()).unwrap_or_else(|| "conf/nginx.conf".to_owned());
+        let build = self.build_of(master, root);
+        let options = CommandLine::of(master);
+        let prefix = options.prefix.or(build.prefix()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
+        let prefix = self.from_directory_of(master, prefix);
+        let config = options.config.map(|config| absolute(&config, &prefix));
+        let config = config.or(build.path("--conf-path", "conf/nginx.conf"));
+        let config = config.unwrap_or_else(|| absolute("conf/nginx.conf", &prefix));
         let workers: Vec<&Process> =
             list.processes.iter().filter(|process| is_worker(process, master.pid)).collect();
         // A worker has the user and the groups that connections are made with.
         let place = workers.first().map_or(master.pid, |worker| worker.pid);
         self.want(&Ask::Process { pid: place });
         Instance {
-            flavour: build.flavour,
-            version: build.version,
-            version_text: build.version_text,
+            build,
             master: Some(master.pid),
             loaded: workers.iter().filter_map(|worker| worker.started).min().or(master.started),
             workers: workers.iter().map(|worker| worker.pid).collect(),
-            binary,
-            compiled: build.compiled,
-            config: absolute(&config, &prefix),
+            binary: master.exe.clone(),
+            config,
             prefix,
+            error_log: options.error_log,
+            directives: options.directives,
+            is_root: Some(master.uid == 0),
             root,
             security: Security::Process(place),
         }
     }
 
+    fn build_of(&mut self, master: &Process, root: Root) -> Build {
+        let Some(path) = &master.exe else { return Build { flavour: "nginx".to_owned(), ..Build::default() } };
+        // What lies at the path of a replaced binary is the new one; the one that runs can be read through /proc.
+        let running = format!("/proc/{}/exe", master.pid);
+        let path = if master.exe_deleted && root == Root::Host { &running } else { path };
+        self.strings(root, path).map_or_else(Build::default, |strings| Build::read(&strings))
+    }
+
+    /// A relative prefix is relative to the directory in which the master was started.
+    fn from_directory_of(&mut self, master: &Process, prefix: String) -> String {
+        if prefix.starts_with('/') {
+            return prefix;
+        }
+        self.want(&Ask::Process { pid: master.pid });
+        let directory = self.facts.process(master.pid).known().and_then(|process| process.cwd.clone());
+        directory.map_or(prefix.clone(), |directory| absolute(prefix.trim_start_matches("./"), &directory))
+    }
+
     /// Nothing runs: what a binary would use, or what the options name.
     fn not_running(&mut self) -> Vec<Instance> {
+        if let Some(pid) = self.invocation.pid {
+            self.notes.push(format!("process {pid} is no master of a gateway that could be seen"));
+        }
         let candidates: Vec<String> = match &self.invocation.binary {
             Some(binary) => vec![binary.clone()],
             None => BINARIES.iter().map(|path| (*path).to_owned()).collect(),
         };
         let found = candidates.into_iter().find_map(|path| {
-            let build = read_build(&self.strings(Root::Host, &path)?);
+            let build = Build::read(&self.strings(Root::Host, &path)?);
             Some((path, build))
         });
-        let (binary, build) = found.map_or((None, Build::default()), |(path, build)| (Some(path), build));
+        let (binary, build) = match found {
+            Some((path, build)) => (Some(path), build),
+            None => (None, Build { flavour: "nginx".to_owned(), ..Build::default() }),
+        };
+        let own_prefix = self.invocation.prefix.clone();
         let given = self.invocation.config.clone();
-        let Some(config) = given.or_else(|| build.compiled.config.clone()) else { return Vec::new() };
-        let prefix = self.invocation.prefix.clone().or(build.compiled.prefix.clone());
-        let prefix = prefix
-            .unwrap_or_else(|| config.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned());
-        vec![Instance {
-            flavour: build.flavour,
-            version: build.version,
-            version_text: build.version_text,
-            master: None,
-            workers: Vec::new(),
-            loaded: None,
-            binary,
-            compiled: build.compiled,
-            config: absolute(&config, &prefix),
-            prefix,
-            root: Root::Host,
-            security: Security::Own,
-        }]
+        let Some(config) = given.or_else(|| build.path("--conf-path", "conf/nginx.conf")) else { return Vec::new() };
+        let prefix = own_prefix.or_else(|| build.prefix()).unwrap_or_else(|| directory_of(&config));
+        vec![Instance::stopped(build, binary, absolute(&config, &prefix), prefix)]
     }
 
     fn strings(&mut self, root: Root, path: &str) -> Option<Vec<String>> {
@@ -191,28 +237,57 @@ impl Finder<'_> {
     }
 }
 
+impl Instance {
+    /// One that does not run, or of which nobody can tell whether it does.
+    fn stopped(build: Build, binary: Option<String>, config: String, prefix: String) -> Self {
+        Self {
+            build,
+            master: None,
+            workers: Vec::new(),
+            loaded: None,
+            binary,
+            config,
+            prefix,
+            error_log: None,
+            directives: None,
+            is_root: None,
+            root: Root::Host,
+            security: Security::Own,
+        }
+    }
+
+    fn title(&self) -> String {
+        title(self.master, &self.config)
+    }
+}
+
+fn directory_of(path: &str) -> String {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned()
+}
+
 /// nginx titles its master `nginx: master process COMMAND LINE`; a single process keeps its own arguments.
 fn is_master(process: &Process, list: &ProcessList) -> bool {
     let title = process.argv.first().map_or("", String::as_str);
+    if process.state == 'Z' {
+        return false;
+    }
     if title.contains(": master process") {
         return is_gateway_name(title.split(':').next().unwrap_or(""));
     }
     let is_titled = title.contains(": worker process")
         || title.contains(": cache ")
+        || title.contains(": privileged agent process")
         || title.contains("is shutting down");
     let parent_is_gateway = list.get(process.parent).is_some_and(|parent| is_gateway_name(&parent.comm));
-    !is_titled && !parent_is_gateway && is_gateway_name(&process.comm) && !is_short_lived(process)
-}
-
-/// `nginx -t`, `-T`, `-s reload`, `-v`: a command and no server.
-fn is_short_lived(process: &Process) -> bool {
-    process.argv.iter().skip(1).any(|argument| {
-        matches!(argument.as_str(), "-t" | "-T" | "-v" | "-V" | "-h" | "-?" | "-s")
-            || argument.starts_with("-s")
-    })
+    !is_titled
+        && !process.argv.is_empty()
+        && !parent_is_gateway
+        && is_gateway_name(&process.comm)
+        && !CommandLine::of(process).is_short_lived
 }
 
 fn is_gateway_name(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or(name);
     matches!(name, "nginx" | "openresty" | "angie" | "tengine" | "freenginx" | "nginx-debug")
 }
 
@@ -221,81 +296,124 @@ fn is_worker(process: &Process, master: u32) -> bool {
     process.parent == master && title.contains(": worker process") && !title.contains("shutting down")
 }
 
-/// The options of a master's command line.
-#[derive(Debug, Default)]
-struct Options {
-    config: Option<String>,
-    prefix: Option<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, process};
 
-impl Options {
-    fn of(master: &Process) -> Self {
-        let title = master.argv.first().map_or("", String::as_str);
-        // The title holds the arguments joined by spaces (`ngx_master_process_cycle`).
-        let arguments: Vec<&str> = match title.split_once(": master process ") {
-            Some((_, command)) => command.split(' ').collect(),
-            None => master.argv.iter().map(String::as_str).collect(),
-        };
-        let value_of = |option: &str| {
-            let at = arguments.iter().position(|argument| argument.starts_with(option))?;
-            let glued = &arguments[at][option.len()..];
-            let value = if glued.is_empty() { arguments.get(at + 1).copied() } else { Some(glued) };
-            value.map(str::to_owned)
-        };
-        Self { config: value_of("-c"), prefix: value_of("-p") }
+    const STRINGS: [&str; 2] = [
+        "nginx version: nginx/1.22.1",
+        "configure arguments: --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf",
+    ];
+
+    fn find(world: &World) -> FoundInstances {
+        let facts = world.facts();
+        let found = find_instances(&facts);
+        assert_eq!(found.asks, [], "the world answers everything");
+        found
     }
-}
 
-/// What a binary's strings tell.
-#[derive(Debug, Default)]
-struct Build {
-    flavour: String,
-    version: Option<Version>,
-    version_text: Option<String>,
-    compiled: CompiledIn,
-}
-
-fn read_build(strings: &[String]) -> Build {
-    let mut build = Build { flavour: "nginx".to_owned(), ..Build::default() };
-    for text in strings {
-        // `nginx version: nginx/1.22.1`, `nginx version: openresty/1.25.3.1`, `Angie version: Angie/1.13.0`.
-        if let Some((_, version)) = text.split_once(" version: ")
-            && let Some((flavour, number)) = version.lines().next().unwrap_or("").trim().split_once('/')
-        {
-            let number = number.split_ascii_whitespace().next().unwrap_or("");
-            build.flavour = flavour.to_ascii_lowercase();
-            build.version_text = Some(number.to_owned());
-            // Angie numbers its own way: which nginx it behaves as cannot be read from that.
-            build.version = if build.flavour == "angie" { None } else { number.parse().ok() };
-        }
-        if let Some((_, arguments)) = text.split_once("configure arguments:") {
-            build.compiled = read_arguments(arguments);
-        }
+    fn world(processes: &[Process]) -> World {
+        let mut world = World::default();
+        world.processes = processes.to_vec();
+        world.strings("/usr/sbin/nginx", &STRINGS);
+        world
     }
-    build
-}
 
-fn read_arguments(arguments: &str) -> CompiledIn {
-    let value_of = |option: &str| {
-        let found = arguments
-            .split_ascii_whitespace()
-            .find_map(|argument| argument.strip_prefix(option)?.strip_prefix('='));
-        found.map(|value| value.trim_matches('\'').to_owned())
-    };
-    let prefix = value_of("--prefix").unwrap_or_else(|| "/usr/local/nginx".to_owned());
-    let path = |option: &str, default: &str| {
-        let value = value_of(option).unwrap_or_else(|| default.to_owned());
-        Some(if value == "stderr" { value } else { absolute(&value, &prefix) })
-    };
-    CompiledIn {
-        config: path("--conf-path", "conf/nginx.conf"),
-        error_log: path("--error-log-path", "logs/error.log"),
-        access_log: path("--http-log-path", "logs/access.log"),
-        prefix: Some(prefix.clone()),
+    fn outline(found: &FoundInstances) -> Vec<(Option<u32>, &str, &str, Vec<u32>)> {
+        let instances = found.instances.iter();
+        instances.map(|own| (own.master, &*own.config, &*own.prefix, own.workers.clone())).collect()
     }
-}
 
-/// A path relative to the prefix (`ngx_get_full_name`).
-fn absolute(path: &str, prefix: &str) -> String {
-    if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", prefix.trim_end_matches('/')) }
+    #[test]
+    fn a_master_is_found_with_its_workers() {
+        let found = find(&world(&[
+            process(10, 1, "nginx: master process /usr/sbin/nginx -g daemon on; master_process on;", 100),
+            process(11, 10, "nginx: worker process is shutting down", 200),
+            process(12, 10, "nginx: worker process", 310),
+            process(13, 10, "nginx: worker process", 300),
+            process(14, 10, "nginx: cache manager process", 300),
+        ]));
+        assert_eq!(outline(&found), [(Some(10), "/etc/nginx/nginx.conf", "/usr/share/nginx", vec![12, 13])]);
+        let [instance] = &found.instances[..] else { panic!("one") };
+        assert_eq!(instance.loaded, Some(Stamp(300)), "the oldest that serves");
+        assert_eq!(instance.directives.as_deref(), Some("daemon on; master_process on;"));
+        assert_eq!((instance.build.version_text.as_deref(), instance.is_root), (Some("1.22.1"), Some(true)));
+    }
+
+    #[test]
+    fn a_single_process_is_its_own_master() {
+        let mut single = process(20, 1, "nginx", 5);
+        single.argv = ["nginx", "-p", "run", "-c", "a.conf"].map(str::to_owned).to_vec();
+        single.cwd = Some("/srv".to_owned());
+        let found = find(&world(&[single]));
+        assert_eq!(outline(&found), [(Some(20), "/srv/run/a.conf", "/srv/run", vec![])]);
+    }
+
+    #[test]
+    fn commands_and_children_are_no_masters() {
+        let mut test = process(30, 1, "nginx", 5);
+        test.argv = ["nginx", "-t"].map(str::to_owned).to_vec();
+        let mut other = process(31, 1, "python3 nginx: fake", 5);
+        other.comm = "python3".to_owned();
+        let found = find(&world(&[test, other]));
+        assert_eq!(outline(&found), [(None, "/etc/nginx/nginx.conf", "/usr/share/nginx", vec![])]);
+    }
+
+    #[test]
+    fn while_a_binary_is_replaced_the_new_master_counts() {
+        let both = [
+            process(10, 1, "nginx: master process nginx", 100),
+            process(11, 10, "nginx: worker process", 100),
+            process(20, 10, "nginx: master process nginx", 200),
+            process(21, 20, "nginx: worker process", 200),
+        ];
+        let found = find(&world(&both));
+        assert_eq!(found.instances.iter().map(|own| own.master).collect::<Vec<_>>(), [Some(20)]);
+        assert!(found.notes[0].contains("pid 10"), "{:?}", found.notes);
+        let broken = find(&world(&both[..3]));
+        assert_eq!(broken.instances.iter().map(|own| own.master).collect::<Vec<_>>(), [Some(10)]);
+    }
+
+    #[test]
+    fn options_pick_one_of_several() {
+        let mut world = world(&[
+            process(10, 1, "nginx: master process nginx -c /a.conf", 1),
+            process(20, 1, "nginx: master process nginx -c /b.conf", 2),
+        ]);
+        assert_eq!(find(&world).instances.len(), 2);
+        world.invocation.config = Some("/b.conf".to_owned());
+        let found = find(&world);
+        assert_eq!(found.instances.iter().map(|own| own.master).collect::<Vec<_>>(), [Some(20)]);
+        assert_eq!(found.notes, ["another nginx runs here: pid 10 (/a.conf)"]);
+        world.invocation.config = None;
+        world.invocation.pid = Some(99);
+        let found = find(&world);
+        assert_eq!(found.instances.iter().map(|own| own.master).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn a_container_has_its_own_root() {
+        let mut master = process(10, 1, "nginx: master process nginx -g daemon off;", 1);
+        master.same_root = Some(false);
+        let found = find(&world(&[master]));
+        assert_eq!(found.instances[0].root, Root::Process(10));
+    }
+
+    #[test]
+    fn a_replaced_binary_is_read_where_it_still_runs() {
+        let mut master = process(10, 1, "nginx: master process nginx", 1);
+        master.exe_deleted = true;
+        let mut world = world(&[master]);
+        world.strings("/proc/10/exe", &["nginx version: nginx/1.20.0"]);
+        assert_eq!(find(&world).instances[0].build.version_text.as_deref(), Some("1.20.0"));
+    }
+
+    #[test]
+    fn offline_only_the_given_file_counts() {
+        let mut world = world(&[process(10, 1, "nginx: master process nginx", 1)]);
+        world.invocation.offline = true;
+        world.invocation.config = Some("/tmp/case/nginx.conf".to_owned());
+        assert_eq!(outline(&find(&world)), [(None, "/tmp/case/nginx.conf", "/tmp/case", vec![])]);
+    }
 }

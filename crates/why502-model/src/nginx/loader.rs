@@ -1,18 +1,27 @@
 //! The files of a configuration with their includes, read without I/O: what is missing is asked for.
 
-use super::config::{Config, Node, NodeId};
-use crate::{Problem, ProblemKind, Source};
-use nginx_syntax::{Block, Directive, SyntaxError};
+mod dump;
+mod fragment;
+mod glob;
+mod relocate;
+
+use super::config::{Config, Fault, Node, NodeId};
+use crate::{Problem, ProblemKind, Source, Span};
+use dump::Dump;
+use nginx_syntax::{Block, Directive, Parse, SyntaxError, SyntaxErrorKind, Terminator};
+use relocate::candidates;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use why502_facts::{Facts, FileContent, GapReason, Observed, Root, Stamp, lossy};
+use why502_facts::{Ask, Facts, FileContent, Gap, GapReason, Observed, Root, Stamp, lossy};
 
 /// The deepest chain of includes; nginx itself ends when it may open no more files.
 const MAX_DEPTH: usize = 64;
-/// The most files of a configuration.
+/// The most files of a configuration, each time that one is included counted.
 const MAX_FILES: usize = 8192;
-/// How `nginx -T` introduces each file (`src/core/nginx.c`, `main`).
-const DUMP_HEADING: &[u8] = b"# configuration file ";
+/// The deepest nesting of blocks, includes counted; nginx has no limit but its stack.
+const MAX_NESTING: usize = 256;
+/// How nginx calls the directives of the option `-g` (`ngx_conf_log_error`).
+const COMMAND_LINE: &str = "command line";
 
 /// Where a configuration is read from.
 #[derive(Clone, Debug)]
@@ -23,12 +32,26 @@ pub(crate) struct Origin {
     pub(crate) path: String,
     /// Whether the files were carried here from another host.
     pub(crate) offline: bool,
+    /// The directives of the option `-g`, which nginx reads first.
+    pub(crate) directives: Option<String>,
 }
 
 /// Reads a configuration as far as the facts go.
 pub(crate) fn load(facts: &Facts, origin: &Origin) -> Config {
-    let mut loader = Loader { facts, origin, dump: BTreeMap::new(), config: Config::default() };
+    let mut loader = Loader {
+        facts,
+        origin,
+        dump: None,
+        main: origin.path.clone(),
+        file_of: BTreeMap::new(),
+        n_reads: 0,
+        config: Config::default(),
+    };
+    loader.load_command_line();
     loader.load_main();
+    if origin.offline {
+        fragment::complete(&mut loader.config);
+    }
     loader.config
 }
 
@@ -36,131 +59,218 @@ struct Loader<'a> {
     facts: &'a Facts,
     origin: &'a Origin,
     /// The files of a dump by `nginx -T`, if the configuration is one.
-    dump: BTreeMap<String, Vec<u8>>,
+    dump: Option<Dump>,
+    /// The configuration file: relative includes are relative to its directory.
+    main: String,
+    file_of: BTreeMap<String, usize>,
+    n_reads: usize,
     config: Config,
 }
 
+/// A place in the tree that is being built.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The enclosing block.
+    block: Option<NodeId>,
+    /// How many blocks and files enclose it.
+    nesting: usize,
+    /// How many files include each other down to here.
+    depth: usize,
+}
+
+/// What became of a file that was looked for.
+enum Found {
+    Text(Vec<u8>, Stamp),
+    Missing,
+    /// Asked for, or noted as a gap.
+    NotSeen,
+}
+
 impl Loader<'_> {
+    /// `ngx_conf_param`: what the option `-g` holds is read before the file.
+    fn load_command_line(&mut self) {
+        let Some(directives) = &self.origin.directives else { return };
+        let parse = nginx_syntax::parse_command_line(directives.as_bytes());
+        self.read_parsed(COMMAND_LINE, &parse, Stamp(0), Place { block: None, nesting: 0, depth: 0 });
+    }
+
     fn load_main(&mut self) {
-        let path = self.origin.path.clone();
-        let Some((text, modified)) = self.text_of(&path) else { return };
-        if let Some((main, dump)) = split_dump(&text) {
-            self.dump = dump;
-            let text = self.dump.get(&main).cloned().unwrap_or_default();
-            self.read(&main, text, modified, None, 0);
-        } else {
-            self.read(&path, text, modified, None, 0);
+        let path = self.main.clone();
+        let top = Place { block: None, nesting: 0, depth: 0 };
+        match self.text_of(&path) {
+            Found::Text(text, modified) => match Dump::split(&text) {
+                Some(dump) => {
+                    self.main.clone_from(&dump.main);
+                    let text = dump.files.get(&dump.main).cloned().unwrap_or_default();
+                    self.dump = Some(dump);
+                    let main = self.main.clone();
+                    self.read(&main, text, modified, top);
+                }
+                None => self.read(&path, text, modified, top),
+            },
+            Found::Missing if !self.origin.offline => {
+                let at = Span { file: Arc::from(&*path), line: 1, column: 1, begin: 0, end: 0 };
+                let message = format!("open() \"{path}\" failed (2: No such file or directory)");
+                self.fault(top, vec![Problem { kind: ProblemKind::Refused, message, at, printed: None }]);
+            }
+            Found::Missing => self.not_given(&path),
+            Found::NotSeen => {}
         }
     }
 
-    /// The bytes of a file; notes what keeps it from being read.
-    fn text_of(&mut self, path: &str) -> Option<(Vec<u8>, Stamp)> {
-        if let Some(text) = self.dump.get(path) {
-            return Some((text.clone(), Stamp(0)));
+    fn text_of(&mut self, path: &str) -> Found {
+        if let Some(dump) = &self.dump {
+            return dump.files.get(path).map_or(Found::Missing, |text| Found::Text(text.clone(), Stamp(0)));
         }
         match self.facts.file(self.origin.root, path) {
-            Observed::Known(FileContent { content, status, .. }) => {
-                Some((content.as_slice().to_vec(), status.modified))
+            Observed::Known(FileContent { content, status, truncated }) => {
+                if *truncated {
+                    let ask = Ask::File { root: self.origin.root, path: path.to_owned() };
+                    let says = format!("{path} is too large to be read whole");
+                    self.config.unread.push(Gap { ask, why: GapReason::Unsupported, says });
+                }
+                Found::Text(content.as_slice().to_vec(), status.modified)
             }
-            Observed::Absent => None,
-            Observed::Unknown(gap) if gap.why == GapReason::NotYet => {
-                self.config.asks.push(gap.ask);
-                None
-            }
+            Observed::Absent => Found::Missing,
             Observed::Unknown(gap) => {
-                self.config.unread.push(gap);
-                None
+                self.note(gap);
+                Found::NotSeen
             }
         }
     }
 
-    fn read(&mut self, path: &str, text: Vec<u8>, modified: Stamp, parent: Option<NodeId>, depth: usize) {
-        let parse = nginx_syntax::parse(text);
+    fn note(&mut self, gap: Gap) {
+        if gap.why == GapReason::NotYet {
+            self.config.asks.push(gap.ask);
+        } else {
+            self.config.unread.push(gap);
+        }
+    }
+
+    fn read(&mut self, path: &str, text: Vec<u8>, modified: Stamp, place: Place) {
+        self.n_reads += 1;
+        match self.file_of.get(path) {
+            // `nginx -T` lists a file once, however often it is included.
+            Some(&file) => {
+                let tree = self.config.files[file].1.clone();
+                let errors = nginx_syntax::parse(tree.shared_text()).errors;
+                self.read_tree(&Parse { tree, errors }, file, place);
+            }
+            None => self.read_parsed(path, &nginx_syntax::parse(text), modified, place),
+        }
+    }
+
+    fn read_parsed(&mut self, path: &str, parse: &Parse, modified: Stamp, place: Place) {
         let source = Source { path: Arc::from(path), text: parse.tree.shared_text(), modified };
         let file = self.config.files.len();
         self.config.files.push((source, parse.tree.clone()));
-        // nginx stops at its first error; what follows it was never read.
-        if let Some(error) = parse.errors.first() {
-            let problem = self.syntax_problem(file, error);
-            self.config.problems.push(problem);
-        }
-        self.read_block(parse.tree.root(), file, parent, depth);
+        self.file_of.insert(path.to_owned(), file);
+        self.read_tree(parse, file, place);
     }
 
-    fn read_block(&mut self, block: Block<'_>, file: usize, parent: Option<NodeId>, depth: usize) {
+    fn read_tree(&mut self, parse: &Parse, file: usize, place: Place) {
+        let mut pending = (!parse.errors.is_empty()).then_some(parse.errors.as_slice());
+        self.read_block(parse.tree.root(), file, place, &mut pending);
+        if let Some(errors) = pending {
+            self.syntax_fault(errors, file, place);
+        }
+    }
+
+    /// Takes the directives of a block over; `pending` holds the file's syntax errors until nginx would meet the first.
+    fn read_block(&mut self, block: Block<'_>, file: usize, place: Place, pending: &mut Option<&[SyntaxError]>) {
         for directive in block.directives() {
+            if let Some(errors) = pending.take_if(|errors| is_before(&errors[0], directive)) {
+                self.syntax_fault(errors, file, place);
+            }
             let id = NodeId(self.config.nodes.len());
-            self.config.nodes.push(Node::new(directive, file, parent));
-            match parent {
+            self.config.nodes.push(Node::new(directive, file, place.block));
+            match place.block {
                 Some(parent) => self.config.nodes[parent.0].children.push(id),
                 None => self.config.roots.push(id),
             }
-            if let Some(inner) = directive.block() {
-                self.read_block(inner, file, Some(id), depth);
-            } else if directive.is(b"include") {
-                self.include(id, directive, parent, depth);
+            let nesting = place.nesting + 1;
+            if let Some(inner) = directive.block().filter(|_| nesting < MAX_NESTING) {
+                self.read_block(inner, file, Place { block: Some(id), nesting, ..place }, pending);
+            } else if directive.is(b"include") && directive.terminator() == Terminator::Semicolon {
+                self.include(id, directive, place);
             }
+        }
+        if let Some(errors) = pending.take_if(|errors| is_at_end(&errors[0], block)) {
+            self.syntax_fault(errors, file, place);
         }
     }
 
     /// `ngx_conf_include`: a pattern takes whatever it matches, a plain name must be there.
-    fn include(&mut self, id: NodeId, directive: Directive<'_>, parent: Option<NodeId>, depth: usize) {
-        let Some(argument) = directive.argument(0) else { return };
+    fn include(&mut self, id: NodeId, directive: Directive<'_>, place: Place) {
+        let (Some(argument), None) = (directive.argument(0), directive.argument(1)) else { return };
         let written = self.absolute(&lossy(&argument.value()));
-        if depth >= MAX_DEPTH || self.config.files.len() >= MAX_FILES {
-            self.refuse(id, format!("open() \"{written}\" failed (24: Too many open files)"));
+        if place.depth >= MAX_DEPTH || self.n_reads >= MAX_FILES {
+            self.refuse(id, place, format!("open() \"{written}\" failed (24: Too many open files)"));
+            return;
+        }
+        let inner = Place { nesting: place.nesting + 1, depth: place.depth + 1, ..place };
+        if !glob::is_pattern(&written) {
+            match self.look_for(&written) {
+                (path, Found::Text(text, modified)) => self.read(&path, text, modified, inner),
+                (_, Found::Missing) if self.is_elsewhere() => self.not_given(&written),
+                (_, Found::Missing) => {
+                    self.refuse(id, place, format!("open() \"{written}\" failed (2: No such file or directory)"));
+                }
+                (_, Found::NotSeen) => {}
+            }
             return;
         }
         for path in self.matches(&written) {
-            match self.text_of(&path) {
-                Some((text, modified)) => self.read(&path, text, modified, parent, depth + 1),
-                None if self.is_missing(&path) => {
-                    self.refuse(id, format!("open() \"{written}\" failed (2: No such file or directory)"));
-                }
-                None => {}
+            // What a pattern found and is gone a moment later is a race; the next round sees it.
+            if let Found::Text(text, modified) = self.text_of(&path) {
+                self.read(&path, text, modified, inner);
             }
         }
     }
 
-    /// The files that an include names.
-    fn matches(&mut self, written: &str) -> Vec<String> {
-        let is_pattern = written.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'['));
-        if !self.dump.is_empty() {
-            return if is_pattern { self.dump_matches(written) } else { vec![written.to_owned()] };
+    /// Whether the configuration is another host's: what is missing here may well be there.
+    fn is_elsewhere(&self) -> bool {
+        self.origin.offline || self.dump.is_some()
+    }
+
+    fn look_for(&mut self, written: &str) -> (String, Found) {
+        if self.dump.is_some() || !self.origin.offline {
+            return (written.to_owned(), self.text_of(written));
         }
-        let here = self.relocate(written);
-        if !is_pattern {
-            return vec![here];
+        for path in candidates(&self.main, written) {
+            match self.text_of(&path) {
+                Found::Missing => {}
+                found => return (path, found),
+            }
         }
-        match self.facts.paths(self.origin.root, &here) {
+        (written.to_owned(), Found::Missing)
+    }
+
+    /// The files that a pattern names.
+    fn matches(&mut self, pattern: &str) -> Vec<String> {
+        if let Some(dump) = &self.dump {
+            return dump.files.keys().filter(|path| glob::matches(pattern, path)).cloned().collect();
+        }
+        if !self.origin.offline {
+            return self.list(pattern);
+        }
+        let patterns = candidates(&self.main, pattern);
+        if patterns.is_empty() {
+            self.not_given(pattern);
+        }
+        let found = patterns.iter().map(|pattern| self.list(pattern)).find(|paths| !paths.is_empty());
+        found.unwrap_or_default()
+    }
+
+    fn list(&mut self, pattern: &str) -> Vec<String> {
+        match self.facts.paths(self.origin.root, pattern) {
             Observed::Known(paths) => paths.clone(),
             Observed::Absent => Vec::new(),
-            Observed::Unknown(gap) if gap.why == GapReason::NotYet => {
-                self.config.asks.push(gap.ask);
-                Vec::new()
-            }
             Observed::Unknown(gap) => {
-                self.config.unread.push(gap);
+                self.note(gap);
                 Vec::new()
             }
         }
-    }
-
-    /// A dump lists the files that a pattern matched when it was made; the directory and the ends tell which.
-    fn dump_matches(&self, pattern: &str) -> Vec<String> {
-        let (directory, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
-        let (begin, end) = (
-            name.split(['*', '?', '[']).next().unwrap_or(""),
-            name.rsplit(['*', '?', ']']).next().unwrap_or(""),
-        );
-        let fits = |path: &&String| {
-            path.rsplit_once('/').is_some_and(|(parent, file)| {
-                (parent == directory || directory.contains(['*', '?', '[']))
-                    && file.starts_with(begin)
-                    && file.ends_with(end)
-            })
-        };
-        self.dump.keys().filter(fits).cloned().collect()
     }
 
     /// Relative names are relative to the directory of the configuration file (`cycle->conf_prefix`).
@@ -168,71 +278,56 @@ impl Loader<'_> {
         if name.starts_with('/') {
             return name.to_owned();
         }
-        let main = self.config.files.first().map_or(self.origin.path.as_str(), |(source, _)| &source.path);
-        let directory = main.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let directory = self.main.rsplit_once('/').map_or("", |(directory, _)| directory);
         format!("{directory}/{name}")
     }
 
-    /// Files of another host lie in a directory of this one: `/etc/nginx/x` of a configuration in `/tmp/case` is
-    /// `/tmp/case/etc/nginx/x` if the configuration lies in `…/etc/nginx`, and `/tmp/case/x` otherwise.
-    fn relocate(&self, written: &str) -> String {
-        let directory = self.origin.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        if !self.origin.offline || written.starts_with(&format!("{directory}/")) {
-            return written.to_owned();
-        }
-        for home in [
-            "/etc/nginx",
-            "/usr/local/nginx/conf",
-            "/usr/local/openresty/nginx/conf",
-            "/usr/local/etc/nginx",
-            "/etc/angie",
-        ] {
-            if let Some(base) = directory.strip_suffix(home) {
-                return format!("{base}{written}");
-            }
-            if let Some(rest) = written.strip_prefix(&format!("{home}/")) {
-                return format!("{directory}/{rest}");
-            }
-        }
-        written.to_owned()
+    fn not_given(&mut self, path: &str) {
+        let ask = Ask::File { root: self.origin.root, path: path.to_owned() };
+        let says = format!("{path} is part of the configuration and was not given");
+        self.config.unread.push(Gap { ask, why: GapReason::NotAsked, says });
     }
 
-    fn is_missing(&self, path: &str) -> bool {
-        self.dump.is_empty() && self.facts.file(self.origin.root, path).is_absent()
-            // Of another host we may simply not have been given the file.
-            && !self.origin.offline
-    }
-
-    fn refuse(&mut self, id: NodeId, message: String) {
+    fn refuse(&mut self, id: NodeId, place: Place, message: String) {
         let at = self.config.arg_span(id, 0);
-        self.config.problems.push(Problem { kind: ProblemKind::Refused, message, at });
+        let printed = Some((Arc::clone(&at.file), self.config.node(id).line));
+        self.fault(place, vec![Problem { kind: ProblemKind::Refused, message, at, printed }]);
     }
 
-    fn syntax_problem(&self, file: usize, error: &SyntaxError) -> Problem {
-        let at = self.config.span_in(file, error.offset..error.offset);
-        Problem { kind: ProblemKind::Refused, message: lossy(&error.message()), at }
+    fn syntax_fault(&mut self, errors: &[SyntaxError], file: usize, place: Place) {
+        let problem = |error: &SyntaxError| {
+            let at = self.config.span_in(file, error.offset..error.offset);
+            let printed = Some((Arc::clone(&at.file), error.line));
+            Problem { kind: ProblemKind::Refused, message: lossy(&error.message()), at, printed }
+        };
+        let problems = errors.iter().map(problem).collect();
+        self.fault(place, problems);
+    }
+
+    fn fault(&mut self, place: Place, problems: Vec<Problem>) {
+        let after = self.config.children(place.block).len();
+        self.config.faults.push(Fault { block: place.block, after, problems });
     }
 }
 
-/// Splits the output of `nginx -T` into its files; `None` if it is none.
-///
-/// Each file is introduced by `# configuration file PATH:` and followed by one empty line.
-fn split_dump(text: &[u8]) -> Option<(String, BTreeMap<String, Vec<u8>>)> {
-    let first = text.split_inclusive(|byte| *byte == b'\n').take(8).find_map(dump_heading)?;
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut current: Option<String> = None;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        if let Some(path) = dump_heading(line) {
-            files.entry(path.clone()).or_default();
-            current = Some(path);
-        } else if let Some(file) = current.as_ref().and_then(|path| files.get_mut(path)) {
-            file.extend_from_slice(line);
-        }
+/// Whether nginx meets an error before it handles a directive: the handler runs once the head is read.
+fn is_before(error: &SyntaxError, directive: Directive<'_>) -> bool {
+    match error.kind {
+        // Both come to light at the end of what they are in.
+        SyntaxErrorKind::UnclosedBlock => false,
+        // The module that reads the code runs as the directive's handler.
+        SyntaxErrorKind::LuaBlockTooLong
+        | SyntaxErrorKind::LuaBlockUnclosed
+        | SyntaxErrorKind::LuaBracketUnclosed { .. } => error.offset < directive.range().start,
+        _ if directive.terminator() == Terminator::Missing => error.offset <= directive.range().end,
+        _ => error.offset < directive.head_range().end,
     }
-    Some((first, files))
 }
 
-fn dump_heading(line: &[u8]) -> Option<String> {
-    let path = line.strip_prefix(DUMP_HEADING)?.trim_ascii_end().strip_suffix(b":")?;
-    path.starts_with(b"/").then(|| lossy(path))
+/// Whether nginx meets an error at the end of a block, where it was not met before.
+fn is_at_end(error: &SyntaxError, block: Block<'_>) -> bool {
+    match error.kind {
+        SyntaxErrorKind::UnclosedBlock => !block.is_closed(),
+        _ => error.offset <= block.range().end,
+    }
 }

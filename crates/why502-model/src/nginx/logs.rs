@@ -1,7 +1,7 @@
 //! Where the gateway logs, and in which format.
 
 use super::config::{Config, NodeId};
-use super::instance::CompiledIn;
+use super::instance::absolute;
 use super::parameters::Levels;
 use super::routes::Routes;
 use crate::{LogContent, LogSink, LogTarget};
@@ -10,13 +10,19 @@ use why502_facts::{AccessLogFormat, ErrorLevel, FormatEscape};
 /// The predefined format (`ngx_http_combined_fmt`).
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
 
+/// Where logs go that the configuration does not name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DefaultLogs {
+    /// The prefix of relative paths.
+    pub(crate) prefix: String,
+    /// The option `-e`, or what the binary was built with.
+    pub(crate) error: Option<String>,
+    /// What the binary was built with.
+    pub(crate) access: Option<String>,
+}
+
 /// The logs that some route of a configuration writes to.
-pub(crate) fn read_logs(
-    config: &Config,
-    routes: &Routes,
-    prefix: &str,
-    compiled: &CompiledIn,
-) -> Vec<LogSink> {
+pub(crate) fn read_logs(config: &Config, routes: &Routes, defaults: &DefaultLogs) -> Vec<LogSink> {
     let mut sinks: Vec<LogSink> = Vec::new();
     let mut add = |sink: LogSink| {
         let same = |known: &&mut LogSink| {
@@ -29,13 +35,27 @@ pub(crate) fn read_logs(
         }
     };
     let main = Levels { config, blocks: vec![None] };
-    error_logs(&main, prefix, compiled, Vec::new()).into_iter().for_each(&mut add);
+    error_logs(&main, defaults, &[]).into_iter().for_each(&mut add);
     for (route, block) in routes.routes.iter().zip(&routes.blocks) {
         let levels = Levels::of(config, *block);
-        error_logs(&levels, prefix, compiled, vec![route.server]).into_iter().for_each(&mut add);
-        access_logs(&levels, prefix, compiled, route.server).into_iter().for_each(&mut add);
+        error_logs(&levels, defaults, &[route.server]).into_iter().for_each(&mut add);
+        access_logs(&levels, defaults, route.server).into_iter().for_each(&mut add);
+        for under_condition in conditional_blocks(config, *block) {
+            access_logs(&Levels::of(config, under_condition), defaults, route.server).into_iter().for_each(&mut add);
+        }
     }
     sinks
+}
+
+/// The blocks of `if` and `limit_except` in a block: they may log elsewhere.
+fn conditional_blocks(config: &Config, block: NodeId) -> Vec<NodeId> {
+    let is_conditional = |id: &&NodeId| matches!(config.node(**id).name.as_str(), "if" | "limit_except");
+    let mut found = Vec::new();
+    for id in config.children(Some(block)).iter().filter(is_conditional) {
+        found.push(*id);
+        found.extend(conditional_blocks(config, *id));
+    }
+    found
 }
 
 /// Two routes that write to one file: the lower level is what the file holds.
@@ -57,24 +77,46 @@ fn merge(known: &mut LogSink, other: LogSink) {
     }
 }
 
-fn error_logs(levels: &Levels<'_>, prefix: &str, compiled: &CompiledIn, servers: Vec<usize>) -> Vec<LogSink> {
+fn error_logs(levels: &Levels<'_>, defaults: &DefaultLogs, servers: &[usize]) -> Vec<LogSink> {
     let found = levels.nearest("error_log");
     if found.is_empty() {
-        let target = target(compiled.error_log.as_deref().unwrap_or("logs/error.log"), prefix);
-        return vec![LogSink {
-            target,
-            content: LogContent::Error { level: ErrorLevel::Error },
-            at: None,
-            servers,
-        }];
+        let path = defaults.error.as_deref().unwrap_or("logs/error.log");
+        let content = LogContent::Error { level: ErrorLevel::Error };
+        return vec![LogSink { target: target(path, defaults), content, at: None, servers: servers.to_vec() }];
     }
     let sink = |id: NodeId| {
         let node = levels.config.node(id);
+        let level = node.values().skip(1).find_map(level).unwrap_or(ErrorLevel::Error);
         Some(LogSink {
-            target: target(node.arg(0)?, prefix),
-            content: LogContent::Error {
-                level: node.values().skip(1).find_map(level).unwrap_or(ErrorLevel::Error),
-            },
+            target: target(node.arg(0)?, defaults),
+            content: LogContent::Error { level },
+            at: Some(levels.at(id)),
+            servers: servers.to_vec(),
+        })
+    };
+    found.into_iter().filter_map(sink).collect()
+}
+
+fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Vec<LogSink> {
+    let found = levels.nearest("access_log");
+    let servers = vec![server];
+    if found.is_empty() {
+        let path = defaults.access.as_deref().unwrap_or("logs/access.log");
+        let content = LogContent::Access { format: Some(combined()), conditional: false };
+        return vec![LogSink { target: target(path, defaults), content, at: None, servers }];
+    }
+    // One `off` silences all logs of its level (`ngx_http_log_handler`).
+    if found.iter().any(|id| levels.config.node(*id).arg(0) == Some("off")) {
+        return Vec::new();
+    }
+    let sink = |id: NodeId| {
+        let node = levels.config.node(id);
+        let name = node.arg(1).filter(|name| !name.contains('=')).unwrap_or("combined");
+        let format = find_format(levels.config, name).or_else(|| (name == "combined").then(combined));
+        let conditional = node.parameter("if").is_some();
+        Some(LogSink {
+            target: target(node.arg(0)?, defaults),
+            content: LogContent::Access { format, conditional },
             at: Some(levels.at(id)),
             servers: servers.clone(),
         })
@@ -82,30 +124,8 @@ fn error_logs(levels: &Levels<'_>, prefix: &str, compiled: &CompiledIn, servers:
     found.into_iter().filter_map(sink).collect()
 }
 
-fn access_logs(levels: &Levels<'_>, prefix: &str, compiled: &CompiledIn, server: usize) -> Vec<LogSink> {
-    let found = levels.nearest("access_log");
-    let combined = || Some(AccessLogFormat { text: COMBINED.to_owned(), escape: FormatEscape::Default });
-    if found.is_empty() {
-        let target = target(compiled.access_log.as_deref().unwrap_or("logs/access.log"), prefix);
-        let content = LogContent::Access { format: combined(), conditional: false };
-        return vec![LogSink { target, content, at: None, servers: vec![server] }];
-    }
-    let sink = |id: NodeId| {
-        let node = levels.config.node(id);
-        let path = node.arg(0).filter(|path| *path != "off")?;
-        let name = node.arg(1).filter(|name| !name.contains('=')).unwrap_or("combined");
-        let format =
-            find_format(levels.config, name).or_else(|| (name == "combined").then(combined).flatten());
-        let conditional = node.values().any(|value| value.starts_with("if="));
-        let content = LogContent::Access { format, conditional };
-        Some(LogSink {
-            target: target(path, prefix),
-            content,
-            at: Some(levels.at(id)),
-            servers: vec![server],
-        })
-    };
-    found.into_iter().filter_map(sink).collect()
+fn combined() -> AccessLogFormat {
+    AccessLogFormat { text: COMBINED.to_owned(), escape: FormatEscape::Default }
 }
 
 /// `log_format NAME [escape=…] STRING…`: the strings are joined without anything between them.
@@ -140,13 +160,93 @@ fn level(text: &str) -> Option<ErrorLevel> {
     })
 }
 
-fn target(text: &str, prefix: &str) -> LogTarget {
-    if text == "stderr" || text.starts_with("syslog:") || text.starts_with("memory:") || text.contains('$') {
-        return LogTarget::Elsewhere(text.to_owned());
+fn target(text: &str, defaults: &DefaultLogs) -> LogTarget {
+    let is_elsewhere = text == "stderr"
+        || text.starts_with("syslog:")
+        || text.starts_with("memory:")
+        || text.starts_with("/dev/")
+        || text.contains('$');
+    if is_elsewhere { LogTarget::Elsewhere(text.to_owned()) } else { LogTarget::File(absolute(text, &defaults.prefix)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::World;
+    use crate::{LogContent, LogTarget};
+    use why502_facts::FormatEscape;
+
+    /// Target, content and servers of every sink.
+    fn sinks(http: &str) -> Vec<String> {
+        let gateway = World::http(http).gateway();
+        let shape = |sink: &crate::LogSink| {
+            let target = match &sink.target {
+                LogTarget::File(path) => path.clone(),
+                LogTarget::Elsewhere(text) => format!("({text})"),
+            };
+            let content = match &sink.content {
+                LogContent::Access { format, conditional } => {
+                    let length = format.as_ref().map_or("none".to_owned(), |own| own.text.len().to_string());
+                    format!("access {length}{}", if *conditional { " if" } else { "" })
+                }
+                LogContent::Error { level } => format!("error {level:?}"),
+            };
+            format!("{target} {content} {:?}", sink.servers)
+        };
+        gateway.logs.iter().map(shape).collect()
     }
-    LogTarget::File(if text.starts_with('/') {
-        text.to_owned()
-    } else {
-        format!("{}/{text}", prefix.trim_end_matches('/'))
-    })
+
+    const COMBINED: usize = super::COMBINED.len();
+
+    #[test]
+    fn without_directives_the_built_in_paths_hold() {
+        let expected = ["/var/log/nginx/error.log error Error []".to_owned(), format!("/var/log/nginx/access.log access {COMBINED} [0]")];
+        assert_eq!(sinks("server { }"), expected);
+    }
+
+    #[test]
+    fn logs_are_those_of_the_nearest_level() {
+        let http = "log_format f '$a' '$b'; access_log /l/http f; error_log /l/e warn; error_log stderr info;
+            server { access_log off; location /x { access_log /l/x f if=$c; access_log syslog:server=10.0.0.1 f; } }
+            server { error_log logs/own debug_http; access_log /l/$host; if ($a) { access_log /l/if f; } }";
+        assert_eq!(
+            sinks(http),
+            [
+                "/var/log/nginx/error.log error Error []",
+                "/l/e error Warn [0]",
+                "(stderr) error Info [0]",
+                "/l/x access 4 if [0]",
+                "(syslog:server=10.0.0.1) access 4 [0]",
+                "/usr/share/nginx/logs/own error Debug [1]",
+                &format!("(/l/$host) access {COMBINED} [1]"),
+                "/l/if access 4 [1]",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_file_of_several_servers_is_one_log() {
+        let http = "access_log /l/a; server { error_log /l/e; } server { error_log /l/e info; }";
+        let own = sinks(http);
+        assert!(own.contains(&"/l/e error Info [0, 1]".to_owned()) && own.contains(&format!("/l/a access {COMBINED} [0, 1]")), "{own:?}");
+    }
+
+    #[test]
+    fn devices_are_no_files() {
+        let own = sinks("access_log /dev/stdout; error_log /dev/stderr notice; server { }");
+        assert!(own.contains(&"(/dev/stderr) error Notice [0]".to_owned()), "{own:?}");
+    }
+
+    #[test]
+    fn formats_are_joined_and_escaped_as_told() {
+        let gateway = World::http("log_format j escape=json '{\"a\":' '\"$a\"}'; access_log /l j; access_log /m gone; server { }").gateway();
+        let formats: Vec<_> = gateway
+            .logs
+            .iter()
+            .filter_map(|sink| match &sink.content {
+                LogContent::Access { format, .. } => Some(format.as_ref().map(|own| (own.text.as_str(), own.escape))),
+                LogContent::Error { .. } => None,
+            })
+            .collect();
+        assert_eq!(formats, [Some(("{\"a\":\"$a\"}", FormatEscape::Json)), None]);
+    }
 }

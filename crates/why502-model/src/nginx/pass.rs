@@ -1,24 +1,25 @@
 //! How a route passes requests on: `proxy_pass` and its siblings with all that is in force for them.
 
-use super::address::strip_prefix_ignore_case;
-use super::config::NodeId;
+mod settings;
+mod target;
+
+use super::config::{Config, NodeId};
 use super::parameters::Levels;
+use super::pattern::Pattern;
+use super::script::Script;
 use super::upstreams::Groups;
-use super::values::{parse_flag, parse_size, parse_time};
-use super::variables::{evaluate, variables_of};
-use crate::{
-    Buffers, Host, Pass, Protocol, ResponseCache, Retry, Setting, Span, Target, Timeouts, TlsSettings,
-    Unresolved, Version,
-};
+use super::variables::Book;
+use crate::{Pass, Protocol, Setting, Target, Timeouts, Version};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A page of memory, in bytes: what buffers are as large as by default.
-const PAGE: u64 = 4096;
 /// The default of the three timeouts.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+/// The version that keeps connections to peers open by default and speaks HTTP/1.1 to them (CHANGES 1.29.7).
+pub(super) const KEEPS_BY_DEFAULT: Version = Version(1, 29, 7);
 
 /// The directives that pass requests on, with their protocols.
-pub(crate) const PASS_DIRECTIVES: &[(&str, Protocol)] = &[
+const PASS_DIRECTIVES: &[(&str, Protocol)] = &[
     ("proxy_pass", Protocol::Http),
     ("fastcgi_pass", Protocol::FastCgi),
     ("uwsgi_pass", Protocol::Uwsgi),
@@ -27,119 +28,100 @@ pub(crate) const PASS_DIRECTIVES: &[(&str, Protocol)] = &[
     ("memcached_pass", Protocol::Memcached),
 ];
 
+/// Other directives that take a location over: the last one of all wins (`clcf->handler`).
+const OTHER_HANDLERS: [&str; 15] = [
+    "content_by_lua",
+    "content_by_lua_block",
+    "content_by_lua_file",
+    "drizzle_pass",
+    "echo",
+    "empty_gif",
+    "flv",
+    "js_content",
+    "memc_pass",
+    "mp4",
+    "perl",
+    "rds_json_ret",
+    "redis2_pass",
+    "redis_pass",
+    "stub_status",
+];
+
+/// A place in which a pass stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) levels: Levels<'a>,
+    pub(crate) book: &'a Arc<Book>,
+    /// What runs before: the server's directives, then the location's.
+    pub(crate) scripts: &'a [Arc<Script>],
+    /// The location's pattern.
+    pub(crate) pattern: Option<&'a Pattern>,
+    /// The `if`s that it stands in.
+    pub(crate) assumed: &'a [NodeId],
+    pub(crate) version: Option<Version>,
+}
+
+/// The directive that takes a block over, if it passes requests on.
+pub(crate) fn handler_of(config: &Config, block: NodeId) -> Option<(NodeId, Protocol)> {
+    let protocol_of = |name: &str| PASS_DIRECTIVES.iter().find(|(own, _)| *own == name).map(|(_, protocol)| *protocol);
+    let children = config.children(Some(block)).iter().rev();
+    let is_handler = |id: &&NodeId| {
+        let name = config.node(**id).name.as_str();
+        protocol_of(name).is_some() || OTHER_HANDLERS.contains(&name)
+    };
+    let last = children.into_iter().find(is_handler)?;
+    Some((*last, protocol_of(&config.node(*last).name)?))
+}
+
+/// Whether a block passes requests on, whatever else it does.
+pub(crate) fn passes_on(config: &Config, block: NodeId) -> bool {
+    PASS_DIRECTIVES.iter().any(|(name, _)| config.named(Some(block), name).next().is_some())
+}
+
+/// The protocol that a directive of that name speaks.
+pub(crate) fn protocol_of(name: &str) -> Option<Protocol> {
+    PASS_DIRECTIVES.iter().find(|(own, _)| *own == name).map(|(_, protocol)| *protocol)
+}
+
+pub(crate) use target::{settle, split_url};
+
 /// Reads the `*_pass` directive `id` as it works at a place.
 pub(crate) fn read_pass(
     id: NodeId,
     protocol: Protocol,
-    levels: &Levels<'_>,
+    place: &Place<'_>,
     groups: &mut Groups<'_>,
-    version: Option<Version>,
 ) -> Option<Pass> {
+    let levels = &place.levels;
     let text = levels.config.node(id).arg(0)?;
     let at = levels.config.arg_span(id, 0);
-    let has_variables = text.contains('$');
-    let url = split_url(protocol, text);
-    let target = if has_variables {
-        Target::Unresolved(unresolved(text, levels))
-    } else {
-        Target::Group(groups.of_pass(url.host, url.default_port, &at)?)
-    };
-    let prefix = protocol.prefix();
-    let name = |rest: &str| format!("{prefix}_{rest}");
-    let http_version = http_version(protocol, levels, version);
+    let aim = target::aim(text, protocol, place, groups, &at)?;
+    let http_version = http_version(protocol, levels, place.version);
     let headers = request_headers(protocol, levels);
-    let keeps_alive = keeps_alive(protocol, &target, groups, &http_version, &headers, levels, version);
+    let settings = settings::Reader { protocol, levels, version: place.version };
     Some(Pass {
         protocol,
-        tls: url.tls,
-        target: shortcut(target, protocol, groups, &at),
+        tls: aim.tls,
+        keeps_alive: keeps_alive(protocol, &aim.target, groups, (&http_version, &headers), place),
+        target: aim.target,
         text: text.to_owned(),
-        path: (!has_variables).then_some(url.path).flatten().map(str::to_owned),
+        path: aim.path,
         at,
         headers,
         http_version,
-        keeps_alive,
         timeouts: Timeouts {
-            connect: levels.time(&name("connect_timeout"), DEFAULT_TIMEOUT),
-            send: levels.time(&name("send_timeout"), DEFAULT_TIMEOUT),
-            read: levels.time(&name("read_timeout"), DEFAULT_TIMEOUT),
+            connect: settings.time("connect_timeout", DEFAULT_TIMEOUT),
+            send: settings.time("send_timeout", DEFAULT_TIMEOUT),
+            read: settings.time("read_timeout", DEFAULT_TIMEOUT),
         },
-        buffers: buffers(protocol, levels),
-        retry: retry(prefix, levels),
-        tls_settings: TlsSettings {
-            sends_name: levels.flag(&name("ssl_server_name"), false),
-            name: levels.text(&name("ssl_name"), &format!("${prefix}_host")),
-            verifies: levels.flag(&name("ssl_verify"), false),
-        },
-        cache: cache(prefix, levels),
+        buffers: settings.buffers(),
+        retry: settings.retry(),
+        tls_settings: settings.tls(),
+        cache: settings.cache(),
+        bind: settings.optional("bind").filter(|bind| bind.value != "off"),
+        ignores_client_abort: settings.flag("ignore_client_abort", false),
+        buffers_request: settings.flag("request_buffering", true),
     })
-}
-
-/// The parts of a target.
-struct Url<'a> {
-    tls: bool,
-    host: &'a str,
-    path: Option<&'a str>,
-    default_port: Option<u16>,
-}
-
-/// Takes the scheme off, and the path that only `proxy_pass` may have.
-fn split_url(protocol: Protocol, text: &str) -> Url<'_> {
-    let schemes: &[(&str, bool, Option<u16>)] = match protocol {
-        Protocol::Http => &[("http://", false, Some(80)), ("https://", true, Some(443))],
-        Protocol::Grpc => &[("grpc://", false, Some(80)), ("grpcs://", true, Some(443))],
-        Protocol::Uwsgi => &[("uwsgi://", false, None), ("suwsgi://", true, None)],
-        Protocol::FastCgi | Protocol::Scgi | Protocol::Memcached => &[],
-    };
-    let matched = schemes.iter().find_map(|(scheme, tls, port)| {
-        strip_prefix_ignore_case(text, scheme).map(|rest| (rest, *tls, *port))
-    });
-    let (rest, tls, default_port) = matched.unwrap_or((text, false, None));
-    if protocol != Protocol::Http {
-        return Url { tls, host: rest, path: None, default_port };
-    }
-    // A unix path ends at the colon before the URI (`ngx_parse_unix_domain_url`).
-    let end = match strip_prefix_ignore_case(rest, "unix:") {
-        Some(path) => path.find(':').map(|colon| ("unix:".len() + colon, 1)),
-        None => rest.find(['/', '?']).map(|slash| (slash, 0)),
-    };
-    match end {
-        Some((end, skip)) => Url { tls, host: &rest[..end], path: Some(&rest[end + skip..]), default_port },
-        None => Url { tls, host: rest, path: None, default_port },
-    }
-}
-
-fn unresolved(text: &str, levels: &Levels<'_>) -> Unresolved {
-    let evaluated = evaluate(text, levels, &|_| None);
-    let resolver = levels.last("resolver").map(|id| {
-        let servers = levels.config.node(id).values().filter(|value| !value.contains('='));
-        Setting { value: servers.map(str::to_owned).collect(), at: Some(levels.at(id)) }
-    });
-    Unresolved {
-        values: evaluated.values,
-        complete: evaluated.complete,
-        variables: variables_of(text),
-        resolver,
-    }
-}
-
-/// A target with variables that can only become one group or literal address is that: nginx looks a value up among its
-/// groups before it asks a resolver (`ngx_http_upstream_init_request`).
-fn shortcut(target: Target, protocol: Protocol, groups: &mut Groups<'_>, at: &Span) -> Target {
-    let Target::Unresolved(unresolved) = &target else { return target };
-    let ([value], true) = (unresolved.values.as_slice(), unresolved.complete) else { return target };
-    let url = split_url(protocol, value);
-    let is_literal = match super::address::parse_address(url.host) {
-        Some(address) => match address.host {
-            Host::Name(name) => address.port.is_none() && groups.named(&name).is_some(),
-            Host::Ip(_) | Host::Unix(_) => true,
-        },
-        None => false,
-    };
-    match is_literal.then(|| groups.of_pass(url.host, url.default_port, at)).flatten() {
-        Some(group) => Target::Group(group),
-        None => target,
-    }
 }
 
 /// Since 1.29.7 the default is 1.1, before it was 1.0; gRPC is HTTP/2.
@@ -147,7 +129,7 @@ fn http_version(protocol: Protocol, levels: &Levels<'_>, version: Option<Version
     match protocol {
         Protocol::Grpc => Setting::default_of("2".to_owned()),
         Protocol::Http => {
-            let newer = version.is_some_and(|version| version >= Version(1, 29, 7));
+            let newer = version.is_some_and(|version| version >= KEEPS_BY_DEFAULT);
             levels.text("proxy_http_version", if newer { "1.1" } else { "1.0" })
         }
         _ => Setting::default_of("1.0".to_owned()),
@@ -176,10 +158,8 @@ fn keeps_alive(
     protocol: Protocol,
     target: &Target,
     groups: &Groups<'_>,
-    http_version: &Setting<String>,
-    headers: &[Setting<(String, String)>],
-    levels: &Levels<'_>,
-    version: Option<Version>,
+    (http_version, headers): (&Setting<String>, &[Setting<(String, String)>]),
+    place: &Place<'_>,
 ) -> bool {
     let Target::Group(id) = target else { return false };
     if groups.groups[id.0].keepalive.is_none() {
@@ -190,67 +170,84 @@ fn keeps_alive(
             let connection = headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Connection"));
             let closes = match connection {
                 Some(header) => header.value.1.eq_ignore_ascii_case("close"),
-                None => version.is_none_or(|version| version < Version(1, 29, 7)),
+                None => place.version.is_none_or(|version| version < KEEPS_BY_DEFAULT),
             };
             http_version.value != "1.0" && !closes
         }
-        Protocol::FastCgi => levels.flag("fastcgi_keep_conn", false).value,
+        Protocol::FastCgi => place.levels.flag("fastcgi_keep_conn", false).value,
         Protocol::Grpc | Protocol::Memcached => true,
         Protocol::Scgi | Protocol::Uwsgi => false,
     }
 }
 
-fn buffers(protocol: Protocol, levels: &Levels<'_>) -> Buffers {
-    let name = |rest: &str| format!("{}_{rest}", protocol.prefix());
-    let has_body_buffers = !matches!(protocol, Protocol::Grpc | Protocol::Memcached);
-    let numbers = name("buffers");
-    let body = levels.last(&numbers).and_then(|id| {
-        let node = levels.config.node(id);
-        let value = (node.arg(0)?.parse().ok()?, parse_size(node.arg(1)?)?);
-        Some(Setting { value, at: Some(levels.at(id)) })
-    });
-    Buffers {
-        header: levels.size(&name("buffer_size"), PAGE),
-        body: has_body_buffers.then(|| body.unwrap_or_else(|| Setting::default_of((8, PAGE)))),
-        busy: levels.last(&name("busy_buffers_size")).and_then(|id| {
-            Some(Setting { value: parse_size(levels.config.node(id).arg(0)?)?, at: Some(levels.at(id)) })
-        }),
-        buffering: levels.setting(&name("buffering"), parse_flag, true),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use crate::testing::World;
+    use crate::{Gateway, Pass};
 
-fn retry(prefix: &str, levels: &Levels<'_>) -> Retry {
-    let conditions = levels.last(&format!("{prefix}_next_upstream")).map_or_else(
-        || Setting::default_of(vec!["error".to_owned(), "timeout".to_owned()]),
-        |id| Setting {
-            value: levels.config.node(id).values().map(str::to_owned).collect(),
-            at: Some(levels.at(id)),
-        },
-    );
-    Retry {
-        conditions,
-        tries: levels.setting(&format!("{prefix}_next_upstream_tries"), |text| text.parse().ok(), 0),
-        timeout: levels.time(&format!("{prefix}_next_upstream_timeout"), Duration::ZERO),
+    fn pass_in(gateway: &Gateway, route: usize) -> &Pass {
+        gateway.routes[route].action.pass().expect("a pass")
     }
-}
 
-fn cache(prefix: &str, levels: &Levels<'_>) -> Option<ResponseCache> {
-    let zone = levels.text(&format!("{prefix}_cache"), "off");
-    if zone.value == "off" {
-        return None;
+    fn of_version(version: &str, http: &str) -> Gateway {
+        World::live(version, &format!("#- /etc/nginx/nginx.conf\nevents {{}} http {{ {http} }}")).gateway()
     }
-    let valid = levels.nearest(&format!("{prefix}_cache_valid")).into_iter().filter_map(|id| {
-        let values: Vec<&str> = levels.config.node(id).values().collect();
-        let (time, statuses) = values.split_last()?;
-        let statuses = match statuses {
-            // Without statuses these three are meant (`ngx_http_file_cache_valid_set_slot`).
-            [] => vec![200, 301, 302],
-            statuses => statuses
-                .iter()
-                .filter_map(|status| if *status == "any" { Some(0) } else { status.parse().ok() })
-                .collect(),
-        };
-        Some(Setting { value: (statuses, parse_time(time)?), at: Some(levels.at(id)) })
-    });
-    Some(ResponseCache { zone, valid: valid.collect() })
+
+    #[test]
+    fn headers_are_replaced_wholesale() {
+        let gateway = World::http(
+            "proxy_set_header Host $host; proxy_set_header X-A a; server {
+             location /a { proxy_pass http://127.0.0.1; }
+             location /b { proxy_set_header X-B b; proxy_pass http://127.0.0.1; } }",
+        )
+        .gateway();
+        let names = |route| pass_in(&gateway, route).headers.iter().map(|own| own.value.0.clone()).collect::<Vec<_>>();
+        assert_eq!((names(1), names(2)), (vec!["Host".to_owned(), "X-A".to_owned()], vec!["X-B".to_owned()]));
+    }
+
+    #[test]
+    fn timeouts_are_inherited_one_by_one() {
+        let gateway = World::http(
+            "proxy_read_timeout 5s; server { proxy_connect_timeout 100ms;
+             location / { proxy_send_timeout 2m; proxy_pass http://127.0.0.1; } }",
+        )
+        .gateway();
+        let timeouts = &pass_in(&gateway, 1).timeouts;
+        let millis = [&timeouts.connect, &timeouts.send, &timeouts.read].map(|own| own.value.as_millis());
+        assert_eq!(millis, [100, 120_000, 5_000]);
+        assert_eq!(timeouts.read.at.as_ref().map(|at| at.line), Some(3));
+    }
+
+    #[test]
+    fn connections_are_kept_as_the_version_keeps_them() {
+        let group = "upstream u { server 127.0.0.1; keepalive 8; } server { location / { ";
+        let bare = "upstream u { server 127.0.0.1; } server { location / { ";
+        let told = "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://u; } }";
+        let plain = "proxy_pass http://u; } }";
+        for (version, begin, end, keeps) in [
+            ("1.22.1", group, told, true),
+            ("1.22.1", group, plain, false),
+            ("1.22.1", bare, told, false),
+            ("1.29.7", bare, plain, true),
+            ("1.29.7", "upstream u { server 127.0.0.1; keepalive 0; } server { location / { ", plain, false),
+            ("1.29.7", "server { location / { ", "proxy_pass http://127.0.0.1; } }", false),
+            ("1.29.7", group, "proxy_set_header Connection close; proxy_pass http://u; } }", false),
+            ("1.29.7", group, "proxy_http_version 1.0; proxy_pass http://u; } }", false),
+            ("1.22.1", group, "fastcgi_pass u; } }", false),
+            ("1.22.1", group, "fastcgi_keep_conn on; fastcgi_pass u; } }", true),
+            ("1.22.1", group, "grpc_pass u; } }", true),
+            ("1.22.1", group, "uwsgi_pass u; } }", false),
+        ] {
+            let gateway = of_version(version, &format!("{begin}{end}"));
+            assert_eq!(pass_in(&gateway, 1).keeps_alive, keeps, "{version} {begin}{end}");
+        }
+    }
+
+    #[test]
+    fn the_http_version_has_its_default_by_version() {
+        for (version, expected) in [("1.22.1", "1.0"), ("1.29.7", "1.1")] {
+            let gateway = of_version(version, "server { location / { proxy_pass http://127.0.0.1; } }");
+            assert_eq!(pass_in(&gateway, 1).http_version.value, expected);
+        }
+    }
 }

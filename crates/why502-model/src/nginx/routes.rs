@@ -1,14 +1,22 @@
 //! Servers and locations.
 
+mod fallbacks;
+mod limits;
+mod listen;
+
 use super::config::{Config, NodeId};
+use super::locate::{LocationName, Slashes};
 use super::parameters::Levels;
-use super::pass::{PASS_DIRECTIVES, read_pass};
+use super::pass::{Place, handler_of, read_pass, settle};
+use super::pattern::Pattern;
+use super::script::Script;
 use super::upstreams::Groups;
-use crate::{
-    Action, Conditional, Fallback, FallbackKind, Limit, LimitKind, Listen, Return, Route, RouteId, Server,
-    ServerName, Version,
-};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use super::variables::Book;
+use crate::{Action, Conditional, ConditionalKind, Return, Route, RouteId, Server, ServerName, Version};
+use fallbacks::{read_fallbacks, read_own_fallbacks};
+use limits::read_limits;
+use listen::read_listens;
+use std::sync::Arc;
 
 /// The servers and routes of a configuration, with the blocks that they were read from.
 #[derive(Debug, Default)]
@@ -20,94 +28,163 @@ pub(crate) struct Routes {
     pub(crate) routes: Vec<Route>,
     /// The block of each route.
     pub(crate) blocks: Vec<NodeId>,
+    /// The name of each route's location; `None` for servers, and for locations that nginx refuses.
+    pub(crate) locations: Vec<Option<LocationName>>,
+    /// Whether each server merges slashes.
+    pub(crate) slashes: Vec<Slashes>,
+}
+
+/// What decides how servers are read, beside their blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) book: &'a Arc<Book>,
+    pub(crate) version: Option<Version>,
+    /// Whether the master is root; `None` where that is not known.
+    pub(crate) is_root: Option<bool>,
 }
 
 /// Reads all servers with their locations.
-pub(crate) fn read_routes(config: &Config, groups: &mut Groups<'_>, version: Option<Version>) -> Routes {
-    let mut reader = Reader { config, groups, version, found: Routes::default() };
-    if let Some(http) = config.http() {
-        for id in config.named(Some(http), "server") {
+pub(crate) fn read_routes(setup: Setup<'_>, groups: &mut Groups<'_>) -> Routes {
+    let mut reader = Reader { setup, groups, script: Arc::default(), found: Routes::default() };
+    for http in setup.config.named(None, "http") {
+        for id in setup.config.named(Some(http), "server") {
             reader.read_server(id);
         }
     }
-    reader.found
+    let mut found = reader.found;
+    for route in &mut found.routes {
+        let conditional = route.conditionals.iter_mut().filter_map(|own| own.action.as_mut());
+        for action in std::iter::once(&mut route.action).chain(conditional) {
+            if let Action::Pass(pass) = action {
+                settle(pass, groups);
+            }
+        }
+    }
+    found
 }
 
 struct Reader<'a, 'f> {
-    config: &'a Config,
+    setup: Setup<'a>,
     groups: &'a mut Groups<'f>,
-    version: Option<Version>,
+    /// The directives of the server that is being read.
+    script: Arc<Script>,
     found: Routes,
+}
+
+/// A block that is being read.
+#[derive(Clone)]
+struct Scene {
+    block: NodeId,
+    scripts: Vec<Arc<Script>>,
+    pattern: Option<Pattern>,
 }
 
 impl Reader<'_, '_> {
     fn read_server(&mut self, id: NodeId) {
+        let config = self.setup.config;
         let server = self.found.servers.len();
-        self.found.servers.push(Server {
-            listens: read_listens(self.config, id),
-            names: read_names(self.config, id),
-            at: self.config.span(id),
-        });
-        let own = self.read_route(id, server, None, None);
+        self.script = Arc::new(Script::read(config, id));
+        let listens = read_listens(config, id, self.setup.is_root, self.groups);
+        self.found.servers.push(Server { listens, names: read_names(config, id), at: config.span(id) });
+        let merges = Levels::of(config, id).flag("merge_slashes", true).value;
+        self.found.slashes.push(if merges { Slashes::Merged } else { Slashes::Kept });
+        let scene = Scene { block: id, scripts: vec![Arc::clone(&self.script)], pattern: None };
+        let own = self.read_route(&scene, server, None);
         self.read_locations(id, server, own);
     }
 
     fn read_locations(&mut self, block: NodeId, server: usize, parent: RouteId) {
-        for id in self.config.named(Some(block), "location") {
-            let values: Vec<&str> = self.config.node(id).values().collect();
-            let location = values.join(" ");
-            let route = self.read_route(id, server, Some(location), Some(parent));
+        let config = self.setup.config;
+        for id in config.named(Some(block), "location") {
+            let values: Vec<&str> = config.node(id).values().collect();
+            let name = LocationName::parse(&values).ok();
+            let pattern = match &name {
+                Some(LocationName::Pattern(text, case)) => Pattern::compile(text, *case).ok(),
+                _ => None,
+            };
+            let scripts = vec![Arc::clone(&self.script), Arc::new(Script::read(config, id))];
+            let scene = Scene { block: id, scripts, pattern };
+            let route = self.read_route(&scene, server, Some((values.join(" "), name, parent)));
             self.read_locations(id, server, route);
         }
     }
 
     fn read_route(
         &mut self,
-        id: NodeId,
+        scene: &Scene,
         server: usize,
-        location: Option<String>,
-        parent: Option<RouteId>,
+        location: Option<(String, Option<LocationName>, RouteId)>,
     ) -> RouteId {
-        let levels = Levels::of(self.config, id);
+        let config = self.setup.config;
+        let levels = Levels::of(config, scene.block);
+        let action = self.action(scene, scene.block, &[]).unwrap_or(Action::Local);
+        let (location, name, parent) = match location {
+            Some((text, name, parent)) => (Some(text), name, Some(parent)),
+            None => (None, None, None),
+        };
         let route = Route {
             server,
             location,
             parent,
-            at: self.config.span(id),
-            action: self.action(id).unwrap_or(Action::Local),
-            conditionals: self.conditionals(id),
-            fallbacks: read_fallbacks(&levels, id),
-            intercepts_errors: intercepts_errors(&levels),
+            at: config.span(scene.block),
+            conditionals: self.conditionals(scene, scene.block, &[]),
+            fallbacks: read_fallbacks(&levels, scene.block, &action),
+            intercepts_errors: intercepts_errors(&levels, &action),
             limits: read_limits(&levels),
+            action,
         };
         self.found.routes.push(route);
-        self.found.blocks.push(id);
+        self.found.blocks.push(scene.block);
+        self.found.locations.push(name);
         RouteId(self.found.routes.len() - 1)
     }
 
     /// What a block does with a request: `return` answers in the rewrite phase, before any handler.
-    fn action(&mut self, id: NodeId) -> Option<Action> {
-        if let Some(answer) = self.config.named(Some(id), "return").next() {
-            return read_return(self.config, answer).map(Action::Return);
+    fn action(&mut self, scene: &Scene, block: NodeId, assumed: &[NodeId]) -> Option<Action> {
+        let config = self.setup.config;
+        if let Some(answer) = config.named(Some(block), "return").next() {
+            return read_return(config, answer).map(Action::Return);
         }
-        let levels = Levels::of(self.config, id);
-        for (directive, protocol) in PASS_DIRECTIVES {
-            if let Some(pass) = self.config.named(Some(id), directive).next() {
-                let pass = read_pass(pass, *protocol, &levels, self.groups, self.version)?;
-                return Some(Action::Pass(Box::new(pass)));
-            }
-        }
-        None
+        let (id, protocol) = handler_of(config, block)?;
+        let place = Place {
+            levels: Levels::of(config, block),
+            book: self.setup.book,
+            scripts: &scene.scripts,
+            pattern: scene.pattern.as_ref(),
+            assumed,
+            version: self.setup.version,
+        };
+        read_pass(id, protocol, &place, self.groups).map(|pass| Action::Pass(Box::new(pass)))
     }
 
-    fn conditionals(&mut self, id: NodeId) -> Vec<Conditional> {
-        let blocks: Vec<NodeId> = self.config.named(Some(id), "if").collect();
-        let read = |block: NodeId| {
-            let text = self.config.node(block).values().collect::<Vec<_>>().join(" ");
-            let condition = text.trim_start_matches('(').trim_end_matches(')').trim().to_owned();
-            Conditional { condition, at: self.config.span(block), action: self.action(block) }
-        };
-        blocks.into_iter().map(read).collect()
+    /// The blocks under a condition, those within others included, in order.
+    fn conditionals(&mut self, scene: &Scene, block: NodeId, outer: &[NodeId]) -> Vec<Conditional> {
+        let config = self.setup.config;
+        let mut found = Vec::new();
+        for id in config.children(Some(block)) {
+            let node = config.node(*id);
+            let kind = match node.name.as_str() {
+                "if" => ConditionalKind::If,
+                "limit_except" => ConditionalKind::LimitExcept,
+                _ => continue,
+            };
+            let text = node.values().collect::<Vec<_>>().join(" ");
+            let condition = match kind {
+                ConditionalKind::If => text.trim_start_matches('(').strip_suffix(')').unwrap_or(&text).trim().to_owned(),
+                ConditionalKind::LimitExcept => text,
+            };
+            let assumed: Vec<NodeId> = outer.iter().copied().chain([*id]).collect();
+            found.push(Conditional {
+                condition,
+                at: config.span(*id),
+                action: self.action(scene, *id, &assumed),
+                kind,
+                fallbacks: read_own_fallbacks(config, *id),
+            });
+            found.extend(self.conditionals(scene, *id, &assumed));
+        }
+        found
     }
 }
 
@@ -127,162 +204,62 @@ fn read_names(config: &Config, server: NodeId) -> Vec<ServerName> {
     names
 }
 
-/// A server without `listen` listens on port 80, or 8000 without root (`ngx_http_core_server`).
-fn read_listens(config: &Config, server: NodeId) -> Vec<Listen> {
-    let listens: Vec<Listen> =
-        config.named(Some(server), "listen").filter_map(|id| read_listen(config, id)).collect();
-    if !listens.is_empty() {
-        return listens;
-    }
-    vec![Listen {
-        text: "80".to_owned(),
-        address: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))),
-        path: None,
-        is_default: false,
-        tls: false,
-        proxy_protocol: false,
-        at: None,
-    }]
+/// Whether the gateway's own pages replace those of the upstream, by the directive of the protocol that is spoken.
+fn intercepts_errors(levels: &Levels<'_>, action: &Action) -> bool {
+    let own = action.pass().map(|pass| pass.protocol.prefix());
+    let prefixes = own.map_or_else(|| vec!["proxy", "fastcgi", "uwsgi", "scgi", "grpc"], |own| vec![own]);
+    prefixes.iter().any(|prefix| levels.flag(&format!("{prefix}_intercept_errors"), false).value)
 }
 
-fn read_listen(config: &Config, id: NodeId) -> Option<Listen> {
-    let node = config.node(id);
-    let text = node.arg(0)?.to_owned();
-    let has = |name: &str| node.values().skip(1).any(|value| value == name);
-    Some(Listen {
-        address: listen_address(&text),
-        path: text.strip_prefix("unix:").map(str::to_owned),
-        is_default: has("default_server") || has("default"),
-        tls: has("ssl") || has("quic"),
-        proxy_protocol: has("proxy_protocol"),
-        at: Some(config.arg_span(id, 0)),
-        text,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use crate::testing::World;
+    use crate::{Action, ConditionalKind, Gateway};
 
-/// `80`, `*:80`, `127.0.0.1`, `127.0.0.1:80`, `[::]:80`, `localhost:80`.
-fn listen_address(text: &str) -> Option<SocketAddr> {
-    if let Ok(port) = text.parse::<u16>() {
-        return Some((Ipv4Addr::UNSPECIFIED, port).into());
+    fn gateway(http: &str) -> Gateway {
+        World::http(http).gateway()
     }
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
-        _ => (text, 80),
-    };
-    match host {
-        "*" => Some((Ipv4Addr::UNSPECIFIED, port).into()),
-        "localhost" => Some((Ipv4Addr::LOCALHOST, port).into()),
-        _ => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(host) => Some((host.parse::<Ipv6Addr>().ok()?, port).into()),
-            None => Some((host.parse::<Ipv4Addr>().ok()?, port).into()),
-        },
-    }
-}
 
-fn intercepts_errors(levels: &Levels<'_>) -> bool {
-    ["proxy", "fastcgi", "uwsgi", "scgi", "grpc"]
-        .iter()
-        .any(|prefix| levels.flag(&format!("{prefix}_intercept_errors"), false).value)
-}
+    #[test]
+    fn nested_locations_do_not_inherit_the_pass() {
+        let gateway = gateway("server { location /a { proxy_pass http://127.0.0.1:1; location /a/b { } } }");
+        let actions: Vec<bool> = gateway.routes.iter().map(|route| route.action.pass().is_some()).collect();
+        assert_eq!(actions, [false, true, false]);
+        assert_eq!(gateway.routes[2].parent, Some(crate::RouteId(1)));
+    }
 
-fn read_fallbacks(levels: &Levels<'_>, block: NodeId) -> Vec<Fallback> {
-    let config = levels.config;
-    let mut fallbacks = Vec::new();
-    for id in config.named(Some(block), "rewrite") {
-        let node = config.node(id);
-        // `redirect`, `permanent` and an absolute URL answer; `break` stays in the location.
-        let leaves = matches!(node.arg(2), None | Some("last"));
-        if let Some(to) = node.arg(1).filter(|to| leaves && !to.starts_with("http")) {
-            let to = to.split('?').next().unwrap_or(to).to_owned();
-            fallbacks.push(Fallback { kind: FallbackKind::Rewrite, to, at: config.arg_span(id, 1) });
-        }
+    #[test]
+    fn the_last_handler_of_a_location_wins() {
+        let gateway = gateway(
+            "server { location /a { proxy_pass http://127.0.0.1:1; fastcgi_pass 127.0.0.1:2; }
+                      location /b { proxy_pass http://127.0.0.1:1; stub_status; } }",
+        );
+        assert_eq!(gateway.routes[1].action.pass().map(|pass| pass.text.as_str()), Some("127.0.0.1:2"));
+        assert_eq!(gateway.routes[2].action, Action::Local);
     }
-    for (directive, kind) in [("auth_request", FallbackKind::AuthRequest), ("mirror", FallbackKind::Mirror)] {
-        for id in levels.nearest(directive) {
-            if let Some(to) = config.node(id).arg(0).filter(|to| *to != "off") {
-                fallbacks.push(Fallback { kind: kind.clone(), to: to.to_owned(), at: levels.at(id) });
-            }
-        }
-    }
-    // `try_files` is not inherited by locations; its last argument is a path, a name or `=status`.
-    if let Some(id) = config.named(Some(block), "try_files").last() {
-        let last = config.node(id).args.len().saturating_sub(1);
-        if let Some(to) = config.node(id).arg(last).filter(|to| !to.starts_with('=')) {
-            let to = to.split('?').next().unwrap_or(to).to_owned();
-            fallbacks.push(Fallback { kind: FallbackKind::TryFiles, to, at: config.arg_span(id, last) });
-        }
-    }
-    if let Some(id) = levels.last("index") {
-        for (at, name) in config.node(id).values().enumerate() {
-            let to = format!("/{}", name.trim_start_matches('/'));
-            fallbacks.push(Fallback { kind: FallbackKind::Index, to, at: config.arg_span(id, at) });
-        }
-    }
-    fallbacks.extend(levels.nearest("error_page").into_iter().filter_map(|id| error_page(config, id)));
-    fallbacks
-}
 
-/// `error_page CODE… [=[STATUS]] URI`.
-fn error_page(config: &Config, id: NodeId) -> Option<Fallback> {
-    let values: Vec<&str> = config.node(id).values().collect();
-    let (to, rest) = values.split_last()?;
-    let becomes =
-        rest.iter().find_map(|value| value.strip_prefix('=')).map(|status| status.parse().unwrap_or(0));
-    let statuses = rest.iter().filter_map(|value| value.parse().ok()).collect();
-    Some(Fallback {
-        kind: FallbackKind::ErrorPage { statuses, becomes },
-        to: (*to).to_owned(),
-        at: config.arg_span(id, values.len() - 1),
-    })
-}
-
-fn read_limits(levels: &Levels<'_>) -> Vec<Limit> {
-    let mut limits = Vec::new();
-    for (kind, directive) in [(LimitKind::Requests, "limit_req"), (LimitKind::Connections, "limit_conn")] {
-        let status = levels.setting(&format!("{directive}_status"), |text| text.parse().ok(), 503).value;
-        let dry_run = levels.flag(&format!("{directive}_dry_run"), false).value;
-        for id in levels.nearest(directive) {
-            let node = levels.config.node(id);
-            let zone = match kind {
-                LimitKind::Requests => node.values().find_map(|value| value.strip_prefix("zone=")),
-                LimitKind::Connections => node.arg(0),
-            };
-            let Some(zone) = zone else { continue };
-            let (zone_id, key, rate) = find_zone(levels, directive, zone);
-            let amount = match kind {
-                LimitKind::Requests => rate.unwrap_or_default(),
-                LimitKind::Connections => node.arg(1).unwrap_or_default().to_owned(),
-            };
-            limits.push(Limit {
-                kind,
-                zone: zone.to_owned(),
-                key,
-                status,
-                at: levels.at(id),
-                zone_at: zone_id.map(|id| levels.config.span(id)),
-                amount,
-                dry_run,
-            });
-        }
+    #[test]
+    fn conditions_have_their_own_actions() {
+        let gateway = gateway(
+            "server { location / { if ($a = b) { proxy_pass http://127.0.0.1:1; if ($c) { return 418; } }
+                      limit_except GET HEAD { proxy_pass http://127.0.0.1:2; } proxy_pass http://127.0.0.1:3; } }",
+        );
+        let found: Vec<(&str, ConditionalKind, bool)> = gateway.routes[1]
+            .conditionals
+            .iter()
+            .map(|own| (&*own.condition, own.kind, own.action.is_some()))
+            .collect();
+        let (is, except) = (ConditionalKind::If, ConditionalKind::LimitExcept);
+        assert_eq!(found, [("$a = b", is, true), ("$c", is, true), ("GET HEAD", except, true)]);
     }
-    limits
-}
 
-/// The definition of a zone: `limit_req_zone KEY zone=NAME:SIZE rate=RATE`.
-fn find_zone(
-    levels: &Levels<'_>,
-    directive: &str,
-    zone: &str,
-) -> (Option<NodeId>, Option<String>, Option<String>) {
-    let config = levels.config;
-    let Some(http) = config.http() else { return (None, None, None) };
-    let defines = |id: &NodeId| {
-        let mut zones = config.node(*id).values().filter_map(|value| value.strip_prefix("zone="));
-        zones.any(|value| value.split(':').next() == Some(zone))
-    };
-    let name = format!("{directive}_zone");
-    let Some(id) = config.named(Some(http), &name).find(defines) else { return (None, None, None) };
-    let node = config.node(id);
-    let rate = node.values().find_map(|value| value.strip_prefix("rate=")).map(str::to_owned);
-    (Some(id), node.arg(0).map(str::to_owned), rate)
+    #[test]
+    fn interception_is_that_of_the_protocol() {
+        let gateway = gateway(
+            "proxy_intercept_errors on; server { location /a { proxy_pass http://127.0.0.1:1; }
+             location /b { fastcgi_pass 127.0.0.1:1; } }",
+        );
+        let found: Vec<bool> = gateway.routes.iter().map(|route| route.intercepts_errors).collect();
+        assert_eq!(found, [true, true, false]);
+    }
 }

@@ -1,0 +1,124 @@
+//! Rows of tables: `types`, `map`, `geo`, `split_clients`.
+
+use super::Checker;
+use crate::nginx::config::NodeId;
+use crate::nginx::pattern::{Case, Pattern};
+use nginx_syntax::Terminator;
+
+impl Checker<'_, '_> {
+    /// The head of a table: the variable that it defines.
+    pub(super) fn table(&mut self, id: NodeId) {
+        let node = self.config.node(id);
+        let name = node.values().next_back().unwrap_or_default();
+        let Some(bare) = name.strip_prefix('$') else {
+            let last = node.args.len().saturating_sub(1);
+            return self.refuse_arg(id, last, format!("invalid variable name \"{name}\""));
+        };
+        self.define(id, bare);
+        self.keys.clear();
+    }
+
+    /// One row, as the table's handler reads it.
+    pub(super) fn row(&mut self, table: NodeId, id: NodeId) {
+        let node = self.config.node(id);
+        if matches!(node.terminator, Terminator::Block | Terminator::LuaBlock) {
+            return self.refuse(id, "unexpected \"{\"");
+        }
+        match self.config.node(table).name.as_str() {
+            "geo" => self.geo_row(id),
+            "map" => self.map_row(id),
+            "split_clients" => self.split_row(id),
+            "types" if node.name == "include" && node.args.len() != 1 => {
+                self.refuse(id, "invalid number of arguments in \"include\" directive");
+            }
+            _ => {}
+        }
+    }
+
+    fn map_row(&mut self, id: NodeId) {
+        let node = self.config.node(id);
+        match (node.name.as_str(), node.args.len()) {
+            ("hostnames" | "volatile", 0) => {}
+            (_, 1) => {
+                let (key, value) = (node.name.as_str(), self.arg(id, 0));
+                if key == "include" {
+                    return;
+                }
+                self.template(id, 0, value);
+                let Some(text) = key.strip_prefix('~') else { return self.map_key(id, key) };
+                {
+                    let pattern = match text.strip_prefix('*') {
+                        Some(text) => Pattern::compile(text, Case::Ignored),
+                        None => Pattern::compile(text, Case::Kept),
+                    };
+                    match pattern {
+                        Ok(pattern) => self.define_groups(&pattern),
+                        Err(words) => self.refuse(id, words),
+                    }
+                }
+            }
+            _ => self.refuse(id, "invalid number of the map parameters"),
+        }
+    }
+
+    /// A key that comes twice; with `hostnames` wildcards keep each other out too, which is left alone.
+    fn map_key(&mut self, id: NodeId, key: &str) {
+        if key == "default" {
+            // No other key has a zero byte.
+            if !self.keys.insert("default\0".to_owned()) {
+                self.refuse(id, "duplicate default map parameter");
+            }
+            return;
+        }
+        let bare = key.strip_prefix('\\').unwrap_or(key);
+        if !self.keys.insert(bare.to_ascii_lowercase()) {
+            self.refuse(id, format!("conflicting parameter \"{bare}\""));
+        }
+    }
+
+    fn geo_row(&mut self, id: NodeId) {
+        let node = self.config.node(id);
+        let wanted = if node.name == "ranges" || node.name == "proxy_recursive" { 0 } else { 1 };
+        if node.args.len() != wanted {
+            self.refuse(id, "invalid number of the geo parameters");
+        }
+    }
+
+    fn split_row(&mut self, id: NodeId) {
+        let node = self.config.node(id);
+        let percent = node.name.as_str();
+        let number = percent.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        if percent != "*" && number.is_none_or(|number| number <= 0.0) {
+            self.refuse(id, format!("invalid percent value \"{percent}\""));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::first;
+
+    #[test]
+    fn rows_are_read_as_their_tables_read_them() {
+        for (http, words) in [
+            ("map $a b { }", "invalid variable name \"b\" :1"),
+            ("map $a $b {\n x; }", "invalid number of the map parameters :2"),
+            ("map $a $b { x 1;\n X 2; }", "conflicting parameter \"X\" :2"),
+            ("map $a $b { default 1; default 2; }", "duplicate default map parameter :1"),
+            ("map $a $b { ~( 1; }", "pcre2_compile() failed: missing closing parenthesis in \"(\" :1"),
+            ("types { text/html { } }", "unexpected \"{\" :1"),
+            ("split_clients $remote_addr $b { x% a; }", "invalid percent value \"x%\" :1"),
+            ("geo $b { default; }", "invalid number of the geo parameters :1"),
+            ("map $uri $host { default 1; }", "the duplicate \"host\" variable :1"),
+        ] {
+            assert_eq!(first(http).as_deref(), Some(words), "{http}");
+        }
+    }
+
+    #[test]
+    fn sound_tables_are_left_alone() {
+        let http = "map $uri $b { hostnames; default x; *.a 1; a 2; include /none/*; \\default 3; ~^/(?<n>x) $n; }
+            geo $remote_addr $g { ranges; default 0; 10.0.0.0-10.0.0.9 1; } split_clients $uri $s { 0.5% a; * b; }";
+        assert_eq!(first(http), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! What is known of a request, by the gateway's own names for it.
+
+use crate::nginx::{Slashes, parse_target, valid_host};
+use std::collections::BTreeMap;
+
+/// What is known of a request: the values of variables such as `host`, `uri` and `http_x_version`.
+///
+/// A variable that is not here is not known; one that is known to be empty is here with an empty value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestVars {
+    values: BTreeMap<String, String>,
+}
+
+impl RequestVars {
+    /// What a request line and a Host header tell: method, target, path, arguments and host.
+    ///
+    /// Of a target that the gateway refuses only the method is known.
+    pub fn of_request(method: &str, target: &str, host: Option<&str>) -> Self {
+        let mut vars = Self::default();
+        vars.set("request_method", method);
+        let Some(parsed) = parse_target(target, Slashes::Merged) else { return vars };
+        let host = parsed.host.as_deref().or(host);
+        if let Some(host) = host {
+            vars.set("http_host", host);
+        }
+        if let Some(name) = host.and_then(valid_host) {
+            vars.set("host", &name);
+        }
+        let path = why502_facts::lossy(&parsed.path);
+        vars.set("uri", &path);
+        vars.set("document_uri", &path);
+        vars.set("request_uri", target);
+        let args = parsed.args.unwrap_or_default();
+        vars.set("is_args", if args.is_empty() { "" } else { "?" });
+        vars.set_args(&args);
+        vars
+    }
+
+    /// The same with one value more.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// The value of a variable, if it is known; an argument is not there if the arguments are known without it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.values.get(name).map(String::as_str);
+        value.or_else(|| (name.starts_with("arg_") && self.values.contains_key("args")).then_some(""))
+    }
+
+    /// Sets a value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
+    fn set_args(&mut self, args: &str) {
+        self.set("args", args);
+        self.set("query_string", args);
+        // The first of several arguments of one name counts (`ngx_http_arg`), whatever the case of its letters.
+        for argument in args.split('&').rev().filter(|argument| !argument.is_empty()) {
+            if let Some((name, value)) = argument.split_once('=') {
+                self.set(&format!("arg_{}", name.to_ascii_lowercase()), value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_tells_its_parts() {
+        let vars = RequestVars::of_request("GET", "/a/%62/../c?x=1&Y=2&x=3", Some("Shop.Example.com:8080"));
+        for (name, value) in [
+            ("request_method", "GET"),
+            ("host", "shop.example.com"),
+            ("http_host", "Shop.Example.com:8080"),
+            ("uri", "/a/c"),
+            ("request_uri", "/a/%62/../c?x=1&Y=2&x=3"),
+            ("arg_x", "1"),
+            ("arg_y", "2"),
+            ("arg_z", ""),
+            ("is_args", "?"),
+        ] {
+            assert_eq!(vars.get(name), Some(value), "{name}");
+        }
+        assert_eq!(vars.get("remote_addr"), None);
+    }
+
+    #[test]
+    fn an_absolute_target_names_the_host() {
+        let vars = RequestVars::of_request("GET", "http://a.example/x", Some("b.example"));
+        assert_eq!((vars.get("host"), vars.get("uri")), (Some("a.example"), Some("/x")));
+    }
+
+    #[test]
+    fn of_a_bad_request_little_is_known() {
+        let vars = RequestVars::of_request("GET", "/..", Some("a"));
+        assert_eq!((vars.get("host"), vars.get("uri"), vars.get("arg_x")), (None, None, None));
+    }
+}

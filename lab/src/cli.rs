@@ -1,0 +1,214 @@
+//! The commands of the program.
+
+use crate::isolate::{self, Isolation};
+use crate::judge::Kind;
+use crate::orchestrate::{self, Plan};
+use crate::output::{complain, say};
+use crate::run::{self, Order};
+use crate::scenario::{self, Named};
+use crate::table::Table;
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Breaks a real nginx and checks that why502 names the cause.
+#[derive(Debug, Parser)]
+#[command(name = "why502-lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists the scenarios with what they count for.
+    List(Select),
+    /// Runs scenarios and prints how often the diagnosis was right.
+    Run(RunArgs),
+    /// Diagnoses the recorded bundles again.
+    Replay {
+        /// The folder of bundles.
+        #[arg(long, default_value_os_t = corpus())]
+        corpus: PathBuf,
+    },
+    /// Keeps watch over one run (started by the program itself).
+    #[command(name = "__guard", hide = true)]
+    Guard {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs one scenario in this process (started by the program itself).
+    #[command(name = "__scenario", hide = true)]
+    Scenario {
+        file: PathBuf,
+        dir: PathBuf,
+        why502: PathBuf,
+        #[arg(long)]
+        isolated: bool,
+        #[arg(long)]
+        record: bool,
+    },
+}
+
+/// Which scenarios.
+#[derive(Debug, clap::Args)]
+struct Select {
+    /// Parts of names; any fits. Nothing said: all.
+    filter: Vec<String>,
+    /// Only scenarios that count for one of these causes.
+    #[arg(long, value_delimiter = ',')]
+    causes: Vec<String>,
+    /// Also scenarios of causes that the program under test does not know yet.
+    #[arg(long)]
+    unknown: bool,
+    /// Only those that `make test` runs.
+    #[arg(long)]
+    quick: bool,
+    /// The folder of scenarios.
+    #[arg(long, default_value_os_t = scenarios())]
+    scenarios: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
+    select: Select,
+    /// How many at once.
+    #[arg(long, short, default_value_t = 2)]
+    jobs: usize,
+    /// Keeps each run's bundle in corpus/lab.
+    #[arg(long)]
+    record: bool,
+    /// Where --record keeps them.
+    #[arg(long, default_value_os_t = corpus())]
+    corpus: PathBuf,
+    /// Writes all results there.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Ends well whatever is missed.
+    #[arg(long)]
+    allow_misses: bool,
+    /// Leaves the directories of the runs in /tmp.
+    #[arg(long)]
+    keep: bool,
+    /// Kinds of misses that do not count: read-only, offline, ….
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    ignore: Vec<Kind>,
+    /// On the host's loopback, even where namespaces of its own are allowed.
+    #[arg(long)]
+    no_namespaces: bool,
+}
+
+/// Runs what was asked for.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::List(select) => list(&select),
+        Command::Run(args) => run_all(&args),
+        Command::Replay { corpus } => replay(&corpus),
+        Command::Guard { arguments } => isolate::guard(&arguments),
+        Command::Scenario { file, dir, why502, isolated, record } => {
+            run_one(Order { file, dir, why502, isolated, record })
+        }
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        ExitCode::from(2)
+    })
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+fn scenarios() -> PathBuf {
+    project().join("lab/scenarios")
+}
+
+fn corpus() -> PathBuf {
+    project().join("corpus/lab")
+}
+
+/// The scenarios that are meant, and how many of them the program under test does not know.
+fn select(select: &Select, known: &BTreeSet<String>) -> Result<(Vec<Named>, usize)> {
+    let mut found = scenario::find(&select.scenarios)?;
+    found.retain(|named| {
+        let is_named = select.filter.is_empty() || select.filter.iter().any(|part| named.name.contains(part.as_str()));
+        let is_covered = select.causes.is_empty()
+            || named.scenario.covered().any(|id| select.causes.iter().any(|cause| cause == id));
+        is_named && is_covered && (!select.quick || named.scenario.quick)
+    });
+    let n_all = found.len();
+    if !select.unknown {
+        found.retain(|named| named.scenario.ids().all(|id| known.contains(id)));
+    }
+    let n_left_out = n_all - found.len();
+    Ok((found, n_left_out))
+}
+
+fn list(args: &Select) -> Result<ExitCode> {
+    let known = orchestrate::known_ids(&orchestrate::find_why502()?)?;
+    let (found, n_left_out) = select(args, &known)?;
+    for named in &found {
+        let ids: Vec<&str> = named.scenario.covered().collect();
+        say(&format!("{:<58} {}", named.name, if ids.is_empty() { "healthy".to_owned() } else { ids.join(" ") }));
+    }
+    say(&format!("{} scenarios, {n_left_out} of unknown causes left out", found.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_all(args: &RunArgs) -> Result<ExitCode> {
+    let why502 = fs::canonicalize(orchestrate::find_why502()?)?;
+    let known = orchestrate::known_ids(&why502)?;
+    let (scenarios, n_left_out) = select(&args.select, &known)?;
+    let isolation =
+        if args.no_namespaces { Isolation::None("--no-namespaces".to_owned()) } else { Isolation::find() };
+    if let Isolation::None(why) = &isolation {
+        complain(&format!("on the host's loopback, without namespaces of their own: {why}"));
+    }
+    let plan = Plan {
+        scenarios,
+        why502,
+        jobs: args.jobs,
+        isolation,
+        record: args.record.then(|| args.corpus.clone()),
+        keep: args.keep,
+        ignored: args.ignore.clone(),
+    };
+    let done = orchestrate::run_all(&plan, |named, done| say(&crate::table::line(named, done)));
+    let table = Table::new(&plan.scenarios, &done, n_left_out);
+    for line in table.lines() {
+        say(&line);
+    }
+    if let Some(file) = &args.json {
+        fs::write(file, serde_json::to_vec_pretty(&done)?).with_context(|| file.display().to_string())?;
+    }
+    Ok(if table.n_failed() == 0 || args.allow_misses { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_one(order: Order) -> Result<ExitCode> {
+    let named = scenario::read(&order.file)?;
+    let outcome = run::run(&order, &named);
+    say(&serde_json::to_string(&outcome)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(corpus: &Path) -> Result<ExitCode> {
+    let why502 = orchestrate::find_why502()?;
+    let known = orchestrate::known_ids(&why502)?;
+    let (mut n_passed, mut n_failed, mut n_skipped) = (0, 0, 0);
+    for replayed in crate::replay::replay(corpus, &why502)? {
+        if !replayed.ids.iter().all(|id| known.contains(id)) {
+            n_skipped += 1;
+        } else if replayed.misses.is_empty() {
+            n_passed += 1;
+        } else {
+            n_failed += 1;
+            say(&format!("MISS {}: {} ({})", replayed.name, replayed.got, replayed.misses.join("; ")));
+        }
+    }
+    say(&format!("{n_passed} passed, {n_failed} failed, {n_skipped} skipped"));
+    Ok(if n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,102 @@
+//! The same diagnosis with a deciding fact hidden.
+
+use super::Stage;
+use super::product::Product;
+use crate::judge::{self, Kind, Miss};
+use crate::scenario::{How, NOTHING, Withhold};
+use anyhow::Result;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+/// Hides a fact, runs why502, and shows the fact again.
+pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -> Result<Vec<Miss>> {
+    let nginx = &stage.nginx;
+    let hidden = match withhold.how {
+        How::AccessLogUnreadable => Hidden::by_mode(nginx.access_logs())?,
+        How::ConfigUnreadable => Hidden::by_mode(vec![nginx.config()])?,
+        How::ErrorLogUnreadable => Hidden::by_mode(nginx.error_logs())?,
+        How::NoAccessLog => Hidden::by_name(nginx.access_logs())?,
+        How::NoErrorLog => Hidden::by_name(nginx.error_logs())?,
+        How::NoProbe | How::NoProbeUnprivileged | How::OfflineErrorLog | How::Unprivileged => Hidden::default(),
+    };
+    let mut call = match withhold.how {
+        How::OfflineErrorLog => product.offline_call(product.files(true, false)),
+        How::NoProbe | How::NoProbeUnprivileged => product.call("diagnose", &["--format", "json", "--no-probe"]),
+        _ => product.call("diagnose", &["--format", "json"]),
+    };
+    call.unprivileged = stage.place.root
+        && matches!(
+            withhold.how,
+            How::AccessLogUnreadable
+                | How::ConfigUnreadable
+                | How::ErrorLogUnreadable
+                | How::NoProbeUnprivileged
+                | How::Unprivileged
+        );
+    let got = product.report(&call);
+    hidden.show()?;
+    let got = got?;
+    let label = format!("{:?}", withhold.how);
+    let mut misses: Vec<Miss> = judge::contract(&got).into_iter().map(|miss| miss.of(Kind::Withheld)).collect();
+    let expected = &stage.scenario.expect.cause;
+    let nothing = [NOTHING.to_owned()];
+    let default = if expected.is_empty() { &nothing[..] } else { expected.as_slice() };
+    let acceptable = withhold.cause.as_deref().unwrap_or(default);
+    misses.extend(judge::acceptable(Kind::Withheld, &got, acceptable, withhold.max_confidence));
+    let verdict = got.report.verdict();
+    if !withhold.verdict.is_empty() && !withhold.verdict.iter().any(|wanted| wanted.name() == verdict) {
+        misses.push(Miss::new(Kind::Withheld, format!("the verdict is {verdict}")));
+    }
+    if let Some(topic) = &withhold.gap
+        && !got.report.has_gap(topic)
+    {
+        misses.push(Miss::new(Kind::Withheld, format!("no gap names {topic}")));
+    }
+    Ok(misses.into_iter().map(|miss| miss.about(&label)).collect())
+}
+
+/// Files that are hidden, and how to show them again.
+#[derive(Debug, Default)]
+struct Hidden {
+    modes: Vec<(PathBuf, fs::Permissions)>,
+    names: Vec<PathBuf>,
+}
+
+impl Hidden {
+    fn by_mode(files: Vec<PathBuf>) -> Result<Self> {
+        let mut hidden = Self::default();
+        for file in files.into_iter().filter(|file| file.exists()) {
+            let mode = fs::metadata(&file)?.permissions();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            hidden.modes.push((file, mode));
+        }
+        Ok(hidden)
+    }
+
+    fn by_name(files: Vec<PathBuf>) -> Result<Self> {
+        let mut hidden = Self::default();
+        for file in files.into_iter().filter(|file| file.exists()) {
+            fs::rename(&file, away(&file))?;
+            hidden.names.push(file);
+        }
+        Ok(hidden)
+    }
+
+    fn show(self) -> Result<()> {
+        for (file, mode) in self.modes {
+            fs::set_permissions(file, mode)?;
+        }
+        for file in self.names {
+            fs::rename(away(&file), file)?;
+        }
+        Ok(())
+    }
+}
+
+/// A name that no rotation of logs has.
+fn away(file: &std::path::Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from("withheld-");
+    name.push(file.file_name().unwrap_or_default());
+    file.with_file_name(name)
+}
