@@ -1,5 +1,7 @@
 //! The catalogue agrees with itself, with its directory and with `spec/causes.toml`.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads the repository's own files")]
+
 use crate::cause::{ActsOn, Cause, Layer};
 use crate::causes::{CAUSES, find_cause};
 use std::collections::{BTreeMap, BTreeSet};

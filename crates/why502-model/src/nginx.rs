@@ -8,6 +8,7 @@
 mod address;
 mod build;
 mod check;
+mod comments;
 mod config;
 mod directives;
 mod edit;
