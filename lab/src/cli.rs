@@ -135,7 +135,8 @@ fn corpus() -> PathBuf {
 fn select(select: &Select, known: &BTreeSet<String>) -> Result<(Vec<Named>, usize)> {
     let mut found = scenario::find(&select.scenarios)?;
     found.retain(|named| {
-        let is_named = select.filter.is_empty() || select.filter.iter().any(|part| named.name.contains(part.as_str()));
+        let is_named =
+            select.filter.is_empty() || select.filter.iter().any(|part| named.name.contains(part.as_str()));
         let is_covered = select.causes.is_empty()
             || named.scenario.covered().any(|id| select.causes.iter().any(|cause| cause == id));
         is_named && is_covered && (!select.quick || named.scenario.quick)
@@ -153,7 +154,11 @@ fn list(args: &Select) -> Result<ExitCode> {
     let (found, n_left_out) = select(args, &known)?;
     for named in &found {
         let ids: Vec<&str> = named.scenario.covered().collect();
-        say(&format!("{:<58} {}", named.name, if ids.is_empty() { "healthy".to_owned() } else { ids.join(" ") }));
+        say(&format!(
+            "{:<58} {}",
+            named.name,
+            if ids.is_empty() { "healthy".to_owned() } else { ids.join(" ") }
+        ));
     }
     say(&format!("{} scenarios, {n_left_out} of unknown causes left out", found.len()));
     Ok(ExitCode::SUCCESS)

@@ -125,7 +125,9 @@ fn end_children(bound: Duration) {
 
 fn children_of(parent: u32) -> Vec<u32> {
     let mut children = Vec::new();
-    for task in fs::read_dir(Path::new("/proc").join(parent.to_string()).join("task")).into_iter().flatten().flatten() {
+    for task in
+        fs::read_dir(Path::new("/proc").join(parent.to_string()).join("task")).into_iter().flatten().flatten()
+    {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
         children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }

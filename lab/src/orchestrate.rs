@@ -65,7 +65,10 @@ pub fn find_why502() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let beside = own.with_file_name("why502");
     if !beside.is_file() {
-        bail!("{} is not there: build it (cargo build -p why502), or name another in WHY502_BIN", beside.display());
+        bail!(
+            "{} is not there: build it (cargo build -p why502), or name another in WHY502_BIN",
+            beside.display()
+        );
     }
     Ok(beside)
 }

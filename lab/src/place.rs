@@ -73,7 +73,7 @@ impl Place {
             let end = inner.find('}').ok_or_else(|| anyhow!("no }} after {:?}", &rest[start..]))?;
             match self.value(&inner[..end])? {
                 Some(value) => expanded.push_str(&value),
-                None => expanded.push_str(&rest[start..start + 2 + end + 1]),
+                None => expanded.push_str(&rest[start..=(start + 2 + end)]),
             }
             rest = &inner[end + 1..];
         }

@@ -103,7 +103,8 @@ pub(crate) fn find_program(name: &str) -> Result<PathBuf> {
 pub(crate) fn find_php_fpm() -> Result<PathBuf> {
     let is_fpm = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.strip_prefix("php-fpm").is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+        name.strip_prefix("php-fpm")
+            .is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
     };
     let folder = fs::read_dir("/usr/sbin")?;
     let mut found: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).filter(is_fpm).collect();
@@ -119,7 +120,8 @@ mod tests {
     fn output_and_status_are_kept() {
         let mut command = Command::new("/bin/sh");
         let finished =
-            run_bounded(command.args(["-c", "echo out; echo err >&2; exit 3"]), Duration::from_secs(5)).unwrap();
+            run_bounded(command.args(["-c", "echo out; echo err >&2; exit 3"]), Duration::from_secs(5))
+                .unwrap();
         assert_eq!(finished.status.unwrap().code(), Some(3));
         assert_eq!((finished.stdout.as_slice(), finished.complaint().as_str()), (&b"out\n"[..], "err"));
     }

@@ -65,7 +65,13 @@ pub fn replay(corpus: &Path, why502: &Path) -> Result<Vec<Replayed>> {
         let misses = judge::contract(&got).into_iter().chain(judge::live(&recorded.expect, &[], &got));
         all.push(Replayed {
             name: folder.strip_prefix(corpus).unwrap_or(&folder).display().to_string(),
-            ids: recorded.expect.cause.iter().chain(recorded.expect.roots.iter().flatten()).cloned().collect(),
+            ids: recorded
+                .expect
+                .cause
+                .iter()
+                .chain(recorded.expect.roots.iter().flatten())
+                .cloned()
+                .collect(),
             misses: misses.map(|miss| format!("{:?}: {}", miss.kind, miss.says)).collect(),
             got: got.report.summary(),
         });

@@ -52,7 +52,10 @@ impl<'r> Table<'r> {
         lines.push(String::new());
         lines.extend(self.misses());
         if self.n_left_out > 0 {
-            lines.push(format!("left out: {} scenarios of causes that why502 does not know yet (--unknown)", self.n_left_out));
+            lines.push(format!(
+                "left out: {} scenarios of causes that why502 does not know yet (--unknown)",
+                self.n_left_out
+            ));
         }
         let n_failed = self.n_failed();
         lines.push(format!(

@@ -20,7 +20,8 @@ fn text(line: &str) -> Option<String> {
 
 /// Whether a word is an address or a path.
 fn is_place(word: &str) -> bool {
-    let is_address = word.contains(':') && word.starts_with(|first: char| first.is_ascii_digit() || first == '[');
+    let is_address =
+        word.contains(':') && word.starts_with(|first: char| first.is_ascii_digit() || first == '[');
     word.starts_with("unix:") || word.contains('/') || is_address
 }
 

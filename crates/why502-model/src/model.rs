@@ -140,7 +140,11 @@ fn keep_serving(facts: &Facts, gateways: &mut Vec<Gateway>) -> Vec<String> {
     }
     let left_out = gateways.iter().zip(&ranks).filter(|(_, rank)| **rank < best);
     let notes = left_out.map(|(gateway, _)| {
-        format!("another {} runs here and does not serve the URL: {}", gateway.flavour, title(gateway.master, &gateway.config))
+        format!(
+            "another {} runs here and does not serve the URL: {}",
+            gateway.flavour,
+            title(gateway.master, &gateway.config)
+        )
     });
     let notes = notes.collect();
     let mut ranks = ranks.drain(..);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 use why502_facts::{
-    Ask, Datum, FORMAT_VERSION, Facts, FileContent, FileKind, FileStatus, Gap, GapReason, HostRecord, Invocation,
-    Manifest, Observed, Process, ProcessList, Stamp,
+    Ask, Datum, FORMAT_VERSION, Facts, FileContent, FileKind, FileStatus, Gap, GapReason, HostRecord,
+    Invocation, Manifest, Observed, Process, ProcessList, Stamp,
 };
 
 /// The most rounds of asking: more than includes nest in any test.
@@ -189,7 +189,9 @@ pub(crate) fn unknown(ask: &Ask, why: GapReason) -> Observed<Datum> {
 fn matches(pattern: &str, path: &str) -> bool {
     let (patterns, parts): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
     let fits = |(pattern, part): (&&str, &&str)| match pattern.split_once('*') {
-        Some((head, tail)) => part.len() >= head.len() + tail.len() && part.starts_with(head) && part.ends_with(tail),
+        Some((head, tail)) => {
+            part.len() >= head.len() + tail.len() && part.starts_with(head) && part.ends_with(tail)
+        }
         None => pattern == part,
     };
     patterns.len() == parts.len() && patterns.iter().zip(&parts).all(fits)

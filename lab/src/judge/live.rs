@@ -26,12 +26,16 @@ pub(crate) fn live(expect: &Expect, marked: &[(String, u64)], got: &Got) -> Vec<
         let says = format!("expected {{{}}}, got {{{}}}", roots.join(" "), report.roots().join(" "));
         misses.push(Miss::new(Kind::Roots, says));
     }
-    if let Some(first) = report.findings().into_iter().find(|finding| expect.cause.iter().any(|id| id == finding.cause())) {
+    if let Some(first) =
+        report.findings().into_iter().find(|finding| expect.cause.iter().any(|id| id == finding.cause()))
+    {
         misses.extend(details(expect, marked, &first));
     }
     let findings = report.findings();
     let forbidden = findings.iter().filter(|finding| expect.forbid.iter().any(|id| id == finding.cause()));
-    misses.extend(forbidden.map(|finding| Miss::new(Kind::Detail, format!("{} is a finding", finding.cause()))));
+    misses.extend(
+        forbidden.map(|finding| Miss::new(Kind::Detail, format!("{} is a finding", finding.cause()))),
+    );
     let text = report.text();
     let unsaid = expect.says.iter().filter(|words| !text.contains(words.as_str()));
     misses.extend(unsaid.map(|words| Miss::new(Kind::Detail, format!("{words:?} is nowhere"))));

@@ -49,13 +49,21 @@ impl Report {
     pub(crate) fn summary(&self) -> String {
         let findings = self.findings();
         let words: Vec<String> = findings.iter().map(Finding::summary).collect();
-        format!("{}: {}", self.verdict(), if words.is_empty() { "nothing".to_owned() } else { words.join(", ") })
+        format!(
+            "{}: {}",
+            self.verdict(),
+            if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+        )
     }
 
     /// The likely roots, sorted.
     pub(crate) fn roots(&self) -> Vec<&str> {
-        let mut roots: Vec<&str> =
-            self.findings().into_iter().filter(Finding::is_likely_root).map(|finding| finding.cause()).collect();
+        let mut roots: Vec<&str> = self
+            .findings()
+            .into_iter()
+            .filter(Finding::is_likely_root)
+            .map(|finding| finding.cause())
+            .collect();
         roots.sort_unstable();
         roots.dedup();
         roots
@@ -73,7 +81,10 @@ impl Report {
         const WHYS: [&str; 5] = ["not-asked", "denied", "unsupported", "timed-out", "failed"];
         let own = list(&self.0, "gaps").iter();
         let undecided = list(&self.0, "undecided").iter().flat_map(|entry| list(entry, "gaps"));
-        own.chain(undecided).filter(|gap| !WHYS.contains(&text(gap, "why"))).map(|gap| format!("gap {gap}")).collect()
+        own.chain(undecided)
+            .filter(|gap| !WHYS.contains(&text(gap, "why")))
+            .map(|gap| format!("gap {gap}"))
+            .collect()
     }
 
     /// Claims about a host in a report that knows none.
@@ -127,7 +138,9 @@ pub(crate) fn first_difference(one: &Value, other: &Value) -> String {
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             let at = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(0);
-            a.get(at).zip(b.get(at)).map_or_else(String::new, |(a, b)| format!("{at}.{}", first_difference(a, b)))
+            a.get(at)
+                .zip(b.get(at))
+                .map_or_else(String::new, |(a, b)| format!("{at}.{}", first_difference(a, b)))
         }
         _ => {
             let cut = |value: &Value| value.to_string().chars().take(160).collect::<String>();
@@ -219,7 +232,7 @@ mod tests {
         let report = Report::parse(REPORT.as_bytes()).unwrap();
         assert_eq!(report.summary(), "broken: a confirmed -> e, b possible");
         assert_eq!(report.roots(), ["a"]);
-        assert!(report.findings().is_sorted_by_key(|finding| finding.rank()));
+        assert!(report.findings().is_sorted_by_key(super::Finding::rank));
         assert!(report.essence().get("captured_at").is_none());
     }
 

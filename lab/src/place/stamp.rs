@@ -40,6 +40,10 @@ mod tests {
         let now: Zoned = "2026-11-21T03:00:00+00:00[+00:00]".parse().unwrap();
         assert_eq!(stamp(&now, "error:-2h").unwrap(), "2026/11/21 01:00:00");
         assert_eq!(stamp(&now, "access:-1d").unwrap(), "20/Nov/2026:03:00:00 +0000");
-        assert!(stamp(&now, "error:2").is_err() && stamp(&now, "x:-1h").is_err() && stamp(&now, "error:-").is_err());
+        assert!(
+            stamp(&now, "error:2").is_err()
+                && stamp(&now, "x:-1h").is_err()
+                && stamp(&now, "error:-").is_err()
+        );
     }
 }

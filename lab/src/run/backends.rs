@@ -73,7 +73,12 @@ impl Backends {
         });
         if ended.is_some() || !ready {
             let words = fs::read_to_string(out).unwrap_or_default();
-            bail!("{} does not listen on {}: {}", backend.name, backend.listen.join(", "), super::tail(&words, 5));
+            bail!(
+                "{} does not listen on {}: {}",
+                backend.name,
+                backend.listen.join(", "),
+                super::tail(&words, 5)
+            );
         }
         Ok(())
     }

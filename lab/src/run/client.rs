@@ -124,7 +124,10 @@ fn whole_answer(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> {
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_ascii_lowercase();
     let status = status(bytes)?;
     let header = |name: &str| {
-        head.lines().filter_map(|line| line.split_once(':')).find(|(own, _)| *own == name).map(|(_, value)| value.trim())
+        head.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(own, _)| *own == name)
+            .map(|(_, value)| value.trim())
     };
     let length = if is_head || status == 304 || status == 204 {
         head_end
@@ -167,15 +170,26 @@ mod tests {
         let bytes = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nabcHTTP";
         assert_eq!(whole_answer(bytes, false), Some((Answer::Status(502), bytes.len() - 4)));
         assert_eq!(whole_answer(&bytes[..bytes.len() - 6], false), None);
-        assert_eq!(whole_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", false).unwrap().0, Answer::Status(200));
-        assert_eq!(whole_answer(b"HTTP/1.1 405 No\r\nContent-Length: 9\r\n\r\n", true).unwrap().0, Answer::Status(405));
+        assert_eq!(
+            whole_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", false)
+                .unwrap()
+                .0,
+            Answer::Status(200)
+        );
+        assert_eq!(
+            whole_answer(b"HTTP/1.1 405 No\r\nContent-Length: 9\r\n\r\n", true).unwrap().0,
+            Answer::Status(405)
+        );
     }
 
     #[test]
     fn what_ends_early_is_told_apart() {
         assert_eq!(at_end_of(""), Answer::Other(NoStatus::Closed));
         assert_eq!(at_end_of("SSH-2.0\r\n"), Answer::Other(NoStatus::Garbage));
-        assert_eq!(at_end_of("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"), Answer::Other(NoStatus::Truncated));
+        assert_eq!(
+            at_end_of("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"),
+            Answer::Other(NoStatus::Truncated)
+        );
         assert_eq!(at_end_of("HTTP/1.1 200 OK\r\n\r\nab"), Answer::Status(200));
     }
 }

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Folders that every scenario has; nginx's workers write only to `tmp`, backends to `run`.
-const FOLDERS: [(&str, u32); 5] = [("logs", 0o755), ("run", 0o777), ("tmp", 0o777), ("out", 0o777), ("bin", 0o755)];
+const FOLDERS: [(&str, u32); 5] =
+    [("logs", 0o755), ("run", 0o777), ("tmp", 0o777), ("out", 0o777), ("bin", 0o755)];
 
 /// Makes the folders and writes the files.
 pub(super) fn prepare(place: &Place, scenario: &Scenario) -> Result<()> {
@@ -62,8 +63,10 @@ fn write(path: &Path, file: &FullFile) -> Result<()> {
 /// Compresses a file under its own name.
 fn compress(path: &Path) -> Result<()> {
     let mut command = std::process::Command::new(crate::process::find_program("gzip")?);
-    let finished =
-        crate::process::run_bounded(command.args(["-n", "-c"]).arg(path), std::time::Duration::from_secs(10))?;
+    let finished = crate::process::run_bounded(
+        command.args(["-n", "-c"]).arg(path),
+        std::time::Duration::from_secs(10),
+    )?;
     fs::File::create(path)?.write_all(&finished.stdout)?;
     Ok(())
 }

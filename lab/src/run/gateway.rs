@@ -142,7 +142,10 @@ impl Nginx {
 
     /// Everything in its error logs.
     pub(super) fn error_log_text(&self) -> String {
-        self.error_logs().iter().map(|log| String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned()).collect()
+        self.error_logs()
+            .iter()
+            .map(|log| String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned())
+            .collect()
     }
 
     pub(super) fn config(&self) -> PathBuf {
@@ -197,7 +200,8 @@ mod tests {
 
     #[test]
     fn ports_are_found_in_any_form_of_listen() {
-        let config = "listen 127.0.0.1:8080 default_server; listen [::1]:8443 ssl; listen 80;\nlisten unix:/a.sock;";
+        let config =
+            "listen 127.0.0.1:8080 default_server; listen [::1]:8443 ssl; listen 80;\nlisten unix:/a.sock;";
         assert_eq!(listened(config), [8080, 8443, 80]);
     }
 }

@@ -7,9 +7,7 @@ use std::net::SocketAddr;
 pub(super) fn listens(address: &str) -> bool {
     if let Some(path) = address.strip_prefix("unix:") {
         // Flags 00010000: it accepts connections.
-        return has_line("unix", |fields| {
-            fields.get(3) == Some(&"00010000") && fields.get(7) == Some(&path)
-        });
+        return has_line("unix", |fields| fields.get(3) == Some(&"00010000") && fields.get(7) == Some(&path));
     }
     let (table, state, address) = match address.strip_prefix("udp:") {
         Some(address) => ("udp", "07", address),

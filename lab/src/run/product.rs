@@ -60,7 +60,8 @@ impl ProductCall {
 
 /// The report of a recorded bundle.
 pub(crate) fn report_of_bundle(why502: &Path, bundle: &Path) -> Result<Got> {
-    ProductCall::new(["diagnose", "--format", "json", "--bundle", &bundle.display().to_string()]).report(why502)
+    ProductCall::new(["diagnose", "--format", "json", "--bundle", &bundle.display().to_string()])
+        .report(why502)
 }
 
 impl<'s> Product<'s> {
@@ -97,7 +98,8 @@ impl<'s> Product<'s> {
     pub(super) fn collect(&self, keep: bool) -> Result<PathBuf> {
         let folder = self.stage.place.path("out");
         let archive = folder.join("bundle.tar.zst");
-        let finished = self.call("collect", &["-o", &archive.display().to_string()]).run(&self.order.why502)?;
+        let finished =
+            self.call("collect", &["-o", &archive.display().to_string()]).run(&self.order.why502)?;
         if !finished.status.is_some_and(|status| status.success()) {
             bail!("why502 collect: {}", finished.complaint());
         }
@@ -179,8 +181,11 @@ impl<'s> Product<'s> {
             scenario.expect.cause.clone()
         };
         let acceptable = scenario.offline.cause.as_ref().unwrap_or(&default);
-        let mut misses: Vec<Miss> =
-            judge::contract(&got).into_iter().chain(got.report.host_claims()).map(|miss| miss.of(Kind::Offline)).collect();
+        let mut misses: Vec<Miss> = judge::contract(&got)
+            .into_iter()
+            .chain(got.report.host_claims())
+            .map(|miss| miss.of(Kind::Offline))
+            .collect();
         misses.extend(judge::acceptable(Kind::Offline, &got, acceptable, scenario.offline.max_confidence));
         Ok(misses)
     }

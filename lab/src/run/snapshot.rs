@@ -147,7 +147,8 @@ fn entry(path: &Path, content: u64) -> Option<Entry> {
 
 fn content(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let readable = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_HASHED);
+    let readable =
+        path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_HASHED);
     if readable {
         fs::read(path).unwrap_or_default().hash(&mut hasher);
     }
@@ -156,7 +157,7 @@ fn content(path: &Path) -> u64 {
 
 /// Sets the time of the last reading two days back. Only the owner may; for others readings stay unseen.
 fn age_reading(path: &Path) {
-    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 86_400);
+    let two_days_ago = SystemTime::now() - Duration::from_hours(48);
     let seconds = two_days_ago.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let times = Timestamps {
         last_access: Timespec { tv_sec: seconds.try_into().unwrap_or(0), tv_nsec: 0 },
@@ -218,9 +219,20 @@ mod tests {
 
     #[test]
     fn what_is_written_made_or_removed_is_seen() {
-        assert!(changes(|dir| fs::write(dir.join("logs/error.log"), "b").unwrap())[0].contains("content, time of change changed"));
-        assert!(changes(|dir| fs::write(dir.join("new"), "").unwrap()).iter().any(|change| change == "new was created"));
-        assert!(changes(|dir| fs::remove_file(dir.join("logs/error.log")).unwrap()).iter().any(|change| change.ends_with("was removed")));
+        assert!(
+            changes(|dir| fs::write(dir.join("logs/error.log"), "b").unwrap())[0]
+                .contains("content, time of change changed")
+        );
+        assert!(
+            changes(|dir| fs::write(dir.join("new"), "").unwrap())
+                .iter()
+                .any(|change| change == "new was created")
+        );
+        assert!(
+            changes(|dir| fs::remove_file(dir.join("logs/error.log")).unwrap())
+                .iter()
+                .any(|change| change.ends_with("was removed"))
+        );
     }
 
     #[test]

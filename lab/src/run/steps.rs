@@ -93,8 +93,11 @@ fn send(stage: &mut Stage, step: &RequestStep) -> Result<()> {
 }
 
 fn join(stage: &mut Stage, name: &str) -> Result<()> {
-    let (step, client) =
-        stage.background.running.remove(name).ok_or_else(|| anyhow!("no request {name} in the background"))?;
+    let (step, client) = stage
+        .background
+        .running
+        .remove(name)
+        .ok_or_else(|| anyhow!("no request {name} in the background"))?;
     let answers = client.join().map_err(|_| anyhow!("the client {name} crashed"))?;
     check(stage, &step, &answers)
 }

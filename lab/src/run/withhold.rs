@@ -18,11 +18,15 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         How::ErrorLogUnreadable => Hidden::by_mode(nginx.error_logs())?,
         How::NoAccessLog => Hidden::by_name(nginx.access_logs())?,
         How::NoErrorLog => Hidden::by_name(nginx.error_logs())?,
-        How::NoProbe | How::NoProbeUnprivileged | How::OfflineErrorLog | How::Unprivileged => Hidden::default(),
+        How::NoProbe | How::NoProbeUnprivileged | How::OfflineErrorLog | How::Unprivileged => {
+            Hidden::default()
+        }
     };
     let mut call = match withhold.how {
         How::OfflineErrorLog => product.offline_call(product.files(true, false)),
-        How::NoProbe | How::NoProbeUnprivileged => product.call("diagnose", &["--format", "json", "--no-probe"]),
+        How::NoProbe | How::NoProbeUnprivileged => {
+            product.call("diagnose", &["--format", "json", "--no-probe"])
+        }
         _ => product.call("diagnose", &["--format", "json"]),
     };
     call.unprivileged = stage.place.root
@@ -38,7 +42,8 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
     hidden.show()?;
     let got = got?;
     let label = format!("{:?}", withhold.how);
-    let mut misses: Vec<Miss> = judge::contract(&got).into_iter().map(|miss| miss.of(Kind::Withheld)).collect();
+    let mut misses: Vec<Miss> =
+        judge::contract(&got).into_iter().map(|miss| miss.of(Kind::Withheld)).collect();
     let expected = &stage.scenario.expect.cause;
     let nothing = [NOTHING.to_owned()];
     let default = if expected.is_empty() { &nothing[..] } else { expected.as_slice() };

@@ -98,7 +98,8 @@ mod tests {
     fn errors_name_the_line() {
         let error = parse("title = \"x\"\n[expect]\ncause = [\"a\"]\ncolour = 1\n").unwrap_err();
         assert!(error.starts_with("4: unknown field `colour`"), "{error}");
-        let error = parse("title = \"x\"\n[[step]]\nstart = \"app\"\n[expect]\ncause = [\"a\"]\n").unwrap_err();
+        let error =
+            parse("title = \"x\"\n[[step]]\nstart = \"app\"\n[expect]\ncause = [\"a\"]\n").unwrap_err();
         assert_eq!(error, "1: no backend is called \"app\"");
     }
 

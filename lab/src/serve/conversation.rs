@@ -94,8 +94,8 @@ fn parse_head(head: &str) -> Request {
     let method = words.next().unwrap_or_default().to_owned();
     let path = words.next().unwrap_or_default().to_owned();
     let length = head.lines().filter_map(|line| line.split_once(':'));
-    let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let body_bytes = length.last().and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0);
+    let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let body_bytes = length.next_back().and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0);
     Request { method, path, body_bytes }
 }
 

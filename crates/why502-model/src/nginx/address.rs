@@ -111,7 +111,9 @@ fn split_uri(text: &str, from: usize, purpose: Use) -> Result<(&str, Option<Stri
 
 fn parse_ports(text: &str, purpose: Use) -> Result<(u16, Option<u16>), &'static str> {
     let (first, last) = match text.split_once('-') {
-        Some((first, last)) if purpose == Use::Listen => (first, Some(parse_port(last).ok_or("invalid port")?)),
+        Some((first, last)) if purpose == Use::Listen => {
+            (first, Some(parse_port(last).ok_or("invalid port")?))
+        }
         _ => (text, None),
     };
     let first = parse_port(first).ok_or("invalid port")?;
@@ -124,7 +126,8 @@ fn parse_ports(text: &str, purpose: Use) -> Result<(u16, Option<u16>), &'static 
 /// A `listen` without a host: a number, or two; anything else is a host.
 fn bare_ports(text: &str) -> Result<Option<(u16, Option<u16>)>, &'static str> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_ports = text.split_once('-').map_or(is_number(text), |(first, last)| is_number(first) && is_number(last));
+    let is_ports =
+        text.split_once('-').map_or(is_number(text), |(first, last)| is_number(first) && is_number(last));
     if is_ports { parse_ports(text, Use::Listen).map(Some) } else { Ok(None) }
 }
 
@@ -138,7 +141,8 @@ fn parse_v4(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0u8; 4];
     let mut parts = text.split('.');
     for octet in &mut octets {
-        let part = parts.next().filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let part =
+            parts.next().filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))?;
         *octet = part.parse().ok()?;
     }
     let address = Ipv4Addr::from(octets);
@@ -163,7 +167,12 @@ mod tests {
             Host::Unix(path) => format!("unix {path}"),
         };
         let number = |port: Option<u16>| port.map_or("-".to_owned(), |port| port.to_string());
-        Ok(format!("{host} {} {} {}", number(address.port), number(address.last_port), address.uri.unwrap_or_default()))
+        Ok(format!(
+            "{host} {} {} {}",
+            number(address.port),
+            number(address.last_port),
+            address.uri.unwrap_or_default()
+        ))
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
     asks.append(&mut groups.asks);
     let defaults = DefaultLogs {
         prefix: instance.prefix.clone(),
-        error: instance.error_log.clone().or_else(|| instance.build.path("--error-log-path", "logs/error.log")),
+        error: instance
+            .error_log
+            .clone()
+            .or_else(|| instance.build.path("--error-log-path", "logs/error.log")),
         access: instance.build.path("--http-log-path", "logs/access.log"),
     };
     let logs = read_logs(&config, &routes, &defaults);

@@ -156,7 +156,9 @@ fn read_value(text: &'static str) -> Value {
         "flag" => Value::Flag,
         "keyval" => Value::KeyValue,
         "msec" => Value::Milliseconds,
-        "num" => Value::Number(rest.split_once("..").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)))),
+        "num" => Value::Number(
+            rest.split_once("..").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?))),
+        ),
         "off" => Value::Offset,
         "path" => Value::Path,
         "sec" => Value::Seconds,
@@ -261,7 +263,10 @@ mod tests {
     #[test]
     fn rows_are_read() {
         let [spec] = specs_of("proxy_send_timeout") else { panic!("one module has it") };
-        assert_eq!((spec.module, spec.is_block, &spec.value), ("http_proxy_module", false, &Value::Milliseconds));
+        assert_eq!(
+            (spec.module, spec.is_block, &spec.value),
+            ("http_proxy_module", false, &Value::Milliseconds)
+        );
         assert!(spec.contexts.contains(Context::Location) && !spec.contexts.contains(Context::IfInLocation));
         assert!(spec.arguments.accept(1) && !spec.arguments.accept(0) && !spec.arguments.accept(2));
         let server = specs_of("server").iter().map(|spec| spec.is_block).collect::<Vec<_>>();

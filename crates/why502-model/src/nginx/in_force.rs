@@ -80,7 +80,11 @@ mod tests {
         )
         .gateway();
         let values = |route: usize, name: &str| {
-            gateway.in_force(RouteId(route), name).into_iter().map(|own| own.value.join(" ")).collect::<Vec<_>>()
+            gateway
+                .in_force(RouteId(route), name)
+                .into_iter()
+                .map(|own| own.value.join(" "))
+                .collect::<Vec<_>>()
         };
         assert_eq!(values(0, "add_header"), ["A 1", "B 2"]);
         assert_eq!(values(2, "add_header"), ["C 3"], "nested locations inherit");

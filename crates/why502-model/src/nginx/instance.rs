@@ -89,7 +89,12 @@ impl Finder<'_> {
     fn given(&mut self) -> Vec<Instance> {
         let config = self.invocation.config.clone().unwrap_or_default();
         let prefix = self.invocation.prefix.clone().unwrap_or_else(|| directory_of(&config));
-        vec![Instance::stopped(Build { flavour: "nginx".to_owned(), ..Build::default() }, None, config, prefix)]
+        vec![Instance::stopped(
+            Build { flavour: "nginx".to_owned(), ..Build::default() },
+            None,
+            config,
+            prefix,
+        )]
     }
 
     fn on_this_host(&mut self) -> Vec<Instance> {
@@ -102,7 +107,8 @@ impl Finder<'_> {
             }
             Observed::Absent | Observed::Unknown(_) => ProcessList::default(),
         };
-        let masters: Vec<&Process> = list.processes.iter().filter(|process| is_master(process, &list)).collect();
+        let masters: Vec<&Process> =
+            list.processes.iter().filter(|process| is_master(process, &list)).collect();
         let current: Vec<&Process> =
             masters.iter().copied().filter(|master| !self.is_replaced(master, &masters, &list)).collect();
         let running: Vec<Instance> = current.into_iter().map(|master| self.running(master, &list)).collect();
@@ -174,7 +180,9 @@ impl Finder<'_> {
     }
 
     fn build_of(&mut self, master: &Process, root: Root) -> Build {
-        let Some(path) = &master.exe else { return Build { flavour: "nginx".to_owned(), ..Build::default() } };
+        let Some(path) = &master.exe else {
+            return Build { flavour: "nginx".to_owned(), ..Build::default() };
+        };
         // What lies at the path of a replaced binary is the new one; the one that runs can be read through /proc.
         let running = format!("/proc/{}/exe", master.pid);
         let path = if master.exe_deleted && root == Root::Host { &running } else { path };
@@ -210,7 +218,9 @@ impl Finder<'_> {
         };
         let own_prefix = self.invocation.prefix.clone();
         let given = self.invocation.config.clone();
-        let Some(config) = given.or_else(|| build.path("--conf-path", "conf/nginx.conf")) else { return Vec::new() };
+        let Some(config) = given.or_else(|| build.path("--conf-path", "conf/nginx.conf")) else {
+            return Vec::new();
+        };
         let prefix = own_prefix.or_else(|| build.prefix()).unwrap_or_else(|| directory_of(&config));
         vec![Instance::stopped(build, binary, absolute(&config, &prefix), prefix)]
     }

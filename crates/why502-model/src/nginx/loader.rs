@@ -177,7 +177,13 @@ impl Loader<'_> {
     }
 
     /// Takes the directives of a block over; `pending` holds the file's syntax errors until nginx would meet the first.
-    fn read_block(&mut self, block: Block<'_>, file: usize, place: Place, pending: &mut Option<&[SyntaxError]>) {
+    fn read_block(
+        &mut self,
+        block: Block<'_>,
+        file: usize,
+        place: Place,
+        pending: &mut Option<&[SyntaxError]>,
+    ) {
         for directive in block.directives() {
             if let Some(errors) = pending.take_if(|errors| is_before(&errors[0], directive)) {
                 self.syntax_fault(errors, file, place);
@@ -214,7 +220,11 @@ impl Loader<'_> {
                 (path, Found::Text(text, modified)) => self.read(&path, text, modified, inner),
                 (_, Found::Missing) if self.is_elsewhere() => self.not_given(&written),
                 (_, Found::Missing) => {
-                    self.refuse(id, place, format!("open() \"{written}\" failed (2: No such file or directory)"));
+                    self.refuse(
+                        id,
+                        place,
+                        format!("open() \"{written}\" failed (2: No such file or directory)"),
+                    );
                 }
                 (_, Found::NotSeen) => {}
             }

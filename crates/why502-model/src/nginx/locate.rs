@@ -79,7 +79,8 @@ impl Locator {
             locator.scripts.push(Script::read(&config, *block));
             match (&routes.locations[at], route.parent) {
                 (Some(name), Some(parent)) => {
-                    let passes = if super::pass::passes_on(&config, *block) { Passes::On } else { Passes::Not };
+                    let passes =
+                        if super::pass::passes_on(&config, *block) { Passes::On } else { Passes::Not };
                     locator.levels.entry(parent).or_default().add(RouteId(at), name, passes);
                 }
                 _ => locator.server_routes.push(RouteId(at)),

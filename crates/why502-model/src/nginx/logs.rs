@@ -41,7 +41,9 @@ pub(crate) fn read_logs(config: &Config, routes: &Routes, defaults: &DefaultLogs
         error_logs(&levels, defaults, &[route.server]).into_iter().for_each(&mut add);
         access_logs(&levels, defaults, route.server).into_iter().for_each(&mut add);
         for under_condition in conditional_blocks(config, *block) {
-            access_logs(&Levels::of(config, under_condition), defaults, route.server).into_iter().for_each(&mut add);
+            access_logs(&Levels::of(config, under_condition), defaults, route.server)
+                .into_iter()
+                .for_each(&mut add);
         }
     }
     sinks
@@ -82,7 +84,12 @@ fn error_logs(levels: &Levels<'_>, defaults: &DefaultLogs, servers: &[usize]) ->
     if found.is_empty() {
         let path = defaults.error.as_deref().unwrap_or("logs/error.log");
         let content = LogContent::Error { level: ErrorLevel::Error };
-        return vec![LogSink { target: target(path, defaults), content, at: None, servers: servers.to_vec() }];
+        return vec![LogSink {
+            target: target(path, defaults),
+            content,
+            at: None,
+            servers: servers.to_vec(),
+        }];
     }
     let sink = |id: NodeId| {
         let node = levels.config.node(id);
@@ -166,7 +173,11 @@ fn target(text: &str, defaults: &DefaultLogs) -> LogTarget {
         || text.starts_with("memory:")
         || text.starts_with("/dev/")
         || text.contains('$');
-    if is_elsewhere { LogTarget::Elsewhere(text.to_owned()) } else { LogTarget::File(absolute(text, &defaults.prefix)) }
+    if is_elsewhere {
+        LogTarget::Elsewhere(text.to_owned())
+    } else {
+        LogTarget::File(absolute(text, &defaults.prefix))
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +210,10 @@ mod tests {
 
     #[test]
     fn without_directives_the_built_in_paths_hold() {
-        let expected = ["/var/log/nginx/error.log error Error []".to_owned(), format!("/var/log/nginx/access.log access {COMBINED} [0]")];
+        let expected = [
+            "/var/log/nginx/error.log error Error []".to_owned(),
+            format!("/var/log/nginx/access.log access {COMBINED} [0]"),
+        ];
         assert_eq!(sinks("server { }"), expected);
     }
 
@@ -227,7 +241,11 @@ mod tests {
     fn one_file_of_several_servers_is_one_log() {
         let http = "access_log /l/a; server { error_log /l/e; } server { error_log /l/e info; }";
         let own = sinks(http);
-        assert!(own.contains(&"/l/e error Info [0, 1]".to_owned()) && own.contains(&format!("/l/a access {COMBINED} [0, 1]")), "{own:?}");
+        assert!(
+            own.contains(&"/l/e error Info [0, 1]".to_owned())
+                && own.contains(&format!("/l/a access {COMBINED} [0, 1]")),
+            "{own:?}"
+        );
     }
 
     #[test]
@@ -238,12 +256,17 @@ mod tests {
 
     #[test]
     fn formats_are_joined_and_escaped_as_told() {
-        let gateway = World::http("log_format j escape=json '{\"a\":' '\"$a\"}'; access_log /l j; access_log /m gone; server { }").gateway();
+        let gateway = World::http(
+            "log_format j escape=json '{\"a\":' '\"$a\"}'; access_log /l j; access_log /m gone; server { }",
+        )
+        .gateway();
         let formats: Vec<_> = gateway
             .logs
             .iter()
             .filter_map(|sink| match &sink.content {
-                LogContent::Access { format, .. } => Some(format.as_ref().map(|own| (own.text.as_str(), own.escape))),
+                LogContent::Access { format, .. } => {
+                    Some(format.as_ref().map(|own| (own.text.as_str(), own.escape)))
+                }
                 LogContent::Error { .. } => None,
             })
             .collect();

@@ -47,7 +47,8 @@ impl Modules {
     /// Whether the binary knows a directive of that name.
     pub(crate) fn knows(&self, name: &str) -> Knowledge {
         let all = specs_of(name);
-        let is_there = |spec: &&DirectiveSpec| spec.is_in(self.version) && self.has(spec.module) != Some(false);
+        let is_there =
+            |spec: &&DirectiveSpec| spec.is_in(self.version) && self.has(spec.module) != Some(false);
         let known: Vec<_> = all.iter().filter(is_there).collect();
         if !known.is_empty() {
             return Knowledge::Yes(known);
@@ -104,7 +105,8 @@ impl Modules {
         }
         let Some(options) = &self.options else { return true };
         let is_it = |text: &str| is_of_group(text, group);
-        self.loaded.iter().any(|file| is_it(file)) || options.iter().filter_map(|option| added(option)).any(is_it)
+        self.loaded.iter().any(|file| is_it(file))
+            || options.iter().filter_map(|option| added(option)).any(is_it)
     }
 
     /// Whether nothing but nginx's own sources of a known version are at work.
@@ -116,7 +118,10 @@ impl Modules {
     /// Whether no module is there that could define directives and variables of its own.
     pub(crate) fn has_only_own_modules(&self) -> bool {
         self.is_stock()
-            && self.options.as_ref().is_some_and(|options| !options.iter().any(|option| added(option).is_some()))
+            && self
+                .options
+                .as_ref()
+                .is_some_and(|options| !options.iter().any(|option| added(option).is_some()))
             && self.loaded.iter().all(|file| is_own_file(file))
     }
 }
@@ -151,10 +156,13 @@ fn foreign_rows() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn groups_of(name: &str) -> impl Iterator<Item = &'static str> {
-    foreign_rows().filter(move |(_, names)| {
-        names.split(' ').any(|own| own == name || own.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix)))
-    })
-    .map(|(group, _)| group)
+    foreign_rows()
+        .filter(move |(_, names)| {
+            names.split(' ').any(|own| {
+                own == name || own.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix))
+            })
+        })
+        .map(|(group, _)| group)
 }
 
 /// Whether a name can be no directive of anybody: not written like one, or a slip of one that is known.
@@ -169,7 +177,8 @@ mod tests {
     use super::*;
 
     fn debian(loaded: &[&str]) -> Modules {
-        let options = ["--with-compat", "--with-http_ssl_module", "--with-stream=dynamic", "--without-http_geo_module"];
+        let options =
+            ["--with-compat", "--with-http_ssl_module", "--with-stream=dynamic", "--without-http_geo_module"];
         Modules {
             flavour: "nginx".to_owned(),
             version: Some(Version(1, 22, 1)),

@@ -63,7 +63,8 @@ pub(crate) struct Place<'a> {
 
 /// The directive that takes a block over, if it passes requests on.
 pub(crate) fn handler_of(config: &Config, block: NodeId) -> Option<(NodeId, Protocol)> {
-    let protocol_of = |name: &str| PASS_DIRECTIVES.iter().find(|(own, _)| *own == name).map(|(_, protocol)| *protocol);
+    let protocol_of =
+        |name: &str| PASS_DIRECTIVES.iter().find(|(own, _)| *own == name).map(|(_, protocol)| *protocol);
     let children = config.children(Some(block)).iter().rev();
     let is_handler = |id: &&NodeId| {
         let name = config.node(**id).name.as_str();
@@ -201,7 +202,9 @@ mod tests {
              location /b { proxy_set_header X-B b; proxy_pass http://127.0.0.1; } }",
         )
         .gateway();
-        let names = |route| pass_in(&gateway, route).headers.iter().map(|own| own.value.0.clone()).collect::<Vec<_>>();
+        let names = |route| {
+            pass_in(&gateway, route).headers.iter().map(|own| own.value.0.clone()).collect::<Vec<_>>()
+        };
         assert_eq!((names(1), names(2)), (vec!["Host".to_owned(), "X-A".to_owned()], vec!["X-B".to_owned()]));
     }
 

@@ -55,7 +55,8 @@ impl Pattern {
     /// What a match captures.
     pub(crate) fn captures(&self, text: &[u8]) -> Option<Captures> {
         let found = self.regex.captures(text).ok()??;
-        let groups = (0..found.len()).map(|at| found.get(at).map(|group| group.as_bytes().to_vec())).collect();
+        let groups =
+            (0..found.len()).map(|at| found.get(at).map(|group| group.as_bytes().to_vec())).collect();
         Some(Captures { groups, names: self.names() })
     }
 
@@ -83,12 +84,16 @@ mod tests {
     fn errors_are_told_in_nginx_s_words() {
         let error = |text| Pattern::compile(text, Case::Kept).unwrap_err();
         assert_eq!(error("^/(a"), "pcre2_compile() failed: missing closing parenthesis in \"^/(a\"");
-        assert_eq!(error("^/[b-a]x"), "pcre2_compile() failed: range out of order in character class in \"^/[b-a]x\" at \"a]x\"");
+        assert_eq!(
+            error("^/[b-a]x"),
+            "pcre2_compile() failed: range out of order in character class in \"^/[b-a]x\" at \"a]x\""
+        );
     }
 
     #[test]
     fn groups_are_captured_by_number_and_name() {
-        let found = Pattern::compile("^/(?<user>[a-z]+)/(x)?", Case::Kept).unwrap().captures(b"/bob/y").unwrap();
+        let found =
+            Pattern::compile("^/(?<user>[a-z]+)/(x)?", Case::Kept).unwrap().captures(b"/bob/y").unwrap();
         assert_eq!(found.groups, [Some(b"/bob/".to_vec()), Some(b"bob".to_vec()), None]);
         assert_eq!(found.names, [("user".to_owned(), 1)]);
     }

@@ -171,7 +171,9 @@ impl Reader<'_, '_> {
             };
             let text = node.values().collect::<Vec<_>>().join(" ");
             let condition = match kind {
-                ConditionalKind::If => text.trim_start_matches('(').strip_suffix(')').unwrap_or(&text).trim().to_owned(),
+                ConditionalKind::If => {
+                    text.trim_start_matches('(').strip_suffix(')').unwrap_or(&text).trim().to_owned()
+                }
                 ConditionalKind::LimitExcept => text,
             };
             let assumed: Vec<NodeId> = outer.iter().copied().chain([*id]).collect();

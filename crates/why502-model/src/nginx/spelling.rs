@@ -8,7 +8,9 @@ pub(crate) fn is_slip_of(name: &str, known: &str) -> bool {
         5..=9 => 1,
         _ => 2,
     };
-    name != known && name.len().abs_diff(known.len()) <= allowed && distance(name.as_bytes(), known.as_bytes()) <= allowed
+    name != known
+        && name.len().abs_diff(known.len()) <= allowed
+        && distance(name.as_bytes(), known.as_bytes()) <= allowed
 }
 
 /// The optimal string alignment distance.
@@ -17,7 +19,9 @@ fn distance(left: &[u8], right: &[u8]) -> usize {
     for (row, byte) in left.iter().enumerate() {
         let mut next = vec![row + 1];
         for (column, other) in right.iter().enumerate() {
-            let mut best = (rows[row][column] + usize::from(byte != other)).min(rows[row][column + 1] + 1).min(next[column] + 1);
+            let mut best = (rows[row][column] + usize::from(byte != other))
+                .min(rows[row][column + 1] + 1)
+                .min(next[column] + 1);
             if row > 0 && column > 0 && *byte == right[column - 1] && left[row - 1] == *other {
                 best = best.min(rows[row - 1][column - 1] + 1);
             }
@@ -34,10 +38,14 @@ mod tests {
 
     #[test]
     fn slips_are_seen() {
-        for (name, known) in [("proxy_passs", "proxy_pass"), ("sever_name", "server_name"), ("lsiten", "listen")] {
+        for (name, known) in
+            [("proxy_passs", "proxy_pass"), ("sever_name", "server_name"), ("lsiten", "listen")]
+        {
             assert!(is_slip_of(name, known), "{name}");
         }
-        for (name, known) in [("proxy_pass", "proxy_pass"), ("root", "boot"), ("passenger_root", "proxy_pass")] {
+        for (name, known) in
+            [("proxy_pass", "proxy_pass"), ("root", "boot"), ("passenger_root", "proxy_pass")]
+        {
             assert!(!is_slip_of(name, known), "{name}");
         }
     }

@@ -40,7 +40,8 @@ pub(crate) fn parse_time_in(text: &str, unit: TimeUnit) -> Option<Duration> {
         let n_digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         has_digits |= n_digits > 0;
         let (digits, after) = rest.split_at(n_digits);
-        let number: u64 = if digits.is_empty() { 0 } else { std::str::from_utf8(digits).ok()?.parse().ok()? };
+        let number: u64 =
+            if digits.is_empty() { 0 } else { std::str::from_utf8(digits).ok()?.parse().ok()? };
         let (scale, length) = match after {
             [] => (1_000, 0),
             // A blank ends the seconds, and nothing but blanks may follow.
@@ -149,6 +150,9 @@ mod tests {
 
     #[test]
     fn flags_are_read_in_any_case() {
-        assert_eq!((parse_flag("ON"), parse_flag("off"), parse_flag("true")), (Some(true), Some(false), None));
+        assert_eq!(
+            (parse_flag("ON"), parse_flag("off"), parse_flag("true")),
+            (Some(true), Some(false), None)
+        );
     }
 }

@@ -116,7 +116,8 @@ impl<'a> Scope<'a> {
         for part in Template::lenient(text).parts {
             let value = self.part(&part, 0);
             let is_path = matches!(&part, Part::Variable(name) if is_path(name));
-            let is_whole = |value: &String| value.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+            let is_whole =
+                |value: &String| value.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
             let is_behind = !result.values.is_empty() && result.values.iter().all(is_whole);
             if value.values.is_empty() && (is_path || is_behind) {
                 return result;
@@ -246,12 +247,17 @@ mod tests {
 
     #[test]
     fn a_map_without_a_known_source_has_all_its_values() {
-        assert_eq!(values(MAP, "http://$b", &RequestVars::default()), list(&["http://a:1", "http://v:2", "http://c:3", "http://d:4"], true));
+        assert_eq!(
+            values(MAP, "http://$b", &RequestVars::default()),
+            list(&["http://a:1", "http://v:2", "http://c:3", "http://d:4"], true)
+        );
     }
 
     #[test]
     fn a_known_source_picks_a_row() {
-        for (source, value) in [("V3", "c:3"), ("v3", "c:3"), ("v7", "v:2"), ("V7", "a:1"), ("~x", "d:4"), ("", "a:1")] {
+        for (source, value) in
+            [("V3", "c:3"), ("v3", "c:3"), ("v7", "v:2"), ("V7", "a:1"), ("~x", "d:4"), ("", "a:1")]
+        {
             let known = RequestVars::default().with("http_x", source);
             assert_eq!(values(MAP, "$b", &known), list(&[value], true), "{source}");
         }
@@ -260,7 +266,14 @@ mod tests {
     #[test]
     fn maps_know_host_names() {
         let map = "map $host $b { hostnames; default d; a.x exact; *.a.x lead; .b.x point; www.* tail; }";
-        for (host, value) in [("a.x", "exact"), ("A.x.", "exact"), ("c.a.x", "lead"), ("b.x", "point"), ("www.c", "tail"), ("q", "d")] {
+        for (host, value) in [
+            ("a.x", "exact"),
+            ("A.x.", "exact"),
+            ("c.a.x", "lead"),
+            ("b.x", "point"),
+            ("www.c", "tail"),
+            ("q", "d"),
+        ] {
             let known = RequestVars::default().with("host", host);
             assert_eq!(values(map, "$b", &known), list(&[value], true), "{host}");
         }
@@ -277,7 +290,9 @@ mod tests {
     #[test]
     fn geo_is_decided_by_a_known_address() {
         let geo = "geo $b { default d; 10.0.0.0/8 ten; 10.1.0.0/16 one; 2001:db8::/32 six; }";
-        for (address, value) in [("10.2.0.1", "ten"), ("10.1.0.1", "one"), ("2001:db8::1", "six"), ("192.0.2.1", "d")] {
+        for (address, value) in
+            [("10.2.0.1", "ten"), ("10.1.0.1", "one"), ("2001:db8::1", "six"), ("192.0.2.1", "d")]
+        {
             let known = RequestVars::default().with("remote_addr", address);
             assert_eq!(values(geo, "$b", &known), list(&[value], true), "{address}");
         }

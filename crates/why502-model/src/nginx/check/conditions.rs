@@ -44,7 +44,8 @@ impl Checker<'_, '_> {
             Err(words) => return self.refuse_arg(id, 0, words),
         }
         let flag = self.config.node(id).arg(2);
-        if let Some(flag) = flag.filter(|flag| !matches!(*flag, "last" | "break" | "redirect" | "permanent")) {
+        if let Some(flag) = flag.filter(|flag| !matches!(*flag, "last" | "break" | "redirect" | "permanent"))
+        {
             self.refuse_arg(id, 2, format!("invalid parameter \"{flag}\""));
         }
     }
@@ -73,7 +74,10 @@ mod tests {
         for (directive, words) in [
             ("if $a { }", "invalid condition \"$a\" :1"),
             ("if ($uri == a) { }", "unexpected \"==\" in condition :1"),
-            ("if ($uri ~ [) { }", "pcre2_compile() failed: missing terminating ] for character class in \"[\" :1"),
+            (
+                "if ($uri ~ [) { }",
+                "pcre2_compile() failed: missing terminating ] for character class in \"[\" :1",
+            ),
             ("set a b;", "invalid variable name \"a\" :1"),
             ("rewrite ( /x;", "pcre2_compile() failed: missing closing parenthesis in \"(\" :1"),
             ("rewrite ^ '';", "empty replacement :1"),

@@ -43,7 +43,9 @@ impl Checker<'_, '_> {
         let text = self.arg(id, 0);
         let address = match parse_url(text, Use::Listen) {
             Ok(address) => address,
-            Err(words) => return self.refuse_arg(id, 0, format!("{words} in \"{text}\" of the \"listen\" directive")),
+            Err(words) => {
+                return self.refuse_arg(id, 0, format!("{words} in \"{text}\" of the \"listen\" directive"));
+            }
         };
         let ips: Vec<IpAddr> = match &address.host {
             Host::Unix(_) => Vec::new(),
@@ -68,7 +70,10 @@ impl Checker<'_, '_> {
             Host::Ip(_) | Host::Name(_) => Vec::new(),
         };
         let ports = first..=address.last_port.unwrap_or(first);
-        sockets.extend(ips.into_iter().flat_map(|ip| ports.clone().map(move |port| PeerAddress::Inet(SocketAddr::new(ip, port)))));
+        sockets.extend(
+            ips.into_iter()
+                .flat_map(|ip| ports.clone().map(move |port| PeerAddress::Inet(SocketAddr::new(ip, port)))),
+        );
         for socket in sockets {
             if !self.add_listen(id, socket, options) {
                 return;
@@ -101,7 +106,9 @@ impl Checker<'_, '_> {
             "http2" | "proxy_protocol" => {}
             "quic" if since(Version(1, 25, 0)) => options.tls = true,
             _ => {
-                let Some((name, value)) = word.split_once('=') else { return Err(format!("invalid parameter \"{word}\"")) };
+                let Some((name, value)) = word.split_once('=') else {
+                    return Err(format!("invalid parameter \"{word}\""));
+                };
                 let is_right = match name {
                     "backlog" => parse_number(value).is_some_and(|number| number > 0),
                     "rcvbuf" | "sndbuf" => parse_size(value).is_some(),
@@ -160,7 +167,8 @@ impl Checker<'_, '_> {
     pub(super) fn end_server(&mut self, server: NodeId) {
         if self.config.named(Some(server), "listen").next().is_none() {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
-            let known = self.listens.addresses.iter_mut().find(|own| own.address == PeerAddress::Inet(address));
+            let known =
+                self.listens.addresses.iter_mut().find(|own| own.address == PeerAddress::Inet(address));
             match known {
                 Some(known) => known.servers.push(server),
                 None => self.listens.addresses.push(Listening {
@@ -178,7 +186,8 @@ impl Checker<'_, '_> {
     /// `ngx_http_core_server_name`.
     pub(super) fn server_name(&mut self, id: NodeId) {
         for (at, name) in self.words(id).into_iter().enumerate() {
-            let is_wrong = (name.starts_with('*') && (name.len() < 3 || !name.starts_with("*."))) || name == ".";
+            let is_wrong =
+                (name.starts_with('*') && (name.len() < 3 || !name.starts_with("*."))) || name == ".";
             if is_wrong {
                 return self.refuse_arg(id, at, format!("server name \"{name}\" is invalid"));
             }
@@ -249,15 +258,27 @@ mod tests {
     fn listens_are_looked_at() {
         for (http, words) in [
             ("server { listen 99999; }", "invalid port in \"99999\" of the \"listen\" directive :1"),
-            ("server { listen nowhere:80; }", "host not found in \"nowhere:80\" of the \"listen\" directive :1"),
+            (
+                "server { listen nowhere:80; }",
+                "host not found in \"nowhere:80\" of the \"listen\" directive :1",
+            ),
             ("server { listen 80 defaultserver; }", "invalid parameter \"defaultserver\" :1"),
             ("server { listen 80 backlog=0; }", "invalid backlog \"backlog=0\" :1"),
             ("server { listen 80 quic; }", "invalid parameter \"quic\" :1"),
             ("server { listen 80;\nlisten *:80; }", "a duplicate listen 0.0.0.0:80 :2"),
-            ("server { listen 80 default_server; } server {\nlisten 80 default_server; }", "a duplicate default server for 0.0.0.0:80 :2"),
-            ("server { listen 80 backlog=9; } server { listen 80 bind; }", "duplicate listen options for 0.0.0.0:80 :1"),
+            (
+                "server { listen 80 default_server; } server {\nlisten 80 default_server; }",
+                "a duplicate default server for 0.0.0.0:80 :2",
+            ),
+            (
+                "server { listen 80 backlog=9; } server { listen 80 bind; }",
+                "duplicate listen options for 0.0.0.0:80 :1",
+            ),
             ("server { listen [::]:80; listen [::]:80; }", "a duplicate listen [::]:80 :1"),
-            ("server {\nlisten 443 ssl; }", "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive :1"),
+            (
+                "server {\nlisten 443 ssl; }",
+                "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive :1",
+            ),
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }
@@ -273,7 +294,10 @@ mod tests {
             ("server { server_name .; }", "server name \".\" is invalid :1"),
             ("server { server_name ~; }", "empty regex in server name \"~\" :1"),
             ("server { server_name ~(; }", "pcre2_compile() failed: missing closing parenthesis in \"(\" :1"),
-            ("server { } server { server_name a..b; }", "invalid server name or wildcard \"a..b\" on 0.0.0.0:80"),
+            (
+                "server { } server { server_name a..b; }",
+                "invalid server name or wildcard \"a..b\" on 0.0.0.0:80",
+            ),
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }

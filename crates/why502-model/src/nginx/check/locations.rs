@@ -9,8 +9,21 @@ use crate::nginx::values::parse_number;
 
 /// The methods that `limit_except` knows.
 const METHODS: [&str; 15] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "OPTIONS", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK",
-    "PATCH", "CONNECT",
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "OPTIONS",
+    "PROPFIND",
+    "PROPPATCH",
+    "LOCK",
+    "UNLOCK",
+    "PATCH",
+    "CONNECT",
 ];
 
 impl Checker<'_, '_> {
@@ -29,7 +42,8 @@ impl Checker<'_, '_> {
         if context != Context::Location {
             return;
         }
-        let outer = self.config.node(id).parent.and_then(|outer| LocationName::parse(&self.words(outer)).ok());
+        let outer =
+            self.config.node(id).parent.and_then(|outer| LocationName::parse(&self.words(outer)).ok());
         let (Some(outer), inner) = (outer, name.text()) else { return };
         let words = match (&outer, &name) {
             (LocationName::Exact(path), _) => {
@@ -38,7 +52,9 @@ impl Checker<'_, '_> {
             (LocationName::Named(own), _) => {
                 format!("location \"{inner}\" cannot be inside the named location \"{own}\"")
             }
-            (_, LocationName::Named(_)) => format!("named location \"{inner}\" can be on the server level only"),
+            (_, LocationName::Named(_)) => {
+                format!("named location \"{inner}\" can be on the server level only")
+            }
             (_, LocationName::Pattern(..)) => return,
             (outer, _) if inner.starts_with(outer.text()) => return,
             (outer, _) => format!("location \"{inner}\" is outside location \"{}\"", outer.text()),
@@ -51,23 +67,31 @@ impl Checker<'_, '_> {
         let config = self.config;
         let node = config.node(id);
         let siblings = config.children(node.parent).iter().take_while(|sibling| **sibling != id);
-        let earlier = siblings.map(|sibling| config.node(*sibling).name.as_str()).find(|name| matches!(*name, "root" | "alias"));
+        let earlier = siblings
+            .map(|sibling| config.node(*sibling).name.as_str())
+            .find(|name| matches!(*name, "root" | "alias"));
         if let Some(earlier) = earlier {
             let words = if earlier == node.name {
                 format!("\"{earlier}\" directive is duplicate")
             } else {
-                format!("\"{}\" directive is duplicate, \"{earlier}\" directive was specified earlier", node.name)
+                format!(
+                    "\"{}\" directive is duplicate, \"{earlier}\" directive was specified earlier",
+                    node.name
+                )
             };
             return self.refuse(id, words);
         }
         let block = node.parent.map(|block| config.node(block));
-        if node.name == "alias" && block.is_some_and(|block| block.arg(0).is_some_and(|name| name.starts_with('@'))) {
+        if node.name == "alias"
+            && block.is_some_and(|block| block.arg(0).is_some_and(|name| name.starts_with('@')))
+        {
             return self.refuse(id, "the \"alias\" directive cannot be used inside the named location");
         }
         for variable in ["document_root", "realpath_root"] {
             let text = self.arg(id, 0);
             if text.contains(&format!("${variable}")) || text.contains(&format!("${{{variable}}}")) {
-                let words = format!("the ${variable} variable cannot be used in the \"{}\" directive", node.name);
+                let words =
+                    format!("the ${variable} variable cannot be used in the \"{}\" directive", node.name);
                 return self.refuse(id, words);
             }
         }
@@ -113,8 +137,11 @@ impl Checker<'_, '_> {
             self.duplicate_locations(*id);
         }
         let name = |id: &NodeId| LocationName::parse(&config.node(*id).values().collect::<Vec<_>>()).ok();
-        let mut named: Vec<(LocationName, NodeId)> =
-            locations.iter().filter_map(|id| Some((name(id)?, *id))).filter(|(name, _)| is_path(name)).collect();
+        let mut named: Vec<(LocationName, NodeId)> = locations
+            .iter()
+            .filter_map(|id| Some((name(id)?, *id)))
+            .filter(|(name, _)| is_path(name))
+            .collect();
         named.sort_by(|(left, _), (right, _)| {
             let is_prefix = |name: &LocationName| matches!(name, LocationName::Prefix { .. });
             left.text().cmp(right.text()).then(is_prefix(left).cmp(&is_prefix(right)))
@@ -144,8 +171,14 @@ mod tests {
             ("location ~ ( { }", "pcre2_compile() failed: missing closing parenthesis in \"(\" :1"),
             ("location /a { location /b { } }", "location \"/b\" is outside location \"/a\" :1"),
             ("location ~ ^/a { location /a/b { } }", "location \"/a/b\" is outside location \"^/a\" :1"),
-            ("location = /a { location /a { } }", "location \"/a\" cannot be inside the exact location \"/a\" :1"),
-            ("location @a { location /a { } }", "location \"/a\" cannot be inside the named location \"@a\" :1"),
+            (
+                "location = /a { location /a { } }",
+                "location \"/a\" cannot be inside the exact location \"/a\" :1",
+            ),
+            (
+                "location @a { location /a { } }",
+                "location \"/a\" cannot be inside the named location \"@a\" :1",
+            ),
             ("location /a { location @b { } }", "named location \"@b\" can be on the server level only :1"),
             ("location /a { }\nlocation ^~ /a { }", "duplicate location \"/a\" :2"),
             ("location = /a { } location = /a { }", "duplicate location \"/a\" :1"),
@@ -160,9 +193,18 @@ mod tests {
     fn what_stands_in_them_is_looked_at() {
         for (server, words) in [
             ("root /a; root /b;", "\"root\" directive is duplicate :1"),
-            ("location / { root /a; alias /b; }", "\"alias\" directive is duplicate, \"root\" directive was specified earlier :1"),
-            ("location @a { alias /b; }", "the \"alias\" directive cannot be used inside the named location :1"),
-            ("root $document_root/x;", "the $document_root variable cannot be used in the \"root\" directive :1"),
+            (
+                "location / { root /a; alias /b; }",
+                "\"alias\" directive is duplicate, \"root\" directive was specified earlier :1",
+            ),
+            (
+                "location @a { alias /b; }",
+                "the \"alias\" directive cannot be used inside the named location :1",
+            ),
+            (
+                "root $document_root/x;",
+                "the $document_root variable cannot be used in the \"root\" directive :1",
+            ),
             ("error_page 200 /a;", "value \"200\" must be between 300 and 599 :1"),
             ("error_page 499 /a;", "invalid value \"499\" :1"),
             ("error_page x /a;", "invalid value \"x\" :1"),
@@ -172,6 +214,11 @@ mod tests {
         ] {
             assert_eq!(first(&format!("server {{ {server} }}")).as_deref(), Some(words), "{server}");
         }
-        assert_eq!(first("server { error_page 500 502 =200 /a; error_page 404 = @b; location / { limit_except get { } } }"), None);
+        assert_eq!(
+            first(
+                "server { error_page 500 502 =200 /a; error_page 404 = @b; location / { limit_except get { } } }"
+            ),
+            None
+        );
     }
 }

@@ -104,7 +104,12 @@ mod tests {
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }
-        assert_eq!(first("log_format F x; access_log /l f buffer=4k flush=1m gzip if=$uri; error_log /l debug_http debug_event;"), None);
+        assert_eq!(
+            first(
+                "log_format F x; access_log /l f buffer=4k flush=1m gzip if=$uri; error_log /l debug_http debug_event;"
+            ),
+            None
+        );
         assert_eq!(problems("error_log /l x;\nevents {}")[0], "invalid log level \"x\" :1");
     }
 }

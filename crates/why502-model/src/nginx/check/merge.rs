@@ -1,12 +1,12 @@
 //! What comes to light when the levels of an `http` block are merged: buffers, caches, TLS to peers.
 
 use super::Checker;
+use crate::Protocol;
 use crate::Span;
 use crate::nginx::config::NodeId;
 use crate::nginx::parameters::Levels;
 use crate::nginx::pass::split_url;
 use crate::nginx::values::{parse_flag, parse_number, parse_size};
-use crate::Protocol;
 
 /// A page of memory, in bytes.
 const PAGE: u64 = 4096;
@@ -61,7 +61,9 @@ impl Checker<'_, '_> {
             if let Some((at, words)) = merged.wrong_buffers(config.span(block)) {
                 return self.refuse_at_end(http, at, words);
             }
-            if let Some((at, zone)) = merged.cache().filter(|(_, zone)| !self.has_cache(zone) && config.is_complete()) {
+            if let Some((at, zone)) =
+                merged.cache().filter(|(_, zone)| !self.has_cache(zone) && config.is_complete())
+            {
                 let words = format!("\"{}_cache\" zone \"{zone}\" is unknown", merged.prefix);
                 return self.refuse_at_end(http, at, words);
             }
@@ -104,7 +106,9 @@ impl Merged<'_> {
             return Some((at(&["buffers"]), format!("there must be at least 2 \"{prefix}_buffers\"")));
         }
         let busy = self.size("busy_buffers_size").unwrap_or(least.saturating_mul(2));
-        let largest = format!("the maximum of the value of \"{prefix}_buffer_size\" and one of the \"{prefix}_buffers\"");
+        let largest = format!(
+            "the maximum of the value of \"{prefix}_buffer_size\" and one of the \"{prefix}_buffers\""
+        );
         if busy < least {
             let words = format!("\"{prefix}_busy_buffers_size\" must be equal to or greater than {largest}");
             return Some((at(&["busy_buffers_size"]), words));
@@ -117,7 +121,8 @@ impl Merged<'_> {
         }
         let written = self.size("temp_file_write_size").unwrap_or(least.saturating_mul(2));
         if written < least {
-            let words = format!("\"{prefix}_temp_file_write_size\" must be equal to or greater than {largest}");
+            let words =
+                format!("\"{prefix}_temp_file_write_size\" must be equal to or greater than {largest}");
             return Some((at(&["temp_file_write_size"]), words));
         }
         let file = self.size("max_temp_file_size").unwrap_or(MAX_TEMP_FILE);
@@ -148,7 +153,9 @@ impl Merged<'_> {
             let words = format!("no \"{prefix}_ssl_certificate_key\" is defined for certificate \"{file}\"");
             return Some((config.span(certificate), words));
         }
-        let verify = self.find("ssl_verify").filter(|id| config.node(*id).arg(0).and_then(parse_flag) == Some(true))?;
+        let verify = self
+            .find("ssl_verify")
+            .filter(|id| config.node(*id).arg(0).and_then(parse_flag) == Some(true))?;
         let trusts = self.find("ssl_trusted_certificate");
         let words = format!("no {prefix}_ssl_trusted_certificate for {prefix}_ssl_verify");
         trusts.is_none().then(|| (config.span(verify), words))
@@ -170,13 +177,25 @@ mod tests {
         assert_eq!(in_location("proxy_buffer_size 16k;").as_deref(), Some(less));
         assert_eq!(in_location("proxy_buffer_size 14k;"), None);
         assert_eq!(in_location("proxy_buffer_size 16k; proxy_buffers 8 16k;"), None);
-        assert_eq!(in_location("proxy_buffers 1 4k;").as_deref(), Some("there must be at least 2 \"proxy_buffers\" :1"));
-        assert_eq!(in_location("proxy_busy_buffers_size 2k;"), Some(format!("\"proxy_busy_buffers_size\" must be equal to or greater than {largest}")));
-        assert_eq!(in_location("proxy_temp_file_write_size 2k;"), Some(format!("\"proxy_temp_file_write_size\" must be equal to or greater than {largest}")));
+        assert_eq!(
+            in_location("proxy_buffers 1 4k;").as_deref(),
+            Some("there must be at least 2 \"proxy_buffers\" :1")
+        );
+        assert_eq!(
+            in_location("proxy_busy_buffers_size 2k;"),
+            Some(format!("\"proxy_busy_buffers_size\" must be equal to or greater than {largest}"))
+        );
+        assert_eq!(
+            in_location("proxy_temp_file_write_size 2k;"),
+            Some(format!("\"proxy_temp_file_write_size\" must be equal to or greater than {largest}"))
+        );
         let file = in_location("proxy_max_temp_file_size 1k;").unwrap_or_default();
         assert!(file.starts_with("\"proxy_max_temp_file_size\" must be equal to zero"), "{file}");
         assert_eq!(in_location("proxy_max_temp_file_size 0;"), None);
-        assert_eq!(first("fastcgi_buffer_size 64k; server { }").map(|words| words.contains("fastcgi_busy")), Some(true));
+        assert_eq!(
+            first("fastcgi_buffer_size 64k; server { }").map(|words| words.contains("fastcgi_busy")),
+            Some(true)
+        );
         assert_eq!(first("fastcgi_buffer_size 64k;"), None, "nothing is merged without a server");
     }
 
@@ -190,11 +209,22 @@ mod tests {
 
     #[test]
     fn tls_needs_its_files_named() {
-        let tls = |directives: &str| first(&format!("{directives} server {{ location / {{ proxy_pass https://10.0.0.1; }} }}"));
-        assert_eq!(tls("proxy_ssl_verify on;").as_deref(), Some("no proxy_ssl_trusted_certificate for proxy_ssl_verify"));
+        let tls = |directives: &str| {
+            first(&format!("{directives} server {{ location / {{ proxy_pass https://10.0.0.1; }} }}"))
+        };
+        assert_eq!(
+            tls("proxy_ssl_verify on;").as_deref(),
+            Some("no proxy_ssl_trusted_certificate for proxy_ssl_verify")
+        );
         assert_eq!(tls("proxy_ssl_verify on; proxy_ssl_trusted_certificate /ca;"), None);
-        assert_eq!(tls("proxy_ssl_certificate /c;").as_deref(), Some("no \"proxy_ssl_certificate_key\" is defined for certificate \"/c\""));
+        assert_eq!(
+            tls("proxy_ssl_certificate /c;").as_deref(),
+            Some("no \"proxy_ssl_certificate_key\" is defined for certificate \"/c\"")
+        );
         assert_eq!(in_location("proxy_ssl_verify on;"), None, "no TLS, no need");
-        assert_eq!(in_http("grpc_ssl_verify on; server { location / { grpc_pass grpcs://10.0.0.1:1; } }"), ["no grpc_ssl_trusted_certificate for grpc_ssl_verify"]);
+        assert_eq!(
+            in_http("grpc_ssl_verify on; server { location / { grpc_pass grpcs://10.0.0.1:1; } }"),
+            ["no grpc_ssl_trusted_certificate for grpc_ssl_verify"]
+        );
     }
 }

@@ -14,12 +14,16 @@ impl Checker<'_, '_> {
         let words = self.words(id);
         let name = self.config.node(id).name.as_str();
         match (name, words.as_slice()) {
-            ("add_header" | "add_trailer", [_, _, third]) if *third != "always" => self.invalid_parameter(id, 2),
+            ("add_header" | "add_trailer", [_, _, third]) if *third != "always" => {
+                self.invalid_parameter(id, 2)
+            }
             ("fastcgi_param" | "scgi_param" | "uwsgi_param", [_, _, third]) if *third != "if_not_empty" => {
                 self.invalid_parameter(id, 2);
             }
             ("allow" | "deny", [rule]) if !is_rule(rule) => self.invalid_parameter(id, 0),
-            ("proxy_redirect", [only]) if !matches!(*only, "off" | "default") => self.invalid_parameter(id, 0),
+            ("proxy_redirect", [only]) if !matches!(*only, "off" | "default") => {
+                self.invalid_parameter(id, 0)
+            }
             ("proxy_redirect", ["default"]) => self.default_redirect(id),
             ("try_files", words) => self.try_files(id, words),
             (name, words) if name.ends_with("_cache_valid") => self.cache_valid(id, words),
@@ -42,7 +46,9 @@ impl Checker<'_, '_> {
         if parse_time_in(time, TimeUnit::Seconds).is_none() {
             return self.refuse_arg(id, statuses.len(), format!("invalid time value \"{time}\""));
         }
-        let is_status = |word: &str| word == "any" || parse_number(word).is_some_and(|status| (100..=599).contains(&status));
+        let is_status = |word: &str| {
+            word == "any" || parse_number(word).is_some_and(|status| (100..=599).contains(&status))
+        };
         if let Some((at, word)) = statuses.iter().enumerate().find(|(_, word)| !is_status(word)) {
             self.refuse_arg(id, at, format!("invalid status \"{word}\""));
         }
@@ -63,7 +69,10 @@ impl Checker<'_, '_> {
         let pass = before.into_iter().find(|sibling| config.node(**sibling).name == "proxy_pass");
         match pass.map(|pass| self.arg(*pass, 0)) {
             None => {
-                self.refuse(id, "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive");
+                self.refuse(
+                    id,
+                    "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive",
+                );
             }
             Some(target) if target.contains('$') => self.refuse(
                 id,
@@ -110,7 +119,10 @@ impl Checker<'_, '_> {
             Ok(address) => match &address.host {
                 Host::Name(name) if matches!(self.groups.resolve(name), Observed::Absent) => {
                     let at = self.config.arg_span(id, arg);
-                    let printed = Some((std::sync::Arc::clone(&self.config.files[self.config.node(id).file].0.path), self.config.node(id).line));
+                    let printed = Some((
+                        std::sync::Arc::clone(&self.config.files[self.config.node(id).file].0.path),
+                        self.config.node(id).line,
+                    ));
                     let kind = ProblemKind::HostNotFound { name: name.clone() };
                     self.add(kind, format!("host not found in resolver \"{word}\""), at, printed);
                     false
@@ -126,10 +138,14 @@ fn is_rule(text: &str) -> bool {
     if matches!(text, "all" | "unix:") {
         return true;
     }
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let (address, length) =
+        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let Ok(ip) = address.parse::<std::net::IpAddr>() else { return false };
     let width = if ip.is_ipv4() { 32 } else { 128 };
-    length.is_none_or(|length| parse_number(length).is_some_and(|length| length <= width) || (ip.is_ipv4() && length.parse::<std::net::Ipv4Addr>().is_ok()))
+    length.is_none_or(|length| {
+        parse_number(length).is_some_and(|length| length <= width)
+            || (ip.is_ipv4() && length.parse::<std::net::Ipv4Addr>().is_ok())
+    })
 }
 
 fn is_cache(name: &str) -> bool {
@@ -150,8 +166,14 @@ mod tests {
             ("proxy_cache_valid 200 x;", "invalid time value \"x\" :1"),
             ("proxy_cache_valid 99 1m;", "invalid status \"99\" :1"),
             ("server { try_files $uri =4o4; }", "invalid code \"=4o4\" :1"),
-            ("server { location / { proxy_redirect default; proxy_pass http://10.0.0.1; } }", "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive :1"),
-            ("server { location / { proxy_pass http://$host; proxy_redirect default; } }", "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables :1"),
+            (
+                "server { location / { proxy_redirect default; proxy_pass http://10.0.0.1; } }",
+                "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive :1",
+            ),
+            (
+                "server { location / { proxy_pass http://$host; proxy_redirect default; } }",
+                "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables :1",
+            ),
             ("proxy_redirect x;", "invalid parameter \"x\" :1"),
             ("resolver 10.0.0.1 valid=x;", "invalid parameter: valid=x :1"),
             ("resolver nowhere;", "host not found in resolver \"nowhere\" :1"),
@@ -160,7 +182,8 @@ mod tests {
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }
-        let sound = "allow 10.0.0.0/8; deny 2001:db8::/32; deny all; resolver 10.0.0.1 [::1]:53 valid=1m ipv6=off;
+        let sound =
+            "allow 10.0.0.0/8; deny 2001:db8::/32; deny all; resolver 10.0.0.1 [::1]:53 valid=1m ipv6=off;
             proxy_cache_valid any 1m; proxy_cache_valid 1y; server { try_files $uri =404; }";
         assert_eq!(first(sound), None);
     }

@@ -2,12 +2,12 @@
 
 use super::Checker;
 use super::upstreams::{Naming, Origin};
+use crate::Protocol;
 use crate::nginx::address::{Use, parse_url};
 use crate::nginx::config::NodeId;
 use crate::nginx::directives::Context;
 use crate::nginx::locate::LocationName;
 use crate::nginx::pass::{protocol_of, split_url};
-use crate::Protocol;
 
 /// What nginx says of a path where there is nothing to replace.
 const NO_URI: &str = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named \
@@ -42,7 +42,8 @@ impl Checker<'_, '_> {
     fn may_replace(&self, id: NodeId, context: Context) -> bool {
         let block = self.config.node(id).parent;
         let name = block.and_then(|block| LocationName::parse(&self.words(block)).ok());
-        context == Context::Location && !matches!(name, Some(LocationName::Named(_) | LocationName::Pattern(..)))
+        context == Context::Location
+            && !matches!(name, Some(LocationName::Named(_) | LocationName::Pattern(..)))
     }
 }
 
@@ -68,7 +69,13 @@ mod tests {
             let http = format!("upstream u {{ server 10.0.0.1; }} server {{ location / {{ {pass}; }} }}");
             assert_eq!(first(&http).as_deref(), Some(words), "{pass}");
         }
-        for pass in ["proxy_pass http://U/x", "proxy_pass http://known", "proxy_pass http://$host:x", "fastcgi_pass u", "proxy_pass http://unix:/a:/x"] {
+        for pass in [
+            "proxy_pass http://U/x",
+            "proxy_pass http://known",
+            "proxy_pass http://$host:x",
+            "fastcgi_pass u",
+            "proxy_pass http://unix:/a:/x",
+        ] {
             let http = format!("upstream u {{ server 10.0.0.1; }} server {{ location / {{ {pass}; }} }}");
             assert_eq!(first(&http), None, "{pass}");
         }
@@ -76,10 +83,24 @@ mod tests {
 
     #[test]
     fn a_path_needs_something_to_replace() {
-        for location in ["location ~ x { proxy_pass http://10.0.0.1/; }", "location @x { proxy_pass http://10.0.0.1/x; }", "location / { if ($uri) { proxy_pass http://10.0.0.1/; } }", "location / { limit_except GET { proxy_pass http://10.0.0.1/; } }"] {
-            assert_eq!(first(&format!("server {{ {location} }}")), Some(format!("{NO_URI} :1")), "{location}");
+        for location in [
+            "location ~ x { proxy_pass http://10.0.0.1/; }",
+            "location @x { proxy_pass http://10.0.0.1/x; }",
+            "location / { if ($uri) { proxy_pass http://10.0.0.1/; } }",
+            "location / { limit_except GET { proxy_pass http://10.0.0.1/; } }",
+        ] {
+            assert_eq!(
+                first(&format!("server {{ {location} }}")),
+                Some(format!("{NO_URI} :1")),
+                "{location}"
+            );
         }
-        assert_eq!(first("server { location = /x { proxy_pass http://10.0.0.1/y; } location ~ x { proxy_pass http://10.0.0.1; } }"), None);
+        assert_eq!(
+            first(
+                "server { location = /x { proxy_pass http://10.0.0.1/y; } location ~ x { proxy_pass http://10.0.0.1; } }"
+            ),
+            None
+        );
     }
 
     #[test]

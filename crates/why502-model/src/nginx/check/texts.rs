@@ -68,7 +68,9 @@ impl Checker<'_, '_> {
             let at = self.config.span(id);
             self.variables.used.push(("memcached_key".to_owned(), at));
         }
-        if let ("auth_request_set" | "js_set" | "perl_set" | "js_var", Some(name)) = (node.name.as_str(), node.arg(0)) {
+        if let ("auth_request_set" | "js_set" | "perl_set" | "js_var", Some(name)) =
+            (node.name.as_str(), node.arg(0))
+        {
             self.variables.defined.insert(name.trim_start_matches('$').to_ascii_lowercase());
         }
     }
@@ -166,18 +168,21 @@ fn own_variables() -> &'static BTreeMap<&'static str, Change> {
 /// The arguments of a directive that nginx compiles.
 fn texts_of(name: &str, n_args: usize) -> Texts {
     match name {
-        "add_header" | "add_trailer" | "fastcgi_param" | "grpc_set_header" | "proxy_set_header" | "rewrite"
-        | "scgi_param" | "set" | "uwsgi_param" => Texts::Only(1),
-        "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "geo" | "grpc_pass" | "limit_conn_zone"
-        | "limit_req_zone" | "map" | "proxy_bind" | "proxy_cache" | "proxy_cache_key" | "proxy_pass"
-        | "root" | "scgi_pass" | "split_clients" | "uwsgi_pass" => {
+        "add_header" | "add_trailer" | "fastcgi_param" | "grpc_set_header" | "proxy_set_header"
+        | "rewrite" | "scgi_param" | "set" | "uwsgi_param" => Texts::Only(1),
+        "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "geo" | "grpc_pass"
+        | "limit_conn_zone" | "limit_req_zone" | "map" | "proxy_bind" | "proxy_cache" | "proxy_cache_key"
+        | "proxy_pass" | "root" | "scgi_pass" | "split_clients" | "uwsgi_pass" => {
             // `geo $name` has no source but the client's address.
             if name == "geo" && n_args == 1 { Texts::None } else { Texts::Only(0) }
         }
         "error_page" => Texts::Last,
-        "fastcgi_cache_bypass" | "fastcgi_no_cache" | "index" | "proxy_cache_bypass" | "proxy_no_cache" | "try_files" => {
-            Texts::All
-        }
+        "fastcgi_cache_bypass"
+        | "fastcgi_no_cache"
+        | "index"
+        | "proxy_cache_bypass"
+        | "proxy_no_cache"
+        | "try_files" => Texts::All,
         "log_format" => Texts::From(1),
         "return" if n_args == 1 => Texts::Only(0),
         "return" => Texts::Only(1),
@@ -226,6 +231,9 @@ mod tests {
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }
-        assert_eq!(first("server { set $args x; set $limit_rate 1; set $geoip_org x; return 200 $1; }"), None);
+        assert_eq!(
+            first("server { set $args x; set $limit_rate 1; set $geoip_org x; return 200 $1; }"),
+            None
+        );
     }
 }

@@ -139,7 +139,8 @@ impl Checker<'_, '_> {
             "least_conn" => self.upstreams.no_backup = false,
             "keepalive" => {
                 let number = words.first().copied().unwrap_or_default();
-                let may_be_none = self.modules.version.is_none_or(|own| own >= crate::nginx::pass::KEEPS_BY_DEFAULT);
+                let may_be_none =
+                    self.modules.version.is_none_or(|own| own >= crate::nginx::pass::KEEPS_BY_DEFAULT);
                 let is_right = parse_number(number).is_some_and(|number| number > 0 || may_be_none);
                 if !is_right {
                     self.refuse_arg(id, 0, format!("invalid value \"{number}\" in \"keepalive\" directive"));
@@ -278,18 +279,30 @@ mod tests {
     fn groups_are_looked_at() {
         for (http, words) in [
             ("upstream u {\n}", "no servers are inside upstream :2"),
-            ("upstream u { server 10.0.0.1; } upstream U { server 10.0.0.2; }", "duplicate upstream \"U\" :1"),
+            (
+                "upstream u { server 10.0.0.1; } upstream U { server 10.0.0.2; }",
+                "duplicate upstream \"U\" :1",
+            ),
             ("upstream u { server 10.0.0.1 backup; }", "no servers in upstream \"u\" :1"),
-            ("upstream u { ip_hash; server 10.0.0.1; server 10.0.0.2 backup; }", "balancing method does not support parameter \"backup\" :1"),
+            (
+                "upstream u { ip_hash; server 10.0.0.1; server 10.0.0.2 backup; }",
+                "balancing method does not support parameter \"backup\" :1",
+            ),
             ("upstream u { server 10.0.0.1 weight=0; }", "invalid parameter \"weight=0\" :1"),
             ("upstream u { server 10.0.0.1 slow_start=5s; }", "invalid parameter \"slow_start=5s\" :1"),
             ("upstream u { server known resolve; }", "invalid parameter \"resolve\" :1"),
             ("upstream u { server http://10.0.0.1; }", "invalid host in upstream \"http://10.0.0.1\" :1"),
             ("upstream u { server 10.0.0.1:0; }", "invalid port in upstream \"10.0.0.1:0\" :1"),
             ("upstream u { server nowhere:80; }", "host not found in upstream \"nowhere:80\" :1"),
-            ("upstream u { server 10.0.0.1; keepalive 0; }", "invalid value \"0\" in \"keepalive\" directive :1"),
+            (
+                "upstream u { server 10.0.0.1; keepalive 0; }",
+                "invalid value \"0\" in \"keepalive\" directive :1",
+            ),
             ("upstream u { hash $uri consistant; server 10.0.0.1; }", "invalid parameter \"consistant\" :1"),
-            ("server { location / { proxy_pass http://u:81; } } upstream u { server 10.0.0.1; }", "upstream \"u\" may not have port 81 :1"),
+            (
+                "server { location / { proxy_pass http://u:81; } } upstream u { server 10.0.0.1; }",
+                "upstream \"u\" may not have port 81 :1",
+            ),
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }
@@ -310,9 +323,15 @@ mod tests {
         let http = "resolver 10.0.0.1; upstream u { zone z 64k; server nowhere resolve; keepalive 2; }";
         assert_eq!(of_version("1.27.3", http), []);
         let no_zone = of_version("1.27.3", "upstream u { server known resolve; }");
-        assert_eq!(no_zone[0].words(), "resolving names at run time requires upstream \"u\" in /n:1 to be in shared memory");
+        assert_eq!(
+            no_zone[0].words(),
+            "resolving names at run time requires upstream \"u\" in /n:1 to be in shared memory"
+        );
         let no_resolver = of_version("1.27.3", "upstream u { zone z 64k; server known resolve; }");
-        assert_eq!(no_resolver[0].words(), "no resolver defined to resolve names at run time in upstream \"u\" in /n:1");
+        assert_eq!(
+            no_resolver[0].words(),
+            "no resolver defined to resolve names at run time in upstream \"u\" in /n:1"
+        );
         assert_eq!(of_version("1.29.7", "upstream u { server 10.0.0.1 drain route=a; keepalive 0; }"), []);
     }
 
@@ -320,7 +339,9 @@ mod tests {
     fn a_name_that_nobody_knows_is_told_apart() {
         let found = of_version("1.22.1", "server { location / { proxy_pass http://nowhere; } }");
         assert_eq!(found[0].kind, ProblemKind::HostNotFound { name: "nowhere".to_owned() });
-        let mut world = World::offline("#- /tmp/c/nginx.conf\nevents {} http { server { location / { proxy_pass http://nowhere; } } }");
+        let mut world = World::offline(
+            "#- /tmp/c/nginx.conf\nevents {} http { server { location / { proxy_pass http://nowhere; } } }",
+        );
         world.invocation.offline = true;
         // Offline nobody looks names up, whatever the world would answer.
         assert!(world.gateway().problems.len() <= 1);

@@ -102,7 +102,9 @@ impl Checker<'_, '_> {
             },
             Value::Size if parse_size(value).is_none() => invalid("invalid value"),
             Value::Offset if parse_offset(value).is_none() => invalid("invalid value"),
-            Value::Milliseconds if parse_time_in(value, TimeUnit::Milliseconds).is_none() => invalid("invalid value"),
+            Value::Milliseconds if parse_time_in(value, TimeUnit::Milliseconds).is_none() => {
+                invalid("invalid value")
+            }
             Value::Seconds if parse_time_in(value, TimeUnit::Seconds).is_none() => invalid("invalid value"),
             Value::Buffers => {
                 let number = parse_number(value).filter(|number| *number > 0);
@@ -143,7 +145,10 @@ mod tests {
     #[test]
     fn values_are_read_as_their_directives_read_them() {
         for (http, words) in [
-            ("sendfile yes;", "invalid value \"yes\" in \"sendfile\" directive, it must be \"on\" or \"off\" :1"),
+            (
+                "sendfile yes;",
+                "invalid value \"yes\" in \"sendfile\" directive, it must be \"on\" or \"off\" :1",
+            ),
             ("proxy_read_timeout 5x;", "\"proxy_read_timeout\" directive invalid value :1"),
             ("proxy_buffer_size 1g;", "\"proxy_buffer_size\" directive invalid value :1"),
             ("proxy_buffers 8 0;", "\"proxy_buffers\" directive invalid value :1"),
@@ -153,7 +158,10 @@ mod tests {
             ("proxy_http_version 3;", "invalid value \"3\" :1"),
             ("proxy_next_upstream error http_501;", "invalid value \"http_501\" :1"),
             ("sendfile on; sendfile off;", "\"sendfile\" directive is duplicate :1"),
-            ("server { location / { proxy_pass http://10.0.0.1;\nproxy_pass http://10.0.0.2; } }", "\"proxy_pass\" directive is duplicate :2"),
+            (
+                "server { location / { proxy_pass http://10.0.0.1;\nproxy_pass http://10.0.0.2; } }",
+                "\"proxy_pass\" directive is duplicate :2",
+            ),
         ] {
             assert_eq!(first(http).as_deref(), Some(words), "{http}");
         }
@@ -161,6 +169,11 @@ mod tests {
 
     #[test]
     fn what_may_stand_several_times_does() {
-        assert_eq!(first("add_header A b; add_header A b; proxy_set_header X y; proxy_set_header X y; sendfile on; server { sendfile on; }"), None);
+        assert_eq!(
+            first(
+                "add_header A b; add_header A b; proxy_set_header X y; proxy_set_header X y; sendfile on; server { sendfile on; }"
+            ),
+            None
+        );
     }
 }

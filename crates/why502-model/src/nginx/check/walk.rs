@@ -243,15 +243,27 @@ mod tests {
         for (config, words) in [
             ("events {} htp { }", "unknown directive \"htp\" :1"),
             ("events {}\nserver\n{\n}", "\"server\" directive is not allowed here :3"),
-            ("events {} http { server { location / { root /a /b; } } }", "invalid number of arguments in \"root\" directive :1"),
-            ("events {} http { server { location / { root /a { } } } }", "directive \"root\" is not terminated by \";\" :1"),
+            (
+                "events {} http { server { location / { root /a /b; } } }",
+                "invalid number of arguments in \"root\" directive :1",
+            ),
+            (
+                "events {} http { server { location / { root /a { } } } }",
+                "directive \"root\" is not terminated by \";\" :1",
+            ),
             ("events;", "directive \"events\" has no opening \"{\" :1"),
-            ("events {} http {\n server { if ($a) { proxy_pass http://x; } } }", "\"proxy_pass\" directive is not allowed here :2"),
+            (
+                "events {} http {\n server { if ($a) { proxy_pass http://x; } } }",
+                "\"proxy_pass\" directive is not allowed here :2",
+            ),
             ("events { use kqueue2; }", "invalid event type \"kqueue2\" :1"),
             ("worker_processes many;\nevents {}", "\"worker_processes\" directive invalid value :1"),
             ("events {}\nload_module x.so;", "\"load_module\" directive is specified too late :2"),
             ("http { }", "no \"events\" section in configuration"),
-            ("events {} http { server { content_by_lua_block { x } } }", "unknown directive \"content_by_lua_block\" :1"),
+            (
+                "events {} http { server { content_by_lua_block { x } } }",
+                "unknown directive \"content_by_lua_block\" :1",
+            ),
         ] {
             assert_eq!(problems(config).first().map(String::as_str), Some(words), "{config}");
         }
@@ -267,6 +279,11 @@ mod tests {
 
     #[test]
     fn what_a_foreign_module_may_know_is_no_problem() {
-        assert_eq!(problems("load_module modules/ngx_http_lua_module.so; events {} http { init_by_lua_block { a } lua_x y; }"), Vec::<String>::new());
+        assert_eq!(
+            problems(
+                "load_module modules/ngx_http_lua_module.so; events {} http { init_by_lua_block { a } lua_x y; }"
+            ),
+            Vec::<String>::new()
+        );
     }
 }

@@ -107,7 +107,10 @@ impl Checker<'_, '_> {
             let is_positive = |text: &str| parse_number(text).is_some_and(|number| number > 0);
             match word.split_once('=') {
                 Some(("zone", name)) => {
-                    let Some(place) = self.name_zone(id, at, &Named { name, module: "limit_req", size: 0 }) else { return };
+                    let Some(place) = self.name_zone(id, at, &Named { name, module: "limit_req", size: 0 })
+                    else {
+                        return;
+                    };
                     named = Some(place);
                 }
                 Some((what @ ("burst" | "delay"), number)) => {
@@ -127,7 +130,9 @@ impl Checker<'_, '_> {
 
     pub(super) fn limit_conn(&mut self, id: NodeId) {
         let (name, number) = (self.arg(id, 0), self.arg(id, 1));
-        let Some(place) = self.name_zone(id, 0, &Named { name, module: "limit_conn", size: 0 }) else { return };
+        let Some(place) = self.name_zone(id, 0, &Named { name, module: "limit_conn", size: 0 }) else {
+            return;
+        };
         let before = self.problems.len();
         self.limit_once(id, place);
         if self.problems.len() > before {
@@ -240,7 +245,9 @@ fn cache_module(directive: &str) -> &'static str {
 
 /// What nginx says of another parameter of a cache.
 fn wrong_cache_parameter(word: &str) -> Option<String> {
-    let Some((name, value)) = word.split_once('=') else { return Some(format!("invalid parameter \"{word}\"")) };
+    let Some((name, value)) = word.split_once('=') else {
+        return Some(format!("invalid parameter \"{word}\""));
+    };
     let is_right = match name {
         "levels" => is_levels(value),
         "use_temp_path" => {
@@ -251,7 +258,9 @@ fn wrong_cache_parameter(word: &str) -> Option<String> {
         "inactive" => parse_time_in(value, TimeUnit::Seconds).is_some(),
         "max_size" | "min_free" => parse_offset(value).is_some(),
         "loader_files" | "manager_files" => parse_number(value).is_some(),
-        "loader_sleep" | "loader_threshold" | "manager_sleep" | "manager_threshold" => parse_time(value).is_some(),
+        "loader_sleep" | "loader_threshold" | "manager_sleep" | "manager_threshold" => {
+            parse_time(value).is_some()
+        }
         // Of nginx Plus.
         "purger" | "purger_files" | "purger_sleep" | "purger_threshold" => return None,
         _ => return Some(format!("invalid parameter \"{word}\"")),
@@ -276,18 +285,39 @@ mod tests {
             ("limit_req_zone $uri zone=a rate=1r/s;", "invalid zone size \"zone=a\" :1"),
             ("limit_req_zone $uri zone=a:1k rate=1r/s;", "zone \"zone=a:1k\" is too small :1"),
             ("limit_req_zone $uri zone=a:1m rate=0r/s;", "invalid rate \"rate=0r/s\" :1"),
-            ("limit_req_zone $uri rate=1r/s rate=1r/m;", "\"limit_req_zone\" must have \"zone\" parameter :1"),
-            ("limit_conn_zone $uri zone=a:1m; limit_conn_zone $host zone=a:1m;", "limit_conn_zone \"a\" is already bound to key \"$uri\" :1"),
-            ("limit_conn_zone $uri zone=a:1m; limit_req zone=a;", "the shared memory zone \"a\" is already declared for a different use :1"),
-            ("limit_conn_zone $uri zone=a:1m; server { limit_conn a 0; }", "invalid number of connections \"0\" :1"),
-            ("limit_req_zone $uri zone=a:1m rate=1r/s; server { limit_req zone=a;\nlimit_req zone=a burst=2; }", "\"limit_req\" directive is duplicate :2"),
-            ("limit_req_zone $uri zone=a:1m rate=1r/s; limit_req zone=a burst=0;", "invalid burst value \"burst=0\" :1"),
+            (
+                "limit_req_zone $uri rate=1r/s rate=1r/m;",
+                "\"limit_req_zone\" must have \"zone\" parameter :1",
+            ),
+            (
+                "limit_conn_zone $uri zone=a:1m; limit_conn_zone $host zone=a:1m;",
+                "limit_conn_zone \"a\" is already bound to key \"$uri\" :1",
+            ),
+            (
+                "limit_conn_zone $uri zone=a:1m; limit_req zone=a;",
+                "the shared memory zone \"a\" is already declared for a different use :1",
+            ),
+            (
+                "limit_conn_zone $uri zone=a:1m; server { limit_conn a 0; }",
+                "invalid number of connections \"0\" :1",
+            ),
+            (
+                "limit_req_zone $uri zone=a:1m rate=1r/s; server { limit_req zone=a;\nlimit_req zone=a burst=2; }",
+                "\"limit_req\" directive is duplicate :2",
+            ),
+            (
+                "limit_req_zone $uri zone=a:1m rate=1r/s; limit_req zone=a burst=0;",
+                "invalid burst value \"burst=0\" :1",
+            ),
             ("limit_req burst=1;", "\"limit_req\" must have \"zone\" parameter :1"),
             ("server { limit_req zone=gone; }", "zero size shared memory zone \"gone\""),
             ("proxy_cache_path /c keys_zone=a;", "invalid keys zone size \"keys_zone=a\" :1"),
             ("proxy_cache_path /c levels=1:3 keys_zone=a:1m;", "invalid \"levels\" \"levels=1:3\" :1"),
             ("proxy_cache_path /c levels=1:2;", "\"proxy_cache_path\" must have \"keys_zone\" parameter :1"),
-            ("proxy_cache_path /c keys_zone=a:1m; proxy_cache_path /d keys_zone=a:1m;", "duplicate zone \"a\" :1"),
+            (
+                "proxy_cache_path /c keys_zone=a:1m; proxy_cache_path /d keys_zone=a:1m;",
+                "duplicate zone \"a\" :1",
+            ),
             ("upstream u { zone z 1k; server 10.0.0.1; }", "zone \"z\" is too small :1"),
             ("upstream u { zone z; server 10.0.0.1; }", "zero size shared memory zone \"z\""),
         ] {

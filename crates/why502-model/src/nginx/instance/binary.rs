@@ -35,7 +35,9 @@ impl Build {
 
     /// `nginx/1.22.1`, `openresty/1.25.3.1`, `Angie/1.13.0`; Tengine names both itself and the nginx that it is.
     fn read_version(&mut self, text: &str) {
-        let Some((flavour, number)) = text.lines().next().unwrap_or("").trim().split_once('/') else { return };
+        let Some((flavour, number)) = text.lines().next().unwrap_or("").trim().split_once('/') else {
+            return;
+        };
         let number = number.split_ascii_whitespace().next().unwrap_or("");
         let flavour = flavour.to_ascii_lowercase();
         // Angie and Tengine number their own way: which nginx they behave as cannot be read from that.
@@ -108,22 +110,40 @@ mod tests {
             (&["nginx version: nginx/1.22.1\n"][..], "nginx", Some(Version(1, 22, 1)), "1.22.1"),
             (&["nginx version: openresty/1.25.3.1"], "openresty", Some(Version(1, 25, 3)), "1.25.3.1"),
             (&["Angie version: Angie/1.13.0"], "angie", None, "1.13.0"),
-            (&["Tengine version: Tengine/3.1.0", "nginx version: nginx/1.24.0"], "tengine", Some(Version(1, 24, 0)), "3.1.0"),
-            (&["nginx version: nginx/1.24.0", "Tengine version: Tengine/3.1.0"], "tengine", Some(Version(1, 24, 0)), "3.1.0"),
+            (
+                &["Tengine version: Tengine/3.1.0", "nginx version: nginx/1.24.0"],
+                "tengine",
+                Some(Version(1, 24, 0)),
+                "3.1.0",
+            ),
+            (
+                &["nginx version: nginx/1.24.0", "Tengine version: Tengine/3.1.0"],
+                "tengine",
+                Some(Version(1, 24, 0)),
+                "3.1.0",
+            ),
             (&["nginx version: freenginx/1.27.2 (x)"], "freenginx", Some(Version(1, 27, 2)), "1.27.2"),
         ] {
             let build = build(strings);
-            assert_eq!((&*build.flavour, build.version, build.version_text.as_deref()), (flavour, version, Some(text)));
+            assert_eq!(
+                (&*build.flavour, build.version, build.version_text.as_deref()),
+                (flavour, version, Some(text))
+            );
         }
     }
 
     #[test]
     fn configure_arguments_are_split_as_a_shell_does() {
-        let build = build(&["configure arguments: --with-cc-opt='-g -O2' --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf --http-log-path=log/a --error-log-path=stderr"]);
+        let build = build(&[
+            "configure arguments: --with-cc-opt='-g -O2' --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf --http-log-path=log/a --error-log-path=stderr",
+        ]);
         assert_eq!(build.option("--with-cc-opt"), Some("-g -O2"));
         assert_eq!(build.prefix().as_deref(), Some("/usr/share/nginx"));
         assert_eq!(build.path("--conf-path", "conf/nginx.conf").as_deref(), Some("/etc/nginx/nginx.conf"));
-        assert_eq!(build.path("--http-log-path", "logs/access.log").as_deref(), Some("/usr/share/nginx/log/a"));
+        assert_eq!(
+            build.path("--http-log-path", "logs/access.log").as_deref(),
+            Some("/usr/share/nginx/log/a")
+        );
         assert_eq!(build.path("--error-log-path", "logs/error.log").as_deref(), Some("stderr"));
     }
 
@@ -132,6 +152,9 @@ mod tests {
         let unknown = build(&["nginx version: nginx/1.22.1"]);
         assert_eq!((unknown.prefix(), unknown.path("--conf-path", "conf/nginx.conf")), (None, None));
         let plain = build(&["configure arguments: "]);
-        assert_eq!(plain.path("--conf-path", "conf/nginx.conf").as_deref(), Some("/usr/local/nginx/conf/nginx.conf"));
+        assert_eq!(
+            plain.path("--conf-path", "conf/nginx.conf").as_deref(),
+            Some("/usr/local/nginx/conf/nginx.conf")
+        );
     }
 }

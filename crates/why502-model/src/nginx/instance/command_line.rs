@@ -102,7 +102,10 @@ mod tests {
     #[test]
     fn titles_are_read_as_command_lines() {
         let line = titled("/usr/sbin/nginx -c /etc/a.conf -p /srv/ -e stderr");
-        assert_eq!((line.config, line.prefix, line.error_log), (some("/etc/a.conf"), some("/srv/"), some("stderr")));
+        assert_eq!(
+            (line.config, line.prefix, line.error_log),
+            (some("/etc/a.conf"), some("/srv/"), some("stderr"))
+        );
         assert_eq!(titled("nginx -c/etc/a.conf -qp/srv").prefix, some("/srv"));
         assert_eq!(titled("nginx"), CommandLine::default());
     }
@@ -111,15 +114,24 @@ mod tests {
     fn directives_keep_their_blanks() {
         assert_eq!(titled("nginx -g daemon off;").directives, some("daemon off;"));
         let line = titled("/usr/sbin/nginx -g daemon on; master_process on; -c /etc/a.conf");
-        assert_eq!((line.directives, line.config), (some("daemon on; master_process on;"), some("/etc/a.conf")));
+        assert_eq!(
+            (line.directives, line.config),
+            (some("daemon on; master_process on;"), some("/etc/a.conf"))
+        );
         let line = titled("nginx -gdaemon off; -p x");
         assert_eq!((line.directives, line.prefix), (some("daemon off;"), some("x")));
-        assert_eq!(titled("nginx -g worker_processes 2; error_log -x debug; ").directives, some("worker_processes 2; error_log -x debug;"));
+        assert_eq!(
+            titled("nginx -g worker_processes 2; error_log -x debug; ").directives,
+            some("worker_processes 2; error_log -x debug;")
+        );
     }
 
     #[test]
     fn angie_writes_its_version_first() {
-        assert_eq!(titled("v1.5.0 #1 [/usr/sbin/angie -c /etc/angie/angie.conf]").config, some("/etc/angie/angie.conf"));
+        assert_eq!(
+            titled("v1.5.0 #1 [/usr/sbin/angie -c /etc/angie/angie.conf]").config,
+            some("/etc/angie/angie.conf")
+        );
     }
 
     #[test]

@@ -41,7 +41,8 @@ impl Dump {
             }
         }
         for file in files.values_mut() {
-            let end = [b"\r\n".as_slice(), b"\n"].into_iter().find_map(|end| Some(file.strip_suffix(end)?.len()));
+            let end =
+                [b"\r\n".as_slice(), b"\n"].into_iter().find_map(|end| Some(file.strip_suffix(end)?.len()));
             file.truncate(end.unwrap_or(file.len()));
         }
         Some(Self { main, files })

@@ -61,19 +61,33 @@ mod tests {
             "#- /tmp/site.conf\nupstream u { server 10.0.0.1; }\nserver { server_name a; location / { proxy_pass http://u; } }",
         )
         .gateway();
-        assert_eq!((gateway.servers.len(), gateway.groups.len(), gateway.problems.len()), (1, 1, 0), "{:?}", gateway.problems);
+        assert_eq!(
+            (gateway.servers.len(), gateway.groups.len(), gateway.problems.len()),
+            (1, 1, 0),
+            "{:?}",
+            gateway.problems
+        );
     }
 
     #[test]
     fn bare_locations_get_a_server() {
-        let gateway = World::offline("#- /tmp/x.conf\nlocation /a { proxy_pass http://10.0.0.1; }\n").gateway();
+        let gateway =
+            World::offline("#- /tmp/x.conf\nlocation /a { proxy_pass http://10.0.0.1; }\n").gateway();
         assert_eq!(gateway.find_route(0, "/a").map(|id| gateway.route(id).at.line), Some(1));
     }
 
     #[test]
     fn problems_of_such_a_file_are_still_seen() {
-        let gateway = World::offline("#- /tmp/site.conf\nserver {\n listen 80 y;\n}\nserver { proxy_pass http://x; }").gateway();
+        let gateway =
+            World::offline("#- /tmp/site.conf\nserver {\n listen 80 y;\n}\nserver { proxy_pass http://x; }")
+                .gateway();
         let words: Vec<String> = gateway.problems.iter().map(crate::Problem::words).collect();
-        assert_eq!(words, ["invalid parameter \"y\" in /tmp/site.conf:2", "\"proxy_pass\" directive is not allowed here in /tmp/site.conf:4"]);
+        assert_eq!(
+            words,
+            [
+                "invalid parameter \"y\" in /tmp/site.conf:2",
+                "\"proxy_pass\" directive is not allowed here in /tmp/site.conf:4"
+            ]
+        );
     }
 }

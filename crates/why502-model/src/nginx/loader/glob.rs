@@ -7,10 +7,12 @@ pub(super) fn is_pattern(name: &str) -> bool {
 
 /// glob(3) in the C locale: each wildcard stays within its part of the path, a leading point is matched by a point only.
 pub(super) fn matches(pattern: &str, path: &str) -> bool {
-    let split = |text: &str| text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let split =
+        |text: &str| text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (patterns, parts) = (split(pattern), split(path));
     let pairs = patterns.iter().zip(&parts);
-    patterns.len() == parts.len() && pairs.into_iter().all(|(pattern, part)| part_matches(pattern.as_bytes(), part.as_bytes()))
+    patterns.len() == parts.len()
+        && pairs.into_iter().all(|(pattern, part)| part_matches(pattern.as_bytes(), part.as_bytes()))
 }
 
 fn part_matches(pattern: &[u8], name: &[u8]) -> bool {

@@ -78,8 +78,14 @@ mod tests {
     #[test]
     fn a_copied_tree_is_searched_by_full_paths() {
         let main = "/tmp/case/etc/nginx/nginx.conf";
-        assert_eq!(first(main, "/etc/letsencrypt/ssl.conf").as_deref(), Some("/tmp/case/etc/letsencrypt/ssl.conf"));
-        assert_eq!(first(main, "/etc/nginx/conf.d/*.conf").as_deref(), Some("/tmp/case/etc/nginx/conf.d/*.conf"));
+        assert_eq!(
+            first(main, "/etc/letsencrypt/ssl.conf").as_deref(),
+            Some("/tmp/case/etc/letsencrypt/ssl.conf")
+        );
+        assert_eq!(
+            first(main, "/etc/nginx/conf.d/*.conf").as_deref(),
+            Some("/tmp/case/etc/nginx/conf.d/*.conf")
+        );
         assert_eq!(first(main, "/tmp/case/etc/nginx/x").as_deref(), Some("/tmp/case/etc/nginx/x"));
     }
 

@@ -140,7 +140,8 @@ impl Gateway {
     fn group_fits(&self, group: GroupId, peer: &str) -> Fit {
         let group = self.group(group);
         // An implicit group is called by the host that it was made for.
-        let is_named = |own: &Peer| group.name.is_none() && matches!(&own.host, Host::Name(name) if name == peer);
+        let is_named =
+            |own: &Peer| group.name.is_none() && matches!(&own.host, Host::Name(name) if name == peer);
         if group.name.as_deref() == Some(peer) || group.peers.iter().any(is_named) {
             return Fit::Surely;
         }
@@ -198,7 +199,15 @@ mod tests {
     }
 
     fn key<'a>(server: Option<&'a str>, host: Option<&'a str>, path: &'a str) -> RequestKey<'a> {
-        RequestKey { log: "/var/log/nginx/error.log", server, host, method: "GET", path, scheme: None, peer: None }
+        RequestKey {
+            log: "/var/log/nginx/error.log",
+            server,
+            host,
+            method: "GET",
+            path,
+            scheme: None,
+            peer: None,
+        }
     }
 
     fn with_peer<'a>(key: RequestKey<'a>, scheme: &'a str, peer: &'a str) -> RequestKey<'a> {
@@ -235,7 +244,10 @@ mod tests {
             (with_peer(shop("/if"), "http", "192.0.2.7:80"), Some(".Shop.example /if")),
             (with_peer(shop("/sorry"), "https", "192.0.2.7:443"), Some(".Shop.example /dyn")),
             (with_peer(shop("/a"), "uwsgi", "10.0.0.2:80"), None),
-            (with_peer(key(Some("~^(www\\.)?other"), None, "/x"), "http", "10.1.1.1:8000"), Some("~^(www\\.)?other /")),
+            (
+                with_peer(key(Some("~^(www\\.)?other"), None, "/x"), "http", "10.1.1.1:8000"),
+                Some("~^(www\\.)?other /"),
+            ),
         ] {
             assert_eq!(attributed(&world, &key).as_deref(), expected, "{key:?}");
         }
@@ -253,7 +265,9 @@ mod tests {
 
     #[test]
     fn an_address_that_is_no_longer_configured_stays_with_its_location() {
-        let world = World::http("server { location /a { proxy_pass http://10.0.0.1:80; } location / { return 204; } }");
+        let world = World::http(
+            "server { location /a { proxy_pass http://10.0.0.1:80; } location / { return 204; } }",
+        );
         let gone = with_peer(key(Some(""), None, "/a/x"), "http", "10.0.0.9:81");
         assert_eq!(attributed(&world, &gone).as_deref(), Some(" /a"));
         assert_eq!(attributed(&world, &with_peer(key(Some(""), None, "/b"), "http", "10.0.0.9:81")), None);
@@ -285,6 +299,10 @@ mod tests {
         let line = with_peer(key(Some(""), None, "/auth"), "http", "10.0.0.2:80");
         assert_eq!(attributed(&world, &line).as_deref(), Some(" = /auth"));
         let main = with_peer(key(Some(""), None, "/page"), "http", "10.0.0.2:80");
-        assert_eq!(attributed(&world, &main).as_deref(), Some(" = /auth"), "the main request's line names no subrequest");
+        assert_eq!(
+            attributed(&world, &main).as_deref(),
+            Some(" = /auth"),
+            "the main request's line names no subrequest"
+        );
     }
 }

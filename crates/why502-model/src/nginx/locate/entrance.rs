@@ -120,6 +120,9 @@ mod tests {
     fn without_an_address_all_names_count() {
         let gateway = World::http(SERVERS).gateway();
         let name = |host| gateway.find_server(host, None).map(|at| gateway.servers[at].name());
-        assert_eq!((name("f"), name("E"), name("nobody"), name("a..b")), (Some("f"), Some("e"), Some("b"), Some("b")));
+        assert_eq!(
+            (name("f"), name("E"), name("nobody"), name("a..b")),
+            (Some("f"), Some("e"), Some("b"), Some("b"))
+        );
     }
 }

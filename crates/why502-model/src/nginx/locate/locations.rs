@@ -45,7 +45,10 @@ impl LocationName {
     /// The name as nginx's messages have it: without the modifier.
     pub(crate) fn text(&self) -> &str {
         match self {
-            Self::Exact(text) | Self::Named(text) | Self::Pattern(text, _) | Self::Prefix { path: text, .. } => text,
+            Self::Exact(text)
+            | Self::Named(text)
+            | Self::Pattern(text, _)
+            | Self::Prefix { path: text, .. } => text,
         }
     }
 
@@ -77,7 +80,10 @@ pub(crate) struct Level {
 pub(super) enum Static {
     Exact(RouteId),
     Nothing,
-    Prefix { route: RouteId, stops_patterns: bool },
+    Prefix {
+        route: RouteId,
+        stops_patterns: bool,
+    },
     /// `NGX_DONE`: a redirect to the path with a slash.
     Redirect(RouteId),
 }
@@ -113,7 +119,8 @@ impl Level {
             return Static::Exact(*route);
         }
         let lengths = self.prefix_lengths.range(..=path.len()).rev();
-        let longest = lengths.filter_map(|length| Some((*length, self.prefixes.get(&path[..*length])?))).next();
+        let longest =
+            lengths.filter_map(|length| Some((*length, self.prefixes.get(&path[..*length])?))).next();
         let is_whole = longest.is_some_and(|(length, _)| length == path.len());
         if !is_whole && let Some(route) = self.redirects.get(&[path, b"/"].concat()) {
             return Static::Redirect(*route);
@@ -126,7 +133,10 @@ impl Level {
 
     /// The first pattern that matches.
     pub(super) fn find_pattern(&self, path: &[u8]) -> Option<(&Pattern, RouteId)> {
-        self.patterns.iter().map(|(pattern, route)| (pattern, *route)).find(|(pattern, _)| pattern.is_match(path))
+        self.patterns
+            .iter()
+            .map(|(pattern, route)| (pattern, *route))
+            .find(|(pattern, _)| pattern.is_match(path))
     }
 
     pub(super) fn named(&self, name: &str) -> Option<RouteId> {
@@ -181,14 +191,20 @@ mod tests {
     fn a_missing_slash_is_redirected_where_requests_are_passed_on() {
         assert_eq!(find(&["/x/ pass"], "/x"), Static::Redirect(RouteId(0)));
         assert_eq!(find(&["/x/"], "/x"), Static::Nothing);
-        assert_eq!(find(&["/x/ pass", "/x"], "/x"), Static::Prefix { route: RouteId(1), stops_patterns: false });
+        assert_eq!(
+            find(&["/x/ pass", "/x"], "/x"),
+            Static::Prefix { route: RouteId(1), stops_patterns: false }
+        );
         assert_eq!(find(&["/x/ pass", "= /x/ pass"], "/x"), Static::Redirect(RouteId(1)));
         assert_eq!(find(&["= /x/ pass", "/x/ pass"], "/x"), Static::Redirect(RouteId(0)));
     }
 
     #[test]
     fn modifiers_are_read_with_and_without_a_blank() {
-        assert_eq!(LocationName::parse(&["~*\\.php$"]), Ok(LocationName::Pattern("\\.php$".to_owned(), Case::Ignored)));
+        assert_eq!(
+            LocationName::parse(&["~*\\.php$"]),
+            Ok(LocationName::Pattern("\\.php$".to_owned(), Case::Ignored))
+        );
         assert_eq!(LocationName::parse(&["~", "x"]), Ok(LocationName::Pattern("x".to_owned(), Case::Kept)));
         assert_eq!(LocationName::parse(&["@a"]), Ok(LocationName::Named("@a".to_owned())));
         assert_eq!(LocationName::parse(&["!~", "x"]), Err("invalid location modifier \"!~\"".to_owned()));

@@ -57,7 +57,11 @@ impl NameTable {
     fn add(&mut self, server: usize, text: &str, taken: &mut BTreeMap<String, usize>) {
         if let Some(pattern) = text.strip_prefix('~') {
             // The host is in lower case; a pattern with capitals could never match it (`ngx_http_core_server_name`).
-            let case = if pattern.bytes().any(|byte| byte.is_ascii_uppercase()) { Case::Ignored } else { Case::Kept };
+            let case = if pattern.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                Case::Ignored
+            } else {
+                Case::Kept
+            };
             if let Ok(pattern) = Pattern::compile(pattern, case) {
                 self.patterns.push((pattern, server));
             }
@@ -117,9 +121,10 @@ impl NameTable {
             return Some((Fit::Trailing, *server));
         }
         let patterns = self.patterns.iter().filter(|_| !host.is_empty());
-        patterns.map(|(pattern, server)| (pattern, *server)).find(|(pattern, _)| pattern.is_match(host.as_bytes())).map(
-            |(_, server)| (Fit::Pattern, server),
-        )
+        patterns
+            .map(|(pattern, server)| (pattern, *server))
+            .find(|(pattern, _)| pattern.is_match(host.as_bytes()))
+            .map(|(_, server)| (Fit::Pattern, server))
     }
 }
 
@@ -152,7 +157,11 @@ mod tests {
         let name = |text: &&str| ServerName { text: (*text).to_owned(), at: None };
         let servers: Vec<Server> = servers
             .iter()
-            .map(|names| Server { listens: Vec::new(), names: names.iter().map(name).collect(), at: at.clone() })
+            .map(|names| Server {
+                listens: Vec::new(),
+                names: names.iter().map(name).collect(),
+                at: at.clone(),
+            })
             .collect();
         NameTable::new(servers.iter().enumerate())
     }

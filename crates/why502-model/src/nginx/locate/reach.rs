@@ -83,7 +83,8 @@ impl Gateway {
             Some(LocationName::Exact(path) | LocationName::Prefix { path, .. }) => path.starts_with(begin),
             Some(LocationName::Named(_)) | None => false,
         };
-        let others = self.routes().filter(|(id, route)| route.server == server && may_serve(*id)).map(|(id, _)| id);
+        let others =
+            self.routes().filter(|(id, route)| route.server == server && may_serve(*id)).map(|(id, _)| id);
         found.extend(others);
         found
     }

@@ -64,7 +64,11 @@ impl Gateway {
     /// The way of a request that a server takes, as far as it can be foreseen.
     pub fn serve(&self, server: usize, request: &RequestVars) -> Option<Served> {
         let own = *self.locator.server_routes.get(server)?;
-        let mut walk = Walk { gateway: self, run: Run { known: self.seen_by(server, request)?, ..Run::default() }, steps: Vec::new() };
+        let mut walk = Walk {
+            gateway: self,
+            run: Run { known: self.seen_by(server, request)?, ..Run::default() },
+            steps: Vec::new(),
+        };
         let stop = walk.go(own);
         let undecided = walk.run.undecided.iter().map(|id| self.locator.config.span(*id)).collect();
         Some(Served { steps: walk.steps, stop, undecided })
@@ -174,7 +178,8 @@ mod tests {
         let gateway = World::http(http).gateway();
         let served = gateway.serve(0, &RequestVars::of_request("GET", target, Some("a.example"))).unwrap();
         let name = |route: RouteId| gateway.route(route).location.as_deref().unwrap_or("server");
-        let steps: Vec<String> = served.steps.iter().map(|step| format!("{} {}", step.path, name(step.route))).collect();
+        let steps: Vec<String> =
+            served.steps.iter().map(|step| format!("{} {}", step.path, name(step.route))).collect();
         let stop = match served.stop {
             Stop::Conditional { at } => format!("if {}", at.line),
             Stop::Redirect { status, .. } => format!("redirect {status}"),

@@ -25,7 +25,8 @@ pub(crate) fn parse_target(target: &str, slashes: Slashes) -> Option<ParsedTarge
         return normalize(target.as_bytes(), slashes);
     }
     let (scheme, rest) = target.split_once("://")?;
-    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let is_scheme =
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     if !is_scheme || !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return None;
     }
@@ -69,7 +70,10 @@ fn normalize(target: &[u8], slashes: Slashes) -> Option<ParsedTarget> {
                 end_segment(&mut uri, state)?;
                 state = State::Usual;
                 if byte == b'?' {
-                    let end = target[at..].iter().position(|byte| *byte == b'#').map_or(target.len(), |end| at + end);
+                    let end = target[at..]
+                        .iter()
+                        .position(|byte| *byte == b'#')
+                        .map_or(target.len(), |end| at + end);
                     args = Some(String::from_utf8_lossy(&target[at..end]).into_owned());
                 }
                 break;
@@ -134,7 +138,8 @@ pub(crate) fn valid_host(host: &str) -> Option<String> {
     };
     let name = &host[..end];
     // Only the last point of all counts: `host.:80` keeps its own.
-    let name = if host.rfind('.') == end.checked_sub(1) { name.strip_suffix('.').unwrap_or(name) } else { name };
+    let name =
+        if host.rfind('.') == end.checked_sub(1) { name.strip_suffix('.').unwrap_or(name) } else { name };
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }
 
@@ -184,7 +189,9 @@ mod tests {
 
     #[test]
     fn slashes_may_be_kept() {
-        let kept = |target| parse_target(target, Slashes::Kept).map(|parsed| String::from_utf8(parsed.path).unwrap());
+        let kept = |target| {
+            parse_target(target, Slashes::Kept).map(|parsed| String::from_utf8(parsed.path).unwrap())
+        };
         assert_eq!(kept("/a//b").as_deref(), Some("/a//b"));
         assert_eq!(kept("/a//../b").as_deref(), Some("/a/b"));
         assert_eq!(kept("//a").as_deref(), Some("//a"));

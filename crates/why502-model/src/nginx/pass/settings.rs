@@ -58,9 +58,9 @@ impl Reader<'_> {
             let value = (parse_number(node.arg(0)?)?, parse_size(node.arg(1)?)?);
             Some(Setting { value, at: Some(self.levels.at(id)) })
         });
-        let busy = self.optional("busy_buffers_size").and_then(|busy| {
-            Some(Setting { value: parse_size(&busy.value)?, at: busy.at })
-        });
+        let busy = self
+            .optional("busy_buffers_size")
+            .and_then(|busy| Some(Setting { value: parse_size(&busy.value)?, at: busy.at }));
         Buffers {
             header: self.levels.size(&self.name("buffer_size"), PAGE),
             body: has_body_buffers.then(|| body.unwrap_or_else(|| Setting::default_of((8, PAGE)))),
@@ -169,7 +169,10 @@ mod tests {
         {
             let gateway = gateway(version, "server { location / { proxy_pass https://127.0.0.1; } }");
             let protocols = &pass(&gateway).tls_settings.protocols.value;
-            assert_eq!((protocols.first().map(String::as_str), protocols.last().map(String::as_str)), (Some(first), Some(last)));
+            assert_eq!(
+                (protocols.first().map(String::as_str), protocols.last().map(String::as_str)),
+                (Some(first), Some(last))
+            );
         }
     }
 

@@ -55,7 +55,11 @@ pub(super) fn aim(
         return Some(found);
     }
     let tls = split_url(protocol, text).tls;
-    Some(Aim { tls, target: Target::Unresolved(unresolved(expression, evaluated, protocol, place, groups)), path: None })
+    Some(Aim {
+        tls,
+        target: Target::Unresolved(unresolved(expression, evaluated, protocol, place, groups)),
+        path: None,
+    })
 }
 
 /// Takes the scheme off.
@@ -146,7 +150,9 @@ fn needs_resolver(evaluated: &Evaluated, protocol: Protocol, groups: &Groups<'_>
         let Ok(address) = parse_url(url.rest, Use::Target) else { return false };
         match &address.host {
             // A name with a port is served by a group only if some pass names it with that port.
-            Host::Name(name) => groups.named(name).is_none() && !groups.has_implicit(&address, url.default_port),
+            Host::Name(name) => {
+                groups.named(name).is_none() && !groups.has_implicit(&address, url.default_port)
+            }
             Host::Ip(_) | Host::Unix(_) => false,
         }
     };
@@ -160,10 +166,13 @@ fn needs_resolver(evaluated: &Evaluated, protocol: Protocol, groups: &Groups<'_>
 fn drops_port(template: &Template) -> bool {
     let rest = match template.parts.as_slice() {
         [Part::Literal(scheme), rest @ ..] if scheme.ends_with("://") => rest,
-        [Part::Variable(scheme), Part::Literal(mark), rest @ ..] if scheme == "scheme" && mark == "://" => rest,
+        [Part::Variable(scheme), Part::Literal(mark), rest @ ..] if scheme == "scheme" && mark == "://" => {
+            rest
+        }
         _ => return false,
     };
-    let has_no_port = |name: &str| matches!(name, "host" | "server_name" | "server_addr" | "hostname" | "ssl_server_name");
+    let has_no_port =
+        |name: &str| matches!(name, "host" | "server_name" | "server_addr" | "hostname" | "ssl_server_name");
     match rest {
         [Part::Variable(name), rest @ ..] if has_no_port(name) => match rest.first() {
             Some(Part::Literal(text)) => !text.starts_with([':', '.', '-']),
@@ -204,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_name_in_another_case_is_the_group() {
-        let gateway = gateway("upstream App { server 10.0.0.1; } server { location / { proxy_pass http://aPP/x; } }");
+        let gateway =
+            gateway("upstream App { server 10.0.0.1; } server { location / { proxy_pass http://aPP/x; } }");
         assert_eq!(group(&gateway), Some("10.0.0.1"));
         assert_eq!(gateway.routes[1].action.pass().and_then(|pass| pass.path.as_deref()), Some("/x"));
     }
@@ -227,17 +237,21 @@ mod tests {
         ] {
             assert_eq!(group(&gateway(http)), Some("10.0.0.1:80"), "{http}");
         }
-        let named = gateway("upstream u { server 10.0.0.1; } server { location / { set $u u; proxy_pass http://$u; } }");
+        let named = gateway(
+            "upstream u { server 10.0.0.1; } server { location / { set $u u; proxy_pass http://$u; } }",
+        );
         assert_eq!(group(&named), Some("10.0.0.1"));
     }
 
     #[test]
     fn a_nested_location_does_not_run_what_its_parent_sets() {
-        let gateway = gateway(
-            "server { location / { set $b 10.0.0.1:80; location /n { proxy_pass http://$b; } } }",
-        );
+        let gateway =
+            gateway("server { location / { set $b 10.0.0.1:80; location /n { proxy_pass http://$b; } } }");
         let own = unresolved(&gateway);
-        assert_eq!((own.values.as_slice(), own.complete), (&["http://".to_owned(), "http://10.0.0.1:80".to_owned()][..], false));
+        assert_eq!(
+            (own.values.as_slice(), own.complete),
+            (&["http://".to_owned(), "http://10.0.0.1:80".to_owned()][..], false)
+        );
     }
 
     #[test]
@@ -260,7 +274,8 @@ mod tests {
         let gateway = gateway(
             "server { location / { if ($http_x) { set $b 10.0.0.2:80; } if ($http_y) { set $b 10.0.0.3:80; proxy_pass http://$b; } } }",
         );
-        let conditional = gateway.routes[1].conditionals[1].action.as_ref().and_then(crate::Action::pass).unwrap();
+        let conditional =
+            gateway.routes[1].conditionals[1].action.as_ref().and_then(crate::Action::pass).unwrap();
         let Target::Group(id) = &conditional.target else { panic!("decided") };
         assert_eq!(gateway.group(*id).peers[0].text, "10.0.0.3:80");
     }
@@ -287,7 +302,10 @@ mod tests {
             "resolver 10.0.0.53 valid=30s; server { location / { resolver 10.0.0.54 10.0.0.55 ipv6=off; proxy_pass http://$host; } }",
         );
         let own = unresolved(&gateway);
-        assert_eq!(own.resolver.as_ref().map(|own| own.value.clone()), Some(vec!["10.0.0.54".to_owned(), "10.0.0.55".to_owned()]));
+        assert_eq!(
+            own.resolver.as_ref().map(|own| own.value.clone()),
+            Some(vec!["10.0.0.54".to_owned(), "10.0.0.55".to_owned()])
+        );
         assert_eq!(own.needs_resolver, None, "anything may come");
     }
 
@@ -297,7 +315,9 @@ mod tests {
             "map $uri $b { default app:81; /x app:82; } server { location /a { proxy_pass http://app:81; }
              location / { proxy_pass http://$b; } } server { location / { proxy_pass http://app:82; } }",
         );
-        let Some(Target::Unresolved(own)) = gateway.routes[2].action.pass().map(|pass| &pass.target) else { panic!("unresolved") };
+        let Some(Target::Unresolved(own)) = gateway.routes[2].action.pass().map(|pass| &pass.target) else {
+            panic!("unresolved")
+        };
         assert_eq!(own.needs_resolver, Some(false));
     }
 }

@@ -34,7 +34,9 @@ fn rewrites(config: &Config, block: NodeId) -> Vec<Fallback> {
         let node = config.node(id);
         // `redirect`, `permanent` and an absolute URL answer; `break` stays in the location.
         let leaves = matches!(node.arg(2), None | Some("last"));
-        let is_path = |to: &&str| leaves && !["http://", "https://", "$scheme"].iter().any(|begin| to.starts_with(begin));
+        let is_path = |to: &&str| {
+            leaves && !["http://", "https://", "$scheme"].iter().any(|begin| to.starts_with(begin))
+        };
         if let Some(to) = node.arg(1).filter(is_path) {
             let to = to.split('?').next().unwrap_or(to).to_owned();
             found.push(Fallback { kind: FallbackKind::Rewrite, to, at: config.arg_span(id, 1) });
@@ -104,7 +106,8 @@ mod tests {
     fn subrequests_and_error_pages_are_inherited_and_try_files_is_not() {
         let server = "auth_request /auth; error_page 502 503 =200 /down; try_files $uri @a; mirror /m; index a.php b.html;";
         let found = fallbacks(&format!("server {{ {server} location / {{ }} }}"));
-        let inherited = ["AuthRequest /auth", "Mirror /m", "Index a.php", "Index b.html", "[502, 503]Some(200) /down"];
+        let inherited =
+            ["AuthRequest /auth", "Mirror /m", "Index a.php", "Index b.html", "[502, 503]Some(200) /down"];
         assert_eq!(found, inherited);
     }
 

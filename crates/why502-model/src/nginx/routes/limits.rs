@@ -11,7 +11,11 @@ pub(super) fn read_limits(levels: &Levels<'_>) -> Vec<Limit> {
         let status = levels.setting(&format!("{directive}_status"), |text| text.parse().ok(), 503).value;
         let dry_run = levels.flag(&format!("{directive}_dry_run"), false).value;
         for id in levels.nearest(directive) {
-            limits.extend(read_limit(levels, id, kind, directive).map(|limit| Limit { status, dry_run, ..limit }));
+            limits.extend(read_limit(levels, id, kind, directive).map(|limit| Limit {
+                status,
+                dry_run,
+                ..limit
+            }));
         }
     }
     limits
@@ -75,12 +79,21 @@ mod tests {
         let shape = |at: usize| {
             let limits = gateway.routes[at].limits.iter();
             let text = limits.map(|own| {
-                format!("{}:{:?} {} +{}/{:?} {} {}", own.zone, own.key, own.amount, own.burst, own.delay, own.status, own.dry_run)
+                format!(
+                    "{}:{:?} {} +{}/{:?} {} {}",
+                    own.zone, own.key, own.amount, own.burst, own.delay, own.status, own.dry_run
+                )
             });
             text.collect::<Vec<_>>()
         };
         let conn = "c:Some(\"$server_name\") 10 +0/Some(0)";
-        assert_eq!(shape(1), ["a:Some(\"$binary_remote_addr\") 5r/s +20/None 429 false".to_owned(), format!("{conn} 503 false")]);
+        assert_eq!(
+            shape(1),
+            [
+                "a:Some(\"$binary_remote_addr\") 5r/s +20/None 429 false".to_owned(),
+                format!("{conn} 503 false")
+            ]
+        );
         assert_eq!(shape(2)[0], "a:Some(\"$binary_remote_addr\") 5r/s +3/Some(2) 429 true");
         assert_eq!(shape(2)[1], format!("{conn} 444 false"), "limit_conn is inherited");
         assert_eq!(gateway.routes[3].limits[0].zone_at, None);

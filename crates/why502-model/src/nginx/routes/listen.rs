@@ -57,7 +57,10 @@ fn read_listen(config: &Config, id: NodeId, groups: &mut Groups<'_>) -> Vec<List
     if ips.is_empty() {
         return vec![listen];
     }
-    ips.into_iter().flat_map(|ip| (first..=last).map(move |port| (ip, port))).map(|(ip, port)| at(ip, port)).collect()
+    ips.into_iter()
+        .flat_map(|ip| (first..=last).map(move |port| (ip, port)))
+        .map(|(ip, port)| at(ip, port))
+        .collect()
 }
 
 /// The addresses of a host; none where a name is not known.
@@ -100,7 +103,11 @@ mod tests {
         let name = |listen: &crate::Listen| {
             let address = listen.address.map(|address| address.to_string());
             let path = listen.path.as_ref().map(|path| format!("unix:{path}"));
-            let flags = [(listen.is_default, " default"), (listen.tls, " tls"), (listen.ipv6_only == Some(false), " both")];
+            let flags = [
+                (listen.is_default, " default"),
+                (listen.tls, " tls"),
+                (listen.ipv6_only == Some(false), " both"),
+            ];
             let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, text)| *text).collect();
             format!("{}{flags}", address.or(path).unwrap_or_else(|| format!("{}?", listen.text)))
         };

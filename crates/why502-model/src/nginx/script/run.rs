@@ -100,7 +100,10 @@ fn run_if(own: &If, book: &Book, run: &mut Run) -> Flow {
             let flow = run_codes(&own.codes, book, &mut taken);
             run.undecided.extend(taken.undecided.split_off(run.undecided.len()));
             // A way that ends in an answer goes nowhere; the others leave behind what they set.
-            if !matches!(flow, Flow::Stop(Landing::Returned { .. } | Landing::Redirected { .. } | Landing::ZeroLength)) {
+            if !matches!(
+                flow,
+                Flow::Stop(Landing::Returned { .. } | Landing::Redirected { .. } | Landing::ZeroLength)
+            ) {
                 join(&mut run.state, &taken.state);
             }
             run.state.captures = None;

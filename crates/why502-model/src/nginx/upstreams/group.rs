@@ -114,7 +114,8 @@ mod tests {
     use why502_facts::Observed;
 
     fn gateway(version: &str, http: &str) -> Gateway {
-        let mut world = World::live(version, &format!("#- /etc/nginx/nginx.conf\nevents {{}} http {{ {http} }}"));
+        let mut world =
+            World::live(version, &format!("#- /etc/nginx/nginx.conf\nevents {{}} http {{ {http} }}"));
         world.name("app", &["::1", "10.0.0.7"]);
         world.gateway()
     }
@@ -132,7 +133,8 @@ mod tests {
         );
         let [app, plain, unix, gone] = &group.peers[..] else { panic!("four peers") };
         assert_eq!((app.weight, app.max_fails, app.max_conns, app.fail_timeout.as_secs()), (3, 0, 7, 60));
-        let addresses: Vec<String> = app.addresses.as_ref().known().unwrap().iter().map(ToString::to_string).collect();
+        let addresses: Vec<String> =
+            app.addresses.as_ref().known().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["10.0.0.7:8080", "[::1]:8080"], "IPv4 first");
         assert!(plain.down && plain.port == Some(80) && unix.backup && unix.port.is_none());
         assert_eq!(gone.addresses, Observed::Absent);
@@ -154,8 +156,12 @@ mod tests {
 
     #[test]
     fn kept_connections_have_their_defaults_by_version() {
-        let own = group("1.22.1", "server 10.0.0.1; keepalive 4; keepalive_timeout 30s; keepalive_requests 5;");
-        assert_eq!((own.keepalive.map(|own| own.value), own.reuse.timeout.value.as_secs(), own.reuse.requests.value), (Some(4), 30, 5));
+        let own =
+            group("1.22.1", "server 10.0.0.1; keepalive 4; keepalive_timeout 30s; keepalive_requests 5;");
+        assert_eq!(
+            (own.keepalive.map(|own| own.value), own.reuse.timeout.value.as_secs(), own.reuse.requests.value),
+            (Some(4), 30, 5)
+        );
         assert!(group("1.22.1", "server 10.0.0.1;").keepalive.is_none());
         assert_eq!(group("1.29.7", "server 10.0.0.1;").keepalive.map(|own| own.value), Some(32));
         assert_eq!(group("1.18.0", "server 10.0.0.1;").reuse.requests.value, 100);
@@ -186,6 +192,10 @@ mod tests {
              location /e { proxy_pass http://unix:/run/a.sock:/x; } location /f { fastcgi_pass unix:/run/a.sock; } }",
         );
         let names: Vec<&str> = gateway.groups.iter().map(|group| group.peers[0].text.as_str()).collect();
-        assert_eq!(names, ["10.0.0.1:80", "10.0.0.1", "unix:/run/a.sock"], "one of port 80, one of port 443, one socket");
+        assert_eq!(
+            names,
+            ["10.0.0.1:80", "10.0.0.1", "unix:/run/a.sock"],
+            "one of port 80, one of port 443, one socket"
+        );
     }
 }

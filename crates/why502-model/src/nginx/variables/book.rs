@@ -47,7 +47,9 @@ impl Book {
         }
         for id in config.everywhere("set") {
             let node = config.node(id);
-            if let (Some(name), Some(value)) = (node.arg(0).and_then(|name| name.strip_prefix('$')), node.arg(1)) {
+            if let (Some(name), Some(value)) =
+                (node.arg(0).and_then(|name| name.strip_prefix('$')), node.arg(1))
+            {
                 book.sets.entry(name.to_owned()).or_default().push(value.to_owned());
             }
         }
@@ -89,7 +91,9 @@ fn read_table(config: &Config, id: NodeId) -> Option<(String, Table)> {
             ("hostnames", None) if kind == Kind::Map => table.hostnames = true,
             ("volatile", None) | ("include", _) => {}
             // Ranges, exceptions and proxies make a lookup that is not imitated.
-            ("ranges" | "delete" | "proxy" | "proxy_recursive", _) if kind == Kind::Geo => table.is_whole = false,
+            ("ranges" | "delete" | "proxy" | "proxy_recursive", _) if kind == Kind::Geo => {
+                table.is_whole = false
+            }
             ("default", Some(value)) if kind != Kind::SplitClients => value.clone_into(&mut table.default),
             (key, Some(value)) => table.rows.push((key.to_owned(), value.to_owned())),
             (_, None) => {}
@@ -145,13 +149,15 @@ impl Table {
             }
             .ok()
         };
-        let matching = |(key, _): &&(String, String)| pattern(key).is_some_and(|own| own.is_match(source.as_bytes()));
+        let matching =
+            |(key, _): &&(String, String)| pattern(key).is_some_and(|own| own.is_match(source.as_bytes()));
         self.rows.iter().find(matching).map_or(self.default.as_str(), |(_, value)| value)
     }
 
     fn pick_network(&self, source: &str) -> Option<&str> {
         let address: IpAddr = source.parse().ok()?;
-        let fits = self.rows.iter().filter_map(|(key, value)| Some((network::contains(key, address)?, value)));
+        let fits =
+            self.rows.iter().filter_map(|(key, value)| Some((network::contains(key, address)?, value)));
         Some(fits.max_by_key(|(length, _)| *length).map_or(self.default.as_str(), |(_, value)| value))
     }
 }

@@ -9,7 +9,9 @@ pub(super) fn contains(network: &str, address: IpAddr) -> Option<u32> {
         None => (network.parse::<IpAddr>().ok()?, None),
     };
     let (base, address, width) = match (base, address) {
-        (IpAddr::V4(base), IpAddr::V4(address)) => (u128::from(u32::from(base)), u128::from(u32::from(address)), 32),
+        (IpAddr::V4(base), IpAddr::V4(address)) => {
+            (u128::from(u32::from(base)), u128::from(u32::from(address)), 32)
+        }
         (IpAddr::V6(base), IpAddr::V6(address)) => (u128::from(base), u128::from(address), 128),
         _ => return None,
     };

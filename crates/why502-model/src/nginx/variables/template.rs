@@ -59,7 +59,9 @@ impl Template {
 
     /// The names of its variables, in order.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| if let Part::Variable(name) = part { Some(name.as_str()) } else { None })
+        self.parts
+            .iter()
+            .filter_map(|part| if let Part::Variable(name) = part { Some(name.as_str()) } else { None })
     }
 }
 
@@ -67,7 +69,8 @@ impl Template {
 fn variable_name(after: &str) -> Result<(&str, usize), TemplateError> {
     let is_braced = after.starts_with('{');
     let body = if is_braced { &after[1..] } else { after };
-    let end = body.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(body.len());
+    let end =
+        body.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(body.len());
     let name = &body[..end];
     if is_braced && body.is_empty() {
         return Err(TemplateError::InvalidName);
@@ -91,7 +94,8 @@ mod tests {
             Part::Literal(text) => text.clone(),
             Part::Variable(name) => format!("[{name}]"),
         };
-        Template::parse(text).map_or_else(|error| format!("{error:?}"), |found| found.parts.iter().map(part).collect())
+        Template::parse(text)
+            .map_or_else(|error| format!("{error:?}"), |found| found.parts.iter().map(part).collect())
     }
 
     #[test]
