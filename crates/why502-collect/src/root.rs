@@ -119,7 +119,7 @@ impl RootDir {
             // A pipe, a device or a socket is no file to read: opening it could block, or do something.
             _ => return Err(Errno::INVAL),
         }
-        let file = open_for_reading(last.handle.as_fd())?;
+        let file = open_for_reading(last.handle.as_fd(), OFlags::NONBLOCK | OFlags::NOCTTY)?;
         let stat = rustix::fs::fstat(&file)?;
         Ok((file.into(), stat))
     }
@@ -131,8 +131,7 @@ impl RootDir {
             return Err(errno);
         }
         let Some(last) = walk.steps.last() else { return Err(Errno::NOENT) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(&last.handle, ".", flags, Mode::empty())?;
+        let directory = open_for_reading(last.handle.as_fd(), OFlags::DIRECTORY)?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
         let mut entries = RawDir::new(&directory, &mut buffer);
         let mut names = Vec::new();
@@ -148,10 +147,10 @@ impl RootDir {
 }
 
 /// An `O_PATH` handle is opened for reading through its own descriptor: nothing is looked up again.
-fn open_for_reading(handle: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+fn open_for_reading(handle: BorrowedFd<'_>, more: OFlags) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd as _;
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | more;
     match rustix::fs::open(&path, flags | OFlags::NOATIME, Mode::empty()) {
         // Only the owner may leave the access time alone.
         Err(Errno::PERM) => rustix::fs::open(&path, flags, Mode::empty()),

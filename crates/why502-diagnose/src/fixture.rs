@@ -220,7 +220,10 @@ impl Fixture {
 
     fn file(&self, path: &str) -> Answer {
         let text = if path == CONFIG { self.sections.get("nginx.conf") } else { self.sections.get(path) };
-        let Some(text) = text else { return Answer::Absent };
+        let Some(text) = text else {
+            let unseen = Answer::unknown(GapReason::Denied, "the fixture does not tell");
+            return if path == CONFIG { unseen } else { Answer::Absent };
+        };
         let mut status = status(FileKind::File, 0o644, 0, 0);
         if let Some(modified) = self.option("modified") {
             status.modified = Self::stamp(&modified);
