@@ -123,7 +123,7 @@ fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
         location: chief.and_then(|route| route.location.clone()),
         upstream,
         peer: peer_texts.first().cloned(),
-        impact: impact(case, finding, &routes),
+        impact: impact(case, finding),
         routes: route_infos,
         peers: peer_texts,
         r#where: finding.at.iter().map(|at| place(case, at)).collect(),

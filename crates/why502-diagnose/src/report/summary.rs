@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use why502_facts::{Stamp, lossy, mask_secrets};
 use why502_model::{RouteId, Span};
 
-/// The routes that a finding touches: those of its failures, else those of its subjects.
+/// The routes that a finding touches: those where its failures were made, those of its subjects, and those that clients
+/// came to.
 pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
     let of_failures: BTreeSet<RouteId> =
         finding.explains.iter().filter_map(|id| case.failure(*id).route).collect();
@@ -33,7 +34,10 @@ pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
         let ids = finding.explains.iter().filter(|id| case.failure(**id).route == Some(*route));
         (case.asked.as_ref().is_some_and(|(asked, _)| asked == route), case.n_requests(ids))
     };
+    let entries = finding.explains.iter().filter_map(|id| case.failure(*id).entry);
+    let others: BTreeSet<RouteId> = entries.filter(|entry| !routes.contains(entry)).collect();
     routes.sort_by_cached_key(|route| (std::cmp::Reverse(weight(route)), *route));
+    routes.extend(others);
     routes
 }
 
@@ -93,19 +97,15 @@ fn same_kind(one: &Failure, other: &Failure) -> bool {
     one.route == other.route && symptom(one) == symptom(other)
 }
 
-/// How much of the traffic of the finding's routes fails, from its first failure on.
-pub(super) fn impact(case: &Case<'_>, finding: &Finding, routes: &[RouteId]) -> Option<Impact> {
+/// How much of the traffic of the routes that clients came to fails, from the finding's first failure on.
+pub(super) fn impact(case: &Case<'_>, finding: &Finding) -> Option<Impact> {
     let failed = case.n_requests(&finding.explains);
     if failed == 0 {
         return None;
     }
-    let touched: BTreeSet<RouteId> =
-        finding.explains.iter().filter_map(|id| case.failure(*id).route).collect();
-    let total: u64 = routes
-        .iter()
-        .filter(|route| touched.contains(route))
-        .map(|route| case.n_total(*route))
-        .sum::<Option<u64>>()?;
+    let entries: BTreeSet<RouteId> =
+        finding.explains.iter().filter_map(|id| case.failure(*id).entry).collect();
+    let total: u64 = entries.into_iter().map(|route| case.n_total(route)).sum::<Option<u64>>()?;
     match failed.saturating_mul(100) / total.max(failed) {
         90.. => Some(Impact::Outage),
         5..90 => Some(Impact::Partial),
