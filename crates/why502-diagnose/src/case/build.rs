@@ -98,7 +98,7 @@ fn failure(
         status_logged: request.status.is_some(),
         route: of_subrequest.and_then(|last| route_of(last.route.as_ref())).or(entry),
         entry,
-        method: line.map(|line| line.method.to_string()),
+        method: line.map(|line| line.method.to_string()).filter(|method| !method.is_empty()),
         path: line.map(|line| line.path.to_string()),
         has_query: line.is_some_and(|line| line.has_query),
         host: owned(request.host.as_ref()),
