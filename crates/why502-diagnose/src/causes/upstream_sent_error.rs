@@ -40,7 +40,7 @@ use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling}
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase};
-use why502_model::{Action, RouteId};
+use why502_model::RouteId;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-sent-error",
