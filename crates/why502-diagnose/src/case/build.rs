@@ -43,6 +43,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         failures,
         at_work: BTreeSet::new(),
         earlier: read(facts.earlier_requests(&owner)),
+        looked_back: read(facts.looked_back_requests(&owner)),
         totals,
         successes: successes.collect(),
         error_logs,

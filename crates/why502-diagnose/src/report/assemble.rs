@@ -79,7 +79,10 @@ fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
     let in_window = cases
         .iter()
         .flat_map(|case| case.failures().filter(|(id, _)| case.counts(*id)).map(|(_, failure)| failure));
-    let before = cases.iter().flat_map(|case| &case.earlier).filter(|failure| failure.counts_by_itself());
+    let before = cases
+        .iter()
+        .flat_map(|case| case.earlier.iter().chain(&case.looked_back))
+        .filter(|failure| failure.counts_by_itself());
     let last: Option<Stamp> = in_window.chain(before).map(|failure| failure.at).max();
     WindowInfo {
         from: model.window.from.map(|from| from.to_string()),

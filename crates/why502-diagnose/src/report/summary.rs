@@ -50,7 +50,9 @@ pub(super) fn peers(case: &Case<'_>, finding: &Finding) -> Vec<String> {
         return own;
     }
     let mut dialled: Vec<String> = Vec::new();
-    for address in attempts(case, finding).filter_map(|attempt| attempt.peer.as_ref()).map(ToString::to_string) {
+    for address in
+        attempts(case, finding).filter_map(|attempt| attempt.peer.as_ref()).map(ToString::to_string)
+    {
         if !dialled.contains(&address) {
             dialled.push(address);
         }
