@@ -14,6 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Where recorded bundles are kept.
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/lab");
+
 /// Breaks a real nginx and checks that why502 names the cause.
 #[derive(Debug, Parser)]
 #[command(name = "why502-lab", version)]
@@ -31,7 +34,7 @@ enum Command {
     /// Diagnoses the recorded bundles again.
     Replay {
         /// The folder of bundles.
-        #[arg(long, default_value_os_t = corpus())]
+        #[arg(long, default_value = CORPUS)]
         corpus: PathBuf,
     },
     /// Keeps watch over one run (started by the program itself).
@@ -79,12 +82,9 @@ struct RunArgs {
     /// How many at once.
     #[arg(long, short, default_value_t = 2)]
     jobs: usize,
-    /// Keeps each run's bundle in corpus/lab.
-    #[arg(long)]
-    record: bool,
-    /// Where --record keeps them.
-    #[arg(long, default_value_os_t = corpus())]
-    corpus: PathBuf,
+    /// Keeps each run's bundle, in corpus/lab or elsewhere.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = CORPUS)]
+    record: Option<PathBuf>,
     /// Writes all results there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
         Command::Replay { corpus } => replay(&corpus),
         Command::Guard { arguments } => isolate::guard(&arguments),
         Command::Scenario { file, dir, why502, isolated, record } => {
-            run_one(Order { file, dir, why502, isolated, record })
+            run_one(&Order { file, dir, why502, isolated, record })
         }
     };
     result.unwrap_or_else(|error| {
@@ -125,10 +125,6 @@ fn project() -> &'static Path {
 
 fn scenarios() -> PathBuf {
     project().join("lab/scenarios")
-}
-
-fn corpus() -> PathBuf {
-    project().join("corpus/lab")
 }
 
 /// The scenarios that are meant, and how many of them the program under test does not know.
@@ -178,7 +174,7 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
         why502,
         jobs: args.jobs,
         isolation,
-        record: args.record.then(|| args.corpus.clone()),
+        record: args.record.clone(),
         keep: args.keep,
         ignored: args.ignore.clone(),
     };
@@ -193,9 +189,9 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
     Ok(if table.n_failed() == 0 || args.allow_misses { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_one(order: Order) -> Result<ExitCode> {
+fn run_one(order: &Order) -> Result<ExitCode> {
     let named = scenario::read(&order.file)?;
-    let outcome = run::run(&order, &named);
+    let outcome = run::run(order, &named);
     say(&serde_json::to_string(&outcome)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -92,9 +92,10 @@ pub fn run_all(plan: &Plan, mut tell: impl FnMut(&Named, &Done)) -> Vec<Done> {
             scope.spawn(|| {
                 while let Some(named) = plan.scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = run_one(plan, named);
-                    let sender = sender.lock().map(|sender| sender.clone());
-                    // Nobody who hears it, nobody to tell.
-                    let _ = sender.map(|sender| sender.send((named.name.clone(), result)));
+                    if let Ok(sender) = sender.lock() {
+                        // Nobody who hears it, nobody to tell.
+                        let _ = sender.send((named.name.clone(), result));
+                    }
                 }
             });
         }

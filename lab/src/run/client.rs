@@ -96,7 +96,7 @@ fn request(step: &RequestStep, port: u16, keepalive: bool) -> String {
 fn read_answer(stream: &mut TcpStream, step: &RequestStep, pending: &mut Vec<u8>) -> Answer {
     let patience = step.give_up_ms.map_or(PATIENCE, Duration::from_millis);
     let late = Instant::now() + patience;
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         if let Some((answer, length)) = whole_answer(pending, step.method == "HEAD") {
             pending.drain(..length);

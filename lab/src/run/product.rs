@@ -162,7 +162,7 @@ impl<'s> Product<'s> {
     }
 
     /// A call that knows these files alone.
-    pub(super) fn offline_call(&self, files: Vec<String>) -> ProductCall {
+    pub(super) fn offline_call(files: Vec<String>) -> ProductCall {
         let mut call = ProductCall::new(["diagnose", "--format", "json", "--offline"]);
         call.arguments.extend(files);
         call
@@ -174,7 +174,7 @@ impl<'s> Product<'s> {
         if scenario.offline.skip.is_some() {
             return Ok(Vec::new());
         }
-        let got = self.report(&self.offline_call(self.files(true, true)))?;
+        let got = self.report(&Self::offline_call(self.files(true, true)))?;
         let default = if scenario.expect.cause.is_empty() {
             vec![NOTHING.to_owned()]
         } else {

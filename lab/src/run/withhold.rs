@@ -23,7 +23,7 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         }
     };
     let mut call = match withhold.how {
-        How::OfflineErrorLog => product.offline_call(product.files(true, false)),
+        How::OfflineErrorLog => Product::offline_call(product.files(true, false)),
         How::NoProbe | How::NoProbeUnprivileged => {
             product.call("diagnose", &["--format", "json", "--no-probe"])
         }
