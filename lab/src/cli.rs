@@ -139,14 +139,14 @@ fn select(select: &Select, known: &BTreeSet<String>) -> Result<(Vec<Named>, usiz
     });
     let n_all = found.len();
     if !select.unknown {
-        found.retain(|named| named.scenario.ids().all(|id| known.contains(id)));
+        found.retain(|named| named.scenario.expect.ids().all(|id| known.contains(id)));
     }
     let n_left_out = n_all - found.len();
     Ok((found, n_left_out))
 }
 
 fn list(args: &Select) -> Result<ExitCode> {
-    let known = orchestrate::known_ids(&orchestrate::find_why502()?)?;
+    let known = orchestrate::known_ids(&orchestrate::find_why502(&std::env::current_exe()?)?)?;
     let (found, n_left_out) = select(args, &known)?;
     for named in &found {
         let ids: Vec<&str> = named.scenario.covered().collect();
@@ -161,7 +161,7 @@ fn list(args: &Select) -> Result<ExitCode> {
 }
 
 fn run_all(args: &RunArgs) -> Result<ExitCode> {
-    let why502 = fs::canonicalize(orchestrate::find_why502()?)?;
+    let why502 = fs::canonicalize(orchestrate::find_why502(&std::env::current_exe()?)?)?;
     let known = orchestrate::known_ids(&why502)?;
     let (scenarios, n_left_out) = select(&args.select, &known)?;
     let isolation =
@@ -172,6 +172,7 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
     let plan = Plan {
         scenarios,
         why502,
+        lab: std::env::current_exe()?,
         jobs: args.jobs,
         isolation,
         record: args.record.clone(),
@@ -197,17 +198,20 @@ fn run_one(order: &Order) -> Result<ExitCode> {
 }
 
 fn replay(corpus: &Path) -> Result<ExitCode> {
-    let why502 = orchestrate::find_why502()?;
+    let why502 = orchestrate::find_why502(&std::env::current_exe()?)?;
     let known = orchestrate::known_ids(&why502)?;
     let (mut n_passed, mut n_failed, mut n_skipped) = (0, 0, 0);
-    for replayed in crate::replay::replay(corpus, &why502)? {
-        if !replayed.ids.iter().all(|id| known.contains(id)) {
+    for kept in crate::replay::find(corpus)? {
+        if !kept.ids().all(|id| known.contains(id)) {
             n_skipped += 1;
-        } else if replayed.misses.is_empty() {
+            continue;
+        }
+        let replayed = kept.replay(&why502)?;
+        if replayed.misses.is_empty() {
             n_passed += 1;
         } else {
             n_failed += 1;
-            say(&format!("MISS {}: {} ({})", replayed.name, replayed.got, replayed.misses.join("; ")));
+            say(&format!("MISS {}: {} ({})", kept.name, replayed.got, replayed.misses.join("; ")));
         }
     }
     say(&format!("{n_passed} passed, {n_failed} failed, {n_skipped} skipped"));
