@@ -74,7 +74,8 @@ pub struct Scenario {
 impl Scenario {
     /// The ids that it counts for.
     pub fn covered(&self) -> impl Iterator<Item = &str> {
-        self.expect.cause.iter().take(1).chain(&self.covers).map(String::as_str)
+        let expected = self.expect.cause.iter().take(1).filter(|id| *id != NOTHING);
+        expected.chain(&self.covers).map(String::as_str)
     }
 }
 
