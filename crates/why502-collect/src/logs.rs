@@ -9,12 +9,13 @@ mod start;
 
 use self::lines::{Source, read_lines};
 use self::rotation::{Rotated, rotated};
-use self::start::find_start;
+use self::start::{find_end, find_start};
 use crate::files::unreadable;
 use crate::root::RootDir;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use why502_decode::logs::{
@@ -146,11 +147,11 @@ struct Reader<'a> {
     deadline: Instant,
 }
 
-/// A part of a log that is read: from an offset to the end of the file.
+/// A part of a log that is read: the lines that begin in a range of a file.
 struct Part {
     source: Source,
     path: Arc<str>,
-    begin: u64,
+    range: Range<u64>,
 }
 
 /// What the parts of a window are.
@@ -176,9 +177,9 @@ impl Reader<'_> {
                 Err(errno) if parts.is_empty() && siblings.is_empty() => return Err(errno),
                 Err(_) => continue,
             };
-            let (begin, reached) = self.begin_in(&mut source, left).map_err(|error| errno(&error))?;
-            left = left.saturating_sub(source.size().saturating_sub(begin));
-            parts.push(Part { source, path: file.path.as_str().into(), begin });
+            let (range, reached) = self.range_in(&mut source, left).map_err(|error| errno(&error))?;
+            left = left.saturating_sub(range.end.min(source.size()).saturating_sub(range.start));
+            parts.push(Part { source, path: file.path.as_str().into(), range });
             if reached || left == 0 {
                 complete = reached;
                 break;
@@ -190,20 +191,22 @@ impl Reader<'_> {
         Ok(Parts { parts, complete })
     }
 
-    /// Where the window begins in a file, and whether the file reaches back beyond it.
-    fn begin_in(&self, source: &mut Source, max_bytes: u64) -> io::Result<(u64, bool)> {
-        let Some(from) = self.slice.from else { return Ok((0, false)) };
+    /// Where the window lies in a file, and whether the file reaches back beyond it.
+    fn range_in(&self, source: &mut Source, max_bytes: u64) -> io::Result<(Range<u64>, bool)> {
+        let Some(from) = self.slice.from else { return Ok((0..u64::MAX, false)) };
         let stamp = |line: &[u8]| self.format.stamp(self.slice, line);
         let Some(file) = source.plain() else {
             // What is compressed is read from its begin.
             let first = source.first_stamp(&stamp)?;
-            return Ok((0, first.is_some_and(|first| first < from)));
+            return Ok((0..u64::MAX, first.is_some_and(|first| first < from)));
         };
         let size = file.seek(SeekFrom::End(0))?;
         let (start, reached) = find_start(file, size, from, &stamp)?;
         let look_back = if matches!(self.format, Format::Error) { LOOK_BACK } else { 0 };
-        let begin = start.saturating_sub(look_back).max(size.saturating_sub(max_bytes));
-        Ok((lines::line_start(file, begin)?, reached))
+        // Without an end, what is written meanwhile is read too.
+        let end = self.slice.to.map(|to| find_end(file, size, to, &stamp)).transpose()?;
+        let begin = start.saturating_sub(look_back).max(end.unwrap_or(size).saturating_sub(max_bytes));
+        Ok((lines::line_start(file, begin)?..end.unwrap_or(u64::MAX), reached))
     }
 
     fn digest_errors(&self, options: DigestOptions<'_>, parts: Parts) -> io::Result<Answer> {
@@ -231,7 +234,7 @@ impl Reader<'_> {
     /// Pushes every line of the parts; whether there was time for all.
     fn feed(&self, parts: Vec<Part>, mut push: impl FnMut(&Arc<str>, u64, &[u8])) -> io::Result<bool> {
         for part in parts {
-            let finished = read_lines(&part.source, part.begin, self.deadline, |offset, line| {
+            let finished = read_lines(&part.source, part.range, self.deadline, |offset, line| {
                 push(&part.path, offset, line);
             })?;
             if !finished {

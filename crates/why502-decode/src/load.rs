@@ -84,10 +84,12 @@ fn log_summaries(bundle: &Bundle) -> BTreeMap<String, LogSummary> {
                 logs.entry(owner).or_default().tails.push((kind, tail.bytes.as_slice()));
             }
             (Ask::Log(slice), FactBody::ErrorLog(digest)) => {
-                logs.entry(&slice.owner).or_default().errors.push((slice, digest));
+                let logs = logs.entry(&slice.owner).or_default();
+                logs.slices(slice).errors.push((slice, digest));
             }
             (Ask::Log(slice), FactBody::AccessLog(digest)) => {
-                logs.entry(&slice.owner).or_default().accesses.push(digest);
+                let logs = logs.entry(&slice.owner).or_default();
+                logs.slices(slice).accesses.push(digest);
             }
             _ => {}
         }
@@ -99,19 +101,40 @@ fn log_summaries(bundle: &Bundle) -> BTreeMap<String, LogSummary> {
 #[derive(Default)]
 struct OwnedLogs<'a> {
     tails: Vec<(&'a LogKind, &'a [u8])>,
+    window: Slices<'a>,
+    before: Slices<'a>,
+}
+
+/// The digests of one span of time.
+#[derive(Default)]
+struct Slices<'a> {
     errors: Vec<(&'a LogSlice, &'a ErrorDigest)>,
     accesses: Vec<&'a AccessDigest>,
 }
 
-impl OwnedLogs<'_> {
-    fn summary(&self, zone: Option<i32>) -> LogSummary {
-        let clock = self.clock(zone);
+impl Slices<'_> {
+    /// The error digests without the lines about requests of our own, and the clock that they were read with.
+    fn errors(&self, clock: LogClock) -> (Vec<ErrorDigest>, LogClock) {
         // A digest was read with the clock that was known then.
         let used = self.errors.first().map_or(clock, |(slice, _)| slice.clock);
         let mut errors: Vec<ErrorDigest> = self.errors.iter().map(|(_, digest)| (*digest).clone()).collect();
         for digest in &mut errors {
             logs::remove_own_requests(digest, &self.accesses, used);
         }
+        (errors, used)
+    }
+}
+
+impl<'a> OwnedLogs<'a> {
+    /// A look back before the window is bounded by its size; the window is not.
+    fn slices(&mut self, slice: &LogSlice) -> &mut Slices<'a> {
+        if slice.max_bytes.is_some() { &mut self.before } else { &mut self.window }
+    }
+
+    fn summary(&self, zone: Option<i32>) -> LogSummary {
+        let clock = self.clock(zone);
+        let (errors, used) = self.window.errors(clock);
+        let (before, before_used) = self.before.errors(clock);
         let earlier: Vec<ErrorDigest> = errors
             .iter()
             .map(|digest| ErrorDigest { records: digest.before.clone(), ..ErrorDigest::default() })
@@ -119,8 +142,9 @@ impl OwnedLogs<'_> {
         LogSummary {
             clock: Some(clock),
             newest: self.newest(clock),
-            failed: logs::join(&errors.iter().collect::<Vec<_>>(), &self.accesses, used),
+            failed: logs::join(&errors.iter().collect::<Vec<_>>(), &self.window.accesses, used),
             earlier: logs::join(&earlier.iter().collect::<Vec<_>>(), &[], used),
+            looked_back: logs::join(&before.iter().collect::<Vec<_>>(), &self.before.accesses, before_used),
         }
     }
 

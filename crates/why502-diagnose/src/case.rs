@@ -28,6 +28,8 @@ pub(crate) struct Case<'a> {
     pub(crate) at_work: BTreeSet<FailureId>,
     /// Per kind of failure, the first of them before the window.
     pub(crate) earlier: Vec<Failure>,
+    /// The failed requests of the day before a window without any.
+    pub(crate) looked_back: Vec<Failure>,
     /// The addresses that the gateway dials, or dialled.
     pub(crate) peers: Vec<PeerSubject>,
     /// Requests of the window per route and status; empty where no access log tells.

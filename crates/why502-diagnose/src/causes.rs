@@ -14,6 +14,7 @@ mod gateway_not_running;
 mod limits;
 mod names;
 mod no_live_upstreams;
+mod own_answers;
 mod passive_ejection;
 mod plaintext_to_tls_upstream;
 mod proxy_loop;

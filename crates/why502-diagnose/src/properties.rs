@@ -53,6 +53,21 @@ fn a_sick_peer_and_a_well_one_are_not_one_finding() {
 }
 
 #[test]
+fn a_window_without_failures_tells_the_last_ones_of_the_day_before() {
+    let healed = Fixture::new(TWO_PEERS)
+        .with("options", "now=2026-11-21T06:00:00Z")
+        .with("listeners", "127.0.0.1:3000 node\n127.0.0.1:3001 node\n10.0.0.5:4000 java\n")
+        .with("probe 127.0.0.1:3000", "connected")
+        .with("probe 10.0.0.5:4000", "connected");
+    let report = report(&healed.bundle());
+    assert_eq!(report.verdict, crate::Verdict::Healthy);
+    assert_eq!(
+        (report.window.failed, report.window.last_failure.as_deref()),
+        (0, Some("2026-11-21T02:28:31Z"))
+    );
+}
+
+#[test]
 fn two_independent_causes_are_two_findings() {
     let report = report(&bundle());
     let causes: Vec<&str> =

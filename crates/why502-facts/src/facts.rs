@@ -75,6 +75,8 @@ pub struct LogSummary {
     pub failed: Vec<FailedRequest>,
     /// Those from before the window: per kind of failure the first that was seen.
     pub earlier: Vec<FailedRequest>,
+    /// Those of the day before the window, which is looked at only where the window has none.
+    pub looked_back: Vec<FailedRequest>,
 }
 
 impl Facts {
@@ -109,6 +111,11 @@ impl Facts {
     /// An owner's first failures from before the window, one per kind.
     pub fn earlier_requests(&self, owner: &str) -> &[FailedRequest] {
         self.log_summaries.get(owner).map_or(&[], |summary| summary.earlier.as_slice())
+    }
+
+    /// An owner's failed requests of the day before a window without any, by time.
+    pub fn looked_back_requests(&self, owner: &str) -> &[FailedRequest] {
+        self.log_summaries.get(owner).map_or(&[], |summary| summary.looked_back.as_slice())
     }
 
     /// Every answer, in the order of the asks.

@@ -81,6 +81,8 @@ pub struct Attempt {
     pub scheme: Option<Arc<str>>,
     /// The URI of the subrequest that made it; its attempts are not among the access log's.
     pub subrequest: Option<Arc<str>>,
+    /// The key of the route that it was made in, if the error log tells it.
+    pub route: Option<Arc<str>>,
     /// What the error log says of it: first the line that ended it, then the others in the order of the log (what a
     /// FastCGI application wrote to its error stream, `temporarily disabled`).
     pub messages: Vec<RequestMessage>,

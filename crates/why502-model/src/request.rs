@@ -14,10 +14,12 @@ pub struct RequestVars {
 impl RequestVars {
     /// What a request line and a Host header tell: method, target, path, arguments and host.
     ///
-    /// Of a target that the gateway refuses only the method is known.
+    /// An empty method is one that is not known. Of a target that the gateway refuses only the method is known.
     pub fn of_request(method: &str, target: &str, host: Option<&str>) -> Self {
         let mut vars = Self::default();
-        vars.set("request_method", method);
+        if !method.is_empty() {
+            vars.set("request_method", method);
+        }
         let Some(parsed) = parse_target(target, Slashes::Merged) else { return vars };
         let host = parsed.host.as_deref().or(host);
         if let Some(host) = host {
@@ -54,6 +56,15 @@ impl RequestVars {
         self.values.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Takes back what was said of the arguments: they are there, and nobody knows them.
+    pub fn forget_arguments(&mut self) {
+        let is_of_them = |name: &str| {
+            matches!(name, "args" | "query_string" | "request_uri" | "is_args") || name.starts_with("arg_")
+        };
+        self.values.retain(|name, _| !is_of_them(name));
+        self.set("is_args", "?");
+    }
+
     fn set_args(&mut self, args: &str) {
         self.set("args", args);
         self.set("query_string", args);
@@ -87,6 +98,13 @@ mod tests {
             assert_eq!(vars.get(name), Some(value), "{name}");
         }
         assert_eq!(vars.get("remote_addr"), None);
+    }
+
+    #[test]
+    fn arguments_can_be_unknown() {
+        let mut vars = RequestVars::of_request("GET", "/a?x=1", None);
+        vars.forget_arguments();
+        assert_eq!((vars.get("arg_x"), vars.get("args"), vars.get("uri")), (None, None, Some("/a")));
     }
 
     #[test]

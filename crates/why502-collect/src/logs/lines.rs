@@ -7,6 +7,7 @@ use flate2::read::MultiGzDecoder;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::time::Instant;
 use why502_facts::Stamp;
 
@@ -77,20 +78,20 @@ impl Source {
     }
 }
 
-/// Pushes every line from an offset on, without its end, with its offset. Whether there was time for all of them.
+/// Pushes every line that begins in a range, without its end, with its offset. Whether there was time for all of them.
 ///
 /// A last line without an end is pushed too: files that people send are cut like that.
 pub(super) fn read_lines(
     source: &Source,
-    begin: u64,
+    range: Range<u64>,
     deadline: Instant,
     mut push: impl FnMut(u64, &[u8]),
 ) -> io::Result<bool> {
-    let mut reader = source.unpacked(begin)?;
+    let mut reader = source.unpacked(range.start)?;
     let mut buffer = vec![0; BLOCK];
     let mut held = 0;
-    let mut offset = begin;
-    loop {
+    let mut offset = range.start;
+    while offset < range.end {
         if Instant::now() >= deadline {
             return Ok(false);
         }
@@ -112,6 +113,9 @@ pub(super) fn read_lines(
         held += length;
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', &buffer[..held]) {
+            if offset + start as u64 >= range.end {
+                return Ok(true);
+            }
             push(offset + start as u64, trim(&buffer[start..end]));
             start = end + 1;
         }
@@ -123,6 +127,7 @@ pub(super) fn read_lines(
         held -= start;
         offset += start as u64;
     }
+    Ok(true)
 }
 
 /// The begin of the line that an offset falls into, or of the next one.
@@ -155,13 +160,17 @@ mod tests {
     use std::time::Duration;
 
     fn lines(text: &[u8], begin: u64) -> Vec<(u64, String)> {
+        lines_of(text, begin..u64::MAX)
+    }
+
+    fn lines_of(text: &[u8], range: Range<u64>) -> Vec<(u64, String)> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
         let source = Source { file, size: text.len() as u64, packing: Packing::Plain };
         let mut found = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(10);
         let push = |offset, line: &[u8]| found.push((offset, String::from_utf8_lossy(line).into_owned()));
-        assert!(read_lines(&source, begin, deadline, push).unwrap());
+        assert!(read_lines(&source, range, deadline, push).unwrap());
         found
     }
 
@@ -171,6 +180,7 @@ mod tests {
             [(0, "one"), (4, ""), (5, "three"), (12, "cut")].map(|(at, line)| (at, line.to_owned()));
         assert_eq!(lines(b"one\n\nthree\r\ncut", 0), expected);
         assert_eq!(lines(b"one\n\nthree\r\ncut", 5), expected[2..]);
+        assert_eq!(lines_of(b"one\n\nthree\r\ncut", 0..5), expected[..2]);
     }
 
     #[test]
@@ -195,7 +205,7 @@ mod tests {
             let source = Source { file, size: bytes.len() as u64, packing };
             let mut n_lines = 0;
             let deadline = Instant::now() + Duration::from_secs(10);
-            assert!(read_lines(&source, 0, deadline, |_, _| n_lines += 1).unwrap());
+            assert!(read_lines(&source, 0..u64::MAX, deadline, |_, _| n_lines += 1).unwrap());
             assert_eq!(n_lines, 2);
         }
     }

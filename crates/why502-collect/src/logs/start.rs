@@ -39,6 +39,17 @@ pub(super) fn find_start(
     Ok((low, reached))
 }
 
+/// The offset after which no line of a file is as old as `to`.
+pub(super) fn find_end(
+    file: &mut File,
+    size: u64,
+    to: Stamp,
+    stamp: &dyn Fn(&[u8]) -> Option<Stamp>,
+) -> io::Result<u64> {
+    let (start, _) = find_start(file, size, to.after(2 * DISORDER), stamp)?;
+    Ok(start.saturating_add(BLOCK).min(size))
+}
+
 /// The first line at or after an offset that has a stamp: where it begins, and its stamp.
 fn first_stamp(
     file: &mut File,
@@ -103,6 +114,16 @@ mod tests {
             assert!(reached && found < from, "{second}: {found:?}");
             assert!(second - found.0 / 1000 < 60 + 2 * 64 * 1024 / 110, "{second}: {found:?}");
         }
+    }
+
+    #[test]
+    fn nothing_of_the_window_lies_behind_its_end_and_little_else_before_it() {
+        let mut file = log(20_000);
+        let size = file.metadata().unwrap().len();
+        let end = find_end(&mut file, size, Stamp(5_000_000), &stamp).unwrap();
+        let (_, behind) = first_stamp(&mut file, end, size, &stamp).unwrap().unwrap();
+        assert!((5_060_000..7_000_000).contains(&behind.0), "{behind:?}");
+        assert_eq!(find_end(&mut file, size, Stamp(19_999_000), &stamp).unwrap(), size);
     }
 
     #[test]

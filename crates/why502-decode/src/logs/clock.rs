@@ -94,7 +94,7 @@ fn error_key(line: &[u8]) -> Option<(Vec<u8>, Civil)> {
 }
 
 fn key(client: &[u8], parts: RequestParts<'_>) -> Vec<u8> {
-    [client, parts.method, parts.path].join(&b' ')
+    [client, parts.path].join(&b' ')
 }
 
 #[cfg(test)]

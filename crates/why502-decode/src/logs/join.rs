@@ -305,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn a_format_without_the_method_is_joined_too() {
+        let errors = error_digest(&refused(30, 1, "/a", "127.0.0.1:9"));
+        let format = "$remote_addr [$time_local] $request_uri $status";
+        let accesses = access_digest(format, "::1 [21/Nov/2026:02:28:30 +0000] /a 502\n");
+        let joined = join(&[&errors], &[&accesses], CLOCK);
+        assert_eq!(shown(&joined), ["/a 502/502 [9 ConnectFailed -] 2"]);
+    }
+
+    #[test]
     fn many_requests_of_one_client_are_joined_fast() {
         // A load balancer in front makes all clients one, and everybody asks for the same.
         let n_requests = 20_000;

@@ -43,6 +43,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         failures,
         at_work: BTreeSet::new(),
         earlier: read(facts.earlier_requests(&owner)),
+        looked_back: read(facts.looked_back_requests(&owner)),
         totals,
         successes: successes.collect(),
         error_logs,
@@ -82,18 +83,28 @@ fn failure(
 ) -> Failure {
     let line = request.request.as_ref();
     let messages = request.messages.iter().map(|message| symptom_of(std::slice::from_ref(message)));
+    let route_of = |key: Option<&Arc<str>>| key.and_then(|key| keys.get(&**key)).copied();
+    let entry = route_of(request.route.as_ref());
+    let symptoms: Vec<Symptom> = request
+        .attempts
+        .iter()
+        .map(|attempt| symptom(attempt, route_of(attempt.route.as_ref())))
+        .chain(messages)
+        .collect();
+    let of_subrequest = request.attempts.last().filter(|last| last.subrequest.is_some());
     Failure {
         at: request.at,
         outcome: request.outcome,
         status: request.status.or(request.implied_status),
         status_logged: request.status.is_some(),
-        route: request.route.as_deref().and_then(|key| keys.get(key)).copied(),
-        method: line.map(|line| line.method.to_string()),
+        route: of_subrequest.and_then(|last| route_of(last.route.as_ref())).or(entry),
+        entry,
+        method: line.map(|line| line.method.to_string()).filter(|method| !method.is_empty()),
         path: line.map(|line| line.path.to_string()),
         has_query: line.is_some_and(|line| line.has_query),
         host: owned(request.host.as_ref()),
         client: owned(request.client.as_ref()),
-        symptoms: request.attempts.iter().map(symptom).chain(messages).collect(),
+        symptoms,
         access_line: request.access_line.clone(),
         tries_logged: request.access_line.as_ref().is_some_and(|line| with_tries.contains(&line.file)),
         request_ms: request.request_ms,
@@ -107,7 +118,7 @@ fn owned(text: Option<&Arc<str>>) -> Option<String> {
     text.map(ToString::to_string)
 }
 
-fn symptom(attempt: &Attempt) -> Symptom {
+fn symptom(attempt: &Attempt, route: Option<RouteId>) -> Symptom {
     let address = attempt.address();
     Symptom {
         group: owned(attempt.peer.as_ref()).filter(|peer| address.is_none() && !peer.is_empty()),
@@ -115,6 +126,7 @@ fn symptom(attempt: &Attempt) -> Symptom {
         scheme: owned(attempt.scheme.as_ref()),
         tried: attempt.result.clone(),
         subrequest: owned(attempt.subrequest.as_ref()),
+        route,
         is_attempt: true,
         ..symptom_of(&attempt.messages)
     }
@@ -177,14 +189,15 @@ fn peers(gateway: &Gateway, failures: &[Failure]) -> Vec<PeerSubject> {
     for failure in failures {
         for symptom in &failure.symptoms {
             let Some(address) = &symptom.peer else { continue };
-            let group = failure.route.and_then(|route| group_of(gateway, route, address));
+            let route = symptom.route.or(failure.route);
+            let group = route.and_then(|route| group_of(gateway, route, address));
             let subject = found.entry((group, address.clone())).or_insert_with(|| PeerSubject {
                 group,
                 place: group.and_then(|group| place_of(gateway, group, address)),
                 address: address.clone(),
                 routes: Vec::new(),
             });
-            if let Some(route) = failure.route
+            if let Some(route) = route
                 && !subject.routes.contains(&route)
             {
                 subject.routes.push(route);

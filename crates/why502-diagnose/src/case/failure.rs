@@ -16,7 +16,10 @@ pub(crate) struct Failure {
     pub(crate) status: Option<u16>,
     /// Whether the status stands in an access log.
     pub(crate) status_logged: bool,
+    /// Where it failed: the route of its last attempt, which may be that of a subrequest.
     pub(crate) route: Option<RouteId>,
+    /// The route of the client's request.
+    pub(crate) entry: Option<RouteId>,
     pub(crate) method: Option<String>,
     /// The path without its query.
     pub(crate) path: Option<String>,
@@ -58,6 +61,8 @@ pub(crate) struct Symptom {
     pub(crate) tried: Option<Try>,
     /// The path of the subrequest that made it.
     pub(crate) subrequest: Option<String>,
+    /// The route that made it, if the error log tells it.
+    pub(crate) route: Option<RouteId>,
     /// Whether it is an attempt, and not a message about the request as a whole.
     pub(crate) is_attempt: bool,
 }

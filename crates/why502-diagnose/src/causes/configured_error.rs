@@ -32,11 +32,13 @@
 //!
 //! nginx: `ngx_http_rewrite_return`, `ngx_http_send_response`, `ngx_http_send_error_page`.
 
+use super::own_answers::{OwnAnswer, own_answer};
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_model::{Action, Return, RouteId};
+use std::collections::BTreeSet;
+use why502_model::{Action, FallbackKind, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "configured-error",
@@ -53,97 +55,108 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(route) = subject.route() else { return Ok(Ruling::NoSign) };
-    let mut findings =
-        answers(case, route).into_iter().filter_map(|answer| judge(case, subject, route, &answer));
-    Ok(findings.next().map_or(Ruling::NoSign, Ruling::found))
-}
-
-/// An answer that the configuration can give on a route.
-struct Answer {
-    status: u16,
-    given: Return,
-    /// The condition that it depends on.
-    condition: Option<String>,
-}
-
-/// The 50x answers of a route: its own, and those of its conditions.
-fn answers(case: &Case<'_>, route: RouteId) -> Vec<Answer> {
-    let route = case.gateway.route(route);
-    let answer = |action: &Action, condition: Option<&str>| match action {
-        Action::Return(given) if (500..=599).contains(&given.status) => Some(Answer {
-            status: given.status,
-            given: given.clone(),
-            condition: condition.map(str::to_owned),
-        }),
-        _ => None,
+    let Some(route) = subject.route().filter(|route| can_answer(case, *route)) else {
+        return Ok(Ruling::NoSign);
     };
-    let conditional = route
-        .conditionals
-        .iter()
-        .filter_map(|conditional| answer(conditional.action.as_ref()?, Some(&conditional.condition)));
-    answer(&route.action, None).into_iter().chain(conditional).collect()
+    let mut made: Vec<(FailureId, &Failure, OwnAnswer)> = case
+        .failures()
+        .filter_map(|(id, failure)| Some((id, failure, own_answer(case, failure)?)))
+        .filter(|(_, _, answer)| answer.route == route)
+        .collect();
+    let Some(first) = made.first().map(|(_, _, answer)| answer.clone()) else { return Ok(Ruling::NoSign) };
+    made.retain(|(_, _, answer)| answer.at == first.at);
+    Ok(Ruling::found(judge(case, subject, &made, &first)))
 }
 
-fn judge(case: &Case<'_>, subject: &Subject, route: RouteId, answer: &Answer) -> Option<Finding> {
-    let made: Vec<(FailureId, &Failure)> =
-        case.failures_of(route).filter(|(_, failure)| is_made_by(failure, answer)).collect();
-    let first = made.first()?.1;
-    let sees_attempts = made.iter().all(|(_, failure)| failure.tries_logged);
-    let certain = answer.condition.is_none() && (sees_attempts || always_answers(case, route));
-    let number = made.iter().map(|(_, failure)| failure.weight).sum();
-    let attempts = if sees_attempts { ", no upstream was asked" } else { "" };
-    let says = format!("{} answered with {}{attempts}", count(number, "request"), answer.status);
-    let line = made.iter().rev().find_map(|(_, failure)| failure.line().filter(|line| line.text.is_some()));
-    let mut evidence: Vec<Evidence> = Vec::new();
-    evidence.extend(line.or(first.line()).map(|line| Evidence::supporting(says, Origin::Log(line.clone()))));
-    let condition = answer.condition.as_ref().map(|condition| format!(" if ({condition})"));
-    let directive = format!("return {}{}", answer.status, condition.unwrap_or_default());
-    evidence.push(Evidence::supporting(
-        format!("the route's own answer is `{directive}`"),
-        Origin::File(answer.given.at.clone()),
-    ));
-    let confidence = if certain { Confidence::Confirmed } else { Confidence::Likely };
-    let stands = case.gateway.master.is_some().then_some(true);
-    let finding = Finding::new(&CAUSE, confidence, subject)
-        .explaining(made.iter().map(|(id, _)| *id))
-        .still_failing(stands)
+/// Whether a route has a way to answer with a 50x of the configuration's own.
+fn can_answer(case: &Case<'_>, route: RouteId) -> bool {
+    let route = case.gateway.route(route);
+    let conditional = route.conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
+    let returns =
+        |action: &Action| matches!(action, Action::Return(given) if (500..=599).contains(&given.status));
+    let replaces =
+        |kind: &FallbackKind| matches!(kind, FallbackKind::ErrorPage { becomes: Some(0 | 500..=599), .. });
+    std::iter::once(&route.action).chain(conditional).any(returns)
+        || route.fallbacks.iter().any(|fallback| replaces(&fallback.kind))
+}
+
+fn judge(
+    case: &Case<'_>,
+    subject: &Subject,
+    made: &[(FailureId, &Failure, OwnAnswer)],
+    answer: &OwnAnswer,
+) -> Finding {
+    let failed: Vec<(FailureId, &Failure)> = made.iter().map(|(id, failure, _)| (*id, *failure)).collect();
+    let is_sure = |(_, failure, answer): &(FailureId, &Failure, OwnAnswer)| {
+        answer.condition.is_none() && (failure.tries_logged || !is_limited(case, failure))
+    };
+    let asked = made.iter().all(|(_, failure, _)| failure.tries_logged && failure.symptoms.is_empty());
+    let says = format!(
+        "{} answered with {}{}",
+        count(Case::weigh(&failed), "request"),
+        status_of(&failed),
+        if asked { ", no upstream was asked" } else { "" }
+    );
+    let directive = match &answer.condition {
+        Some(condition) => format!("{} {condition}", answer.directive),
+        None => answer.directive.clone(),
+    };
+    let way = if answer.is_behind_a_hop {
+        "over another listener of this nginx the request comes to"
+    } else {
+        "the configuration's own answer is"
+    };
+    let mut evidence: Vec<Evidence> =
+        Case::line_of(&failed).map(|origin| Evidence::supporting(says, origin)).into_iter().collect();
+    evidence.push(Evidence::supporting(format!("{way} `{directive}`"), Origin::File(answer.at.clone())));
+    let confidence = if made.iter().any(is_sure) { Confidence::Confirmed } else { Confidence::Likely };
+    let mut finding = Finding::new(&CAUSE, confidence, subject)
+        .explaining(failed.iter().map(|(id, _)| *id))
+        .still_failing(case.gateway.master.is_some().then_some(true))
         .with(evidence)
-        .at([answer.given.at.clone()]);
-    Some(finding)
+        .at([answer.at.clone()]);
+    // The routes that clients came to are touched as well.
+    let entries: BTreeSet<RouteId> = failed.iter().filter_map(|(_, failure)| failure.route).collect();
+    let others = entries.into_iter().map(Subject::Route).filter(|other| other != subject);
+    finding.subjects.extend(others);
+    finding
 }
 
-/// Whether a failure can be that answer: the same status, no attempt, no message.
-fn is_made_by(failure: &Failure, answer: &Answer) -> bool {
-    failure.status == Some(answer.status)
-        && failure.status_logged
-        && failure.symptoms.is_empty()
-        && failure.limit_status.as_deref().is_none_or(|status| !status.starts_with("REJECTED"))
-        && failure.cache_status.as_deref().is_none_or(|status| status == "-")
+/// Whether a limit of its route could have refused the request with the same status.
+fn is_limited(case: &Case<'_>, failure: &Failure) -> bool {
+    let of_request = |id: RouteId| failure.route.is_none_or(|route| route == id);
+    let mut limits =
+        case.gateway.routes().filter(|(id, _)| of_request(*id)).flat_map(|(_, route)| &route.limits);
+    limits.any(|limit| Some(limit.status) == failure.status && !limit.dry_run)
 }
 
-/// Whether a route has no other way to answer: then the status alone proves where it came from.
-fn always_answers(case: &Case<'_>, route: RouteId) -> bool {
-    matches!(case.gateway.route(route).action, Action::Return(_))
-        && case.gateway.route(route).limits.is_empty()
+fn status_of(failed: &[(FailureId, &Failure)]) -> u16 {
+    failed.iter().find_map(|(_, failure)| failure.status).unwrap_or(503)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let status = finding.explains.iter().find_map(|id| case.failure(*id).status).unwrap_or(503);
-    let answer = finding
-        .subjects
-        .iter()
-        .filter_map(Subject::route)
-        .flat_map(|route| answers(case, route))
-        .find(|answer| answer.status == status);
-    let condition = answer.and_then(|answer| answer.condition).map(|condition| format!(" if ({condition})"));
+    let failure = finding.explains.first().map(|id| case.failure(*id));
+    let answer = failure.and_then(|failure| own_answer(case, failure));
+    let status = failure.and_then(|failure| failure.status).unwrap_or(503);
+    let condition = answer.as_ref().and_then(|answer| answer.condition.as_ref());
+    let condition =
+        condition.filter(|condition| condition.starts_with("if")).map(|condition| format!(" {condition}"));
+    let directive =
+        answer.as_ref().map_or_else(|| format!("return {status}"), |answer| answer.directive.clone());
+    let why = if directive.starts_with("return") {
+        format!(
+            "The request ends at a `{directive}` before any other upstream is asked. No upstream failed: nginx does what it \
+             is told."
+        )
+    } else {
+        format!(
+            "`{directive}` turns another status into {status}. No upstream failed: nginx does what it is told."
+        )
+    };
     Explanation {
         title: format!("the configuration itself answers {status}{}", condition.unwrap_or_default()),
-        why: format!(
-            "The request ends at a `return {status}` before any upstream is asked. No upstream failed: nginx does what it \
-             is told."
-        ),
-        wont_help: vec!["restarting or scaling the backend: it is not asked".to_owned()],
+        why,
+        wont_help: vec!["restarting or scaling the backend: it did not fail".to_owned()],
     }
 }
 
@@ -151,7 +164,7 @@ fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let place = finding.at.first().map_or(String::new(), |at| format!(" in {}:{}", at.file, at.line));
     vec![
         Remedy::new("Switch the answer off if it was meant to be temporary", Risk::ShowOnly)
-            .advice(format!("remove or disable the `return`{place} and reload nginx"))
+            .advice(format!("remove or disable the directive{place} and reload nginx"))
             .verify("the failing request answers"),
     ]
 }
@@ -201,6 +214,64 @@ connected
         Broken
         Likely configured-error: the configuration itself answers 503 if (-f /srv/maintenance) [1 requests, still failing]
         ");
+    }
+
+    #[test]
+    fn hit_a_condition_of_the_server_that_is_decided() {
+        let config = HIT
+            .replace("http {", "http { map $remote_addr $closed { 10.0.0.1 0; default 1; }")
+            .replace("location /old/ {\n            return 503;\n        }", "if ($closed) { return 503; }");
+        insta::assert_snapshot!(Fixture::new(&config).summary(), @"
+        Broken
+        Confirmed configured-error: the configuration itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_another_server_of_the_same_nginx() {
+        let config = HIT
+            .replace("return 503;", "proxy_pass http://127.0.0.1:8081/;")
+            .replace("http {", "http { server { listen 127.0.0.1:8081; return 503; }");
+        insta::assert_snapshot!(Fixture::new(&config).summary(), @"
+        Broken
+        Confirmed configured-error: the configuration itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_a_condition_of_the_server_that_is_open() {
+        let config = HIT
+            .replace("http {", "http { map $remote_addr $closed { 10.0.0.1 0; default 1; }\nlog_format j escape=json '{\"time\":\"$time_iso8601\",\"status\":$status,\"uri\":\"$request_uri\",\"host\":\"$host\",\"upstream\":\"$upstream_addr\"}'; access_log /var/log/nginx/access.log j;")
+            .replace("location /old/ {\n            return 503;\n        }", "if ($closed) { return 503; }");
+        let line = "{\"time\":\"2026-11-21T02:28:30+00:00\",\"status\":503,\"uri\":\"/\",\"host\":\"shop.example.com\",\"upstream\":\"\"}\n";
+        insta::assert_snapshot!(Fixture::new(&config).with("access.log", line).summary(), @"
+        Broken
+        Likely configured-error: the configuration itself answers 503 if ($closed) [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_an_error_page_replaces_what_the_upstream_sent() {
+        let config = HIT.replace(
+            "return 503;",
+            "proxy_intercept_errors on; error_page 404 =503 /sorry.html; proxy_pass http://127.0.0.1:3000;",
+        );
+        let log = config.replace(
+            "http {",
+            "http { log_format up '$remote_addr - - [$time_local] \"$request\" $status $body_bytes_sent $upstream_addr $upstream_status $upstream_header_time'; access_log /var/log/nginx/access.log up;",
+        );
+        let of = |sent: u16| {
+            let line = format!(
+                "10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] \"GET /old/a HTTP/1.1\" 503 197 127.0.0.1:3000 {sent} 0.001\n"
+            );
+            Fixture::new(&log).with("access.log", &line).summary()
+        };
+        insta::assert_snapshot!(of(404), @"
+        Broken
+        Confirmed configured-error: the configuration itself answers 503 [1 requests, still failing]
+        ");
+        let by_itself = of(503);
+        assert!(!by_itself.contains("configured-error"), "{by_itself}");
     }
 
     #[test]

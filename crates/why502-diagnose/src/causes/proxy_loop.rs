@@ -31,13 +31,12 @@
 //!
 //! nginx: `ngx_http_find_virtual_server`, `ngx_http_core_find_location`.
 
+use super::own_answers::{Hop, MAX_HOPS, next_hop};
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
-use crate::plan::{host_header, is_own_listener, upstream_path};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::PeerAddress;
-use why502_model::{Gateway, RouteId, Target};
+use why502_model::RouteId;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "proxy-loop",
@@ -62,9 +61,6 @@ pub(super) static CAUSE: Cause = Cause {
     manual: manual!("proxy_loop.rs"),
 };
 
-/// A request that comes back is followed over this many hops.
-const MAX_HOPS: usize = 8;
-
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(route) = subject.route() else { return Ok(Ruling::NoSign) };
     let failed: Vec<(FailureId, &Failure)> = case.failures_of(route).collect();
@@ -75,7 +71,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(path) = path else { return Ok(Ruling::NoSign) };
     let host = failed.iter().find_map(|(_, failure)| failure.host.clone()).unwrap_or_default();
     let Some(hops) = circle(case, route, &path, &host) else { return Ok(Ruling::NoSign) };
-    let chain: Vec<String> = hops.iter().map(|hop| hop.address.clone()).collect();
+    let chain: Vec<String> = hops.iter().map(|hop| hop.address.to_string()).collect();
     let says = format!("the request is passed to {} and comes to this route again", chain.join(", then "));
     let at = case.pass_of(route, None).map(|pass| pass.at.clone());
     let line = Case::line_of(&failed).map(|origin| {
@@ -93,44 +89,21 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-/// One pass to a listener of this gateway.
-struct Hop {
-    address: String,
-}
-
 /// The passes that lead a request of a route back to it.
 fn circle(case: &Case<'_>, start: RouteId, path: &str, host: &str) -> Option<Vec<Hop>> {
-    let mut hops = Vec::new();
-    let (mut route, mut path, mut host) = (start, path.to_owned(), host.to_owned());
-    for _ in 0..MAX_HOPS {
-        let pass = case.pass_of(route, None)?;
-        let address = own_address(case, &pass.target)?;
-        host = host_header(case, pass, &host);
-        path = upstream_path(case, route, pass, &path);
-        hops.push(Hop { address: address.to_string() });
-        route = next(case.gateway, &address, &host, &path)?;
+    let mut hops: Vec<Hop> = Vec::new();
+    let mut route = start;
+    while hops.len() < MAX_HOPS {
+        let (path, host) = hops.last().map_or((path, host), |hop| (&hop.path, &hop.host));
+        let hop = next_hop(case, route, path, host)?;
+        let server = case.gateway.find_server_at(&hop.host, &hop.address)?;
+        route = case.gateway.find_route(server, &hop.path)?;
+        hops.push(hop);
         if route == start {
             return Some(hops);
         }
     }
     None
-}
-
-/// The only address of a group, if it is a listener of this gateway.
-fn own_address(case: &Case<'_>, target: &Target) -> Option<PeerAddress> {
-    let Target::Group(group) = *target else { return None };
-    let mut addresses = case
-        .peers
-        .iter()
-        .filter(|peer| peer.group == Some(group) && peer.place.is_some())
-        .map(|peer| &peer.address);
-    let address = addresses.next()?;
-    (addresses.next().is_none() && is_own_listener(case, address)).then(|| address.clone())
-}
-
-fn next(gateway: &Gateway, address: &PeerAddress, host: &str, path: &str) -> Option<RouteId> {
-    let server = gateway.find_server(host, address.inet())?;
-    gateway.find_route(server, path)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {

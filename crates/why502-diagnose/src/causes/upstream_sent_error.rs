@@ -33,13 +33,14 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`, `u->state->header_time`; reference, section 4.2.
 
+use super::own_answers::own_answer;
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase};
-use why502_model::{Action, RouteId};
+use why502_model::RouteId;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-sent-error",
@@ -64,9 +65,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         or_ask(case.probe(peer))?;
     }
     let surely: Vec<(FailureId, &Failure)> =
-        case.failures_at(subject).filter(|(_, failure)| was_answered(failure)).collect();
-    let perhaps: Vec<(FailureId, &Failure)> = case
-        .failures_at(subject)
+        of_upstream(case, subject).filter(|(_, failure)| was_answered(failure)).collect();
+    let perhaps: Vec<(FailureId, &Failure)> = of_upstream(case, subject)
         .filter(|(_, failure)| route.is_some_and(|route| can_only_be_answered(case, route, failure)))
         .collect();
     let probed = probed(case, subject);
@@ -98,6 +98,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
+/// The failures of a subject whose answer is none of the configuration's own.
+fn of_upstream<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = (FailureId, &'c Failure)> {
+    case.failures_at(subject).filter(|(_, failure)| own_answer(case, failure).is_none())
+}
+
 /// Whether the last attempt delivered a header with that very status.
 fn was_answered(failure: &Failure) -> bool {
     let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
@@ -113,17 +118,12 @@ fn was_answered(failure: &Failure) -> bool {
 fn can_only_be_answered(case: &Case<'_>, route: RouteId, failure: &Failure) -> bool {
     let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
     let route = case.gateway.route(route);
-    let of_config = std::iter::once(Some(&route.action))
-        .chain(route.conditionals.iter().map(|conditional| conditional.action.as_ref()));
-    let returns =
-        of_config.flatten().any(|action| matches!(action, Action::Return(given) if given.status == status));
     // A refusal is logged at level error, unless the limit says otherwise.
     let limits = !case.error_log_covers(failure)
         && route.limits.iter().any(|limit| limit.status == status && !limit.dry_run);
     let caches = route.action.pass().is_some_and(|pass| pass.cache.is_some());
     !failure.tries_logged
         && failure.symptoms.iter().all(follows_an_answer)
-        && !returns
         && !limits
         && !caches
         // nginx logs every 502 and 504 of its own at level error.

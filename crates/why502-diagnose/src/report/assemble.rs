@@ -1,6 +1,6 @@
 //! The report, put together from what the engine found.
 
-use super::summary::{explains, impact, masked, peers, place, route_info, routes, statuses};
+use super::summary::{explains, group, impact, masked, peers, place, route_info, routes, statuses};
 use super::{
     ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
     RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
@@ -79,7 +79,10 @@ fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
     let in_window = cases
         .iter()
         .flat_map(|case| case.failures().filter(|(id, _)| case.counts(*id)).map(|(_, failure)| failure));
-    let before = cases.iter().flat_map(|case| &case.earlier).filter(|failure| failure.counts_by_itself());
+    let before = cases
+        .iter()
+        .flat_map(|case| case.earlier.iter().chain(&case.looked_back))
+        .filter(|failure| failure.counts_by_itself());
     let last: Option<Stamp> = in_window.chain(before).map(|failure| failure.at).max();
     WindowInfo {
         from: model.window.from.map(|from| from.to_string()),
@@ -93,13 +96,10 @@ fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
 fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
     let explanation = (finding.cause.explain)(case, finding);
     let routes = routes(case, finding);
-    let peers = peers(finding);
+    let peer_texts = peers(case, finding);
     let chief = routes.first().map(|id| case.gateway.route(*id));
-    let group =
-        finding.subjects.iter().find_map(crate::case::Subject::group).map(|id| case.gateway.group(id));
     let route_infos: Vec<_> = routes.iter().map(|id| route_info(case, *id)).collect();
-    let upstream = group.and_then(|group| group.name.clone());
-    let peer_texts: Vec<String> = peers.iter().map(|peer| peer.address.to_string()).collect();
+    let upstream = group(case, finding).and_then(|group| group.name.clone());
     let first_route = route_infos.first();
     let key = [
         finding.cause.id.to_owned(),
@@ -123,7 +123,7 @@ fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
         location: chief.and_then(|route| route.location.clone()),
         upstream,
         peer: peer_texts.first().cloned(),
-        impact: impact(case, finding, &routes),
+        impact: impact(case, finding),
         routes: route_infos,
         peers: peer_texts,
         r#where: finding.at.iter().map(|at| place(case, at)).collect(),

@@ -1,13 +1,14 @@
 //! Numbers and names of a finding: impact, places, keys.
 
 use super::{Explains, Impact, Place, RouteInfo};
-use crate::case::{Case, Failure, PeerSubject, Subject};
+use crate::case::{Case, Failure, Subject, Symptom};
 use crate::finding::Finding;
 use std::collections::BTreeSet;
 use why502_facts::{Stamp, lossy, mask_secrets};
-use why502_model::{RouteId, Span};
+use why502_model::{Group, RouteId, Span};
 
-/// The routes that a finding touches: those of its failures, else those of its subjects.
+/// The routes that a finding touches: those where its failures were made, those of its subjects, and those that clients
+/// came to.
 pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
     let of_failures: BTreeSet<RouteId> =
         finding.explains.iter().filter_map(|id| case.failure(*id).route).collect();
@@ -33,13 +34,45 @@ pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
         let ids = finding.explains.iter().filter(|id| case.failure(**id).route == Some(*route));
         (case.asked.as_ref().is_some_and(|(asked, _)| asked == route), case.n_requests(ids))
     };
+    let entries = finding.explains.iter().filter_map(|id| case.failure(*id).entry);
+    let others: BTreeSet<RouteId> = entries.filter(|entry| !routes.contains(entry)).collect();
     routes.sort_by_cached_key(|route| (std::cmp::Reverse(weight(route)), *route));
+    routes.extend(others);
     routes
 }
 
-/// The addresses that a finding touches, the chief one first.
-pub(super) fn peers(finding: &Finding) -> Vec<&PeerSubject> {
-    finding.subjects.iter().filter_map(Subject::peer).collect()
+/// The addresses that a finding touches, the chief one first: those that it is about, else those that its failed requests
+/// were passed to.
+pub(super) fn peers(case: &Case<'_>, finding: &Finding) -> Vec<String> {
+    let own: Vec<String> =
+        finding.subjects.iter().filter_map(Subject::peer).map(|peer| peer.address.to_string()).collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let mut dialled: Vec<String> = Vec::new();
+    for address in
+        attempts(case, finding).filter_map(|attempt| attempt.peer.as_ref()).map(ToString::to_string)
+    {
+        if !dialled.contains(&address) {
+            dialled.push(address);
+        }
+    }
+    dialled
+}
+
+/// The group that a finding touches: the one that it is about, else the one that its failed requests were passed to.
+pub(super) fn group<'c>(case: &'c Case<'_>, finding: &Finding) -> Option<&'c Group> {
+    let own = finding.subjects.iter().find_map(Subject::group);
+    let of_attempt = || {
+        let address = attempts(case, finding).find_map(|attempt| attempt.peer.as_ref())?;
+        case.peers.iter().find(|peer| peer.address == *address)?.group
+    };
+    own.or_else(of_attempt).map(|id| case.gateway.group(id))
+}
+
+/// The last attempts of the requests that a finding explains.
+fn attempts<'c>(case: &'c Case<'_>, finding: &Finding) -> impl Iterator<Item = &'c Symptom> {
+    finding.explains.iter().filter_map(|id| case.failure(*id).attempts().next_back())
 }
 
 /// A route as a report tells it.
@@ -93,19 +126,15 @@ fn same_kind(one: &Failure, other: &Failure) -> bool {
     one.route == other.route && symptom(one) == symptom(other)
 }
 
-/// How much of the traffic of the finding's routes fails, from its first failure on.
-pub(super) fn impact(case: &Case<'_>, finding: &Finding, routes: &[RouteId]) -> Option<Impact> {
+/// How much of the traffic of the routes that clients came to fails, from the finding's first failure on.
+pub(super) fn impact(case: &Case<'_>, finding: &Finding) -> Option<Impact> {
     let failed = case.n_requests(&finding.explains);
     if failed == 0 {
         return None;
     }
-    let touched: BTreeSet<RouteId> =
-        finding.explains.iter().filter_map(|id| case.failure(*id).route).collect();
-    let total: u64 = routes
-        .iter()
-        .filter(|route| touched.contains(route))
-        .map(|route| case.n_total(*route))
-        .sum::<Option<u64>>()?;
+    let entries: BTreeSet<RouteId> =
+        finding.explains.iter().filter_map(|id| case.failure(*id).entry).collect();
+    let total: u64 = entries.into_iter().map(|route| case.n_total(route)).sum::<Option<u64>>()?;
     match failed.saturating_mul(100) / total.max(failed) {
         90.. => Some(Impact::Outage),
         5..90 => Some(Impact::Partial),

@@ -73,7 +73,8 @@ impl<'a> AccessLine<'a> {
                 }
             };
         }
-        let method = self.value(Field::RequestMethod)?;
+        // Many formats leave the method out; it is empty then.
+        let method = self.value(Field::RequestMethod).unwrap_or_default();
         let uri = self.value(Field::RequestUri);
         let target = uri.or_else(|| self.value(Field::Uri))?;
         let version = self.value(Field::ServerProtocol).unwrap_or_default();

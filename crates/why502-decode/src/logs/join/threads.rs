@@ -20,7 +20,6 @@ const MAX_LINES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key<'d> {
     client: Option<&'d str>,
-    method: &'d str,
     path: &'d str,
     mark: Mark<'d>,
 }
@@ -114,6 +113,9 @@ impl<'d> Threads<'d> {
         let stories = in_time.take(MAX_BEGINS).filter_map(|&begin| {
             let (_, idx, position) = begin;
             let thread = &self.threads[idx];
+            if !thread.has_method_of(record) {
+                return None;
+            }
             // Without attempts to hold lines against, a story may begin only where one before it has ended.
             if record.tries.is_none() && !thread.begins[position] {
                 return None;
@@ -160,6 +162,15 @@ impl<'d> Thread<'d> {
         Self { taken: vec![false; lines.len()], begins, lines }
     }
 
+    /// Whether its requests have an access record's method; many formats leave it out.
+    fn has_method_of(&self, record: &AccessRecord) -> bool {
+        let own = self.lines.first().and_then(|line| line.record.context.request.as_ref());
+        match (&record.request, own) {
+            (Some(wanted), Some(own)) => wanted.method.is_empty() || wanted.method == own.method,
+            _ => true,
+        }
+    }
+
     fn untaken(&self, from: usize) -> impl Iterator<Item = (usize, Line<'d>)> {
         let positions = (from..self.lines.len()).filter(|&position| !self.taken[position]);
         positions.map(|position| (position, self.lines[position]))
@@ -194,7 +205,7 @@ fn keys<'d>(line: &Line<'d>) -> impl Iterator<Item = Key<'d>> + use<'d> {
 }
 
 fn key<'d>(client: Option<&'d str>, request: &'d RequestLine, mark: Mark<'d>) -> Key<'d> {
-    Key { client, method: &request.method, path: &request.path, mark }
+    Key { client, path: &request.path, mark }
 }
 
 /// The peer of the first attempt that failed.

@@ -22,6 +22,7 @@ impl Chapter {
             peer: context.upstream.as_ref().map(|upstream| Arc::clone(&upstream.peer)),
             scheme: context.upstream.as_ref().map(|upstream| Arc::clone(&upstream.scheme)),
             subrequest: context.subrequest.clone(),
+            route: line.record.route.clone(),
             messages: vec![line.message()],
             result: None,
         };

@@ -1,0 +1,201 @@
+//! Where a request ends at this gateway without an upstream's doing: at a `return`, over error pages and over passes to
+//! the gateway's own listeners.
+
+use crate::case::{Case, Failure};
+use crate::plan::{host_header, is_own_listener, upstream_path};
+use why502_facts::PeerAddress;
+use why502_model::{Action, Conditional, FallbackKind, RequestVars, RouteId, Served, Span, Stop, Target};
+
+/// Passes to the gateway's own listeners are followed over this many hops.
+pub(super) const MAX_HOPS: usize = 8;
+
+/// An answer that the configuration gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnAnswer {
+    /// The route that gives it.
+    pub(super) route: RouteId,
+    /// The directive.
+    pub(super) at: Span,
+    /// The directive in short.
+    pub(super) directive: String,
+    /// The condition that it depends on and that could not be decided.
+    pub(super) condition: Option<String>,
+    /// Whether the request came over a listener of this gateway to it.
+    pub(super) is_behind_a_hop: bool,
+}
+
+/// The answer of the configuration that a failed request got, as far as its status, host and path tell it.
+///
+/// `None` where an upstream had a hand in it, or where its servers would answer differently.
+pub(super) fn own_answer(case: &Case<'_>, failure: &Failure) -> Option<OwnAnswer> {
+    let status = failure.status.filter(|status| failure.status_logged && (500..=599).contains(status))?;
+    if !no_limit_or_cache(failure) {
+        return None;
+    }
+    if let Some(page) = replaced(case, failure, status) {
+        return Some(page);
+    }
+    if failure.symptoms.iter().any(|symptom| !went_to_itself(case, symptom, status)) {
+        return None;
+    }
+    let servers: Vec<usize> = match failure.entry {
+        Some(route) => vec![case.gateway.route(route).server],
+        None => (0..case.gateway.servers.len()).collect(),
+    };
+    let follow = Follow { case, failure, status };
+    let mut answers = servers.into_iter().map(|server| follow.answer(server));
+    let first = answers.next()??;
+    // A request that no server can be told for ends at one place only if all of them lead there.
+    answers.all(|other| other.is_some_and(|other| other.at == first.at)).then_some(first)
+}
+
+fn no_limit_or_cache(failure: &Failure) -> bool {
+    failure.limit_status.as_deref().is_none_or(|status| !status.starts_with("REJECTED"))
+        && failure.cache_status.as_deref().is_none_or(|status| status == "-" || status.is_empty())
+}
+
+/// Whether an attempt was made on a listener of this gateway, which answered with that status.
+fn went_to_itself(case: &Case<'_>, symptom: &crate::case::Symptom, status: u16) -> bool {
+    symptom.phrase.is_none()
+        && symptom.peer.as_ref().is_some_and(|peer| is_own_listener(case, peer))
+        && symptom.tried.as_ref().and_then(|tried| tried.status) == Some(status)
+}
+
+/// An `error_page` that made the status out of another one, which is no gateway error itself.
+fn replaced(case: &Case<'_>, failure: &Failure, status: u16) -> Option<OwnAnswer> {
+    let route = failure.route?;
+    let last = failure.attempts().next_back();
+    let sent = last.and_then(|last| last.tried.as_ref()).and_then(|tried| tried.status);
+    let is_another = |sent: u16| !matches!(sent, 500 | 502..=504) && sent != status;
+    let own = case.gateway.route(route);
+    own.fallbacks.iter().find_map(|fallback| {
+        let FallbackKind::ErrorPage { statuses, becomes } = &fallback.kind else { return None };
+        let from = match (last, sent) {
+            (Some(_), Some(sent)) => {
+                statuses.contains(&sent).then_some(sent).filter(|_| own.intercepts_errors)?
+            }
+            // No attempt was made: what the gateway itself would have said is not logged.
+            (None, _) if failure.tries_logged => *statuses.first()?,
+            _ => return None,
+        };
+        let gives = *becomes == Some(status)
+            || (*becomes == Some(0) && page_returns(case, own.server, &fallback.to, status));
+        (is_another(from) && gives).then(|| OwnAnswer {
+            route,
+            at: fallback.at.clone(),
+            directive: format!("error_page {from} ={status} {}", fallback.to),
+            condition: last.is_none().then(|| "another status is replaced".to_owned()),
+            is_behind_a_hop: false,
+        })
+    })
+}
+
+/// Whether the page of an `error_page` is a route that answers with that status.
+fn page_returns(case: &Case<'_>, server: usize, to: &str, status: u16) -> bool {
+    let page = case.gateway.find_route(server, to.split(['?', '$']).next().unwrap_or(to));
+    let action = page.map(|page| &case.gateway.route(page).action);
+    matches!(action, Some(Action::Return(given)) if given.status == status)
+}
+
+/// One failed request, followed.
+struct Follow<'a, 'c> {
+    case: &'a Case<'c>,
+    failure: &'a Failure,
+    status: u16,
+}
+
+impl Follow<'_, '_> {
+    fn answer(&self, mut server: usize) -> Option<OwnAnswer> {
+        let gateway = self.case.gateway;
+        let mut path = self.failure.path.clone()?;
+        let mut host = self.failure.host.clone();
+        for n_hops in 0..MAX_HOPS {
+            let served = gateway.serve(server, &self.known(&path, host.as_deref(), n_hops > 0))?;
+            if let Some(answer) = self.given(server, &served, n_hops > 0) {
+                return Some(answer);
+            }
+            let last = served.steps.last()?;
+            if served.stop != Stop::Route {
+                return None;
+            }
+            let hop = next_hop(self.case, last.route, &last.path, host.as_deref().unwrap_or(""))?;
+            server = gateway.find_server_at(&hop.host, &hop.address)?;
+            (path, host) = (hop.path, Some(hop.host));
+        }
+        None
+    }
+
+    /// What is known of the request where it comes in, or after a hop.
+    fn known(&self, path: &str, host: Option<&str>, is_behind_a_hop: bool) -> RequestVars {
+        let method = self.failure.method.as_deref().unwrap_or_default();
+        let mut vars = RequestVars::of_request(method, path, host);
+        if self.failure.has_query {
+            vars.forget_arguments();
+        }
+        if let Some(client) = self.failure.client.as_deref().filter(|_| !is_behind_a_hop) {
+            vars.set("remote_addr", client);
+        }
+        vars
+    }
+
+    /// The answer at the end of the way, or one on the way whose condition could not be decided.
+    fn given(&self, server: usize, served: &Served, is_behind_a_hop: bool) -> Option<OwnAnswer> {
+        let gateway = self.case.gateway;
+        let last = served.steps.last()?.route;
+        let directive = format!("return {}", self.status);
+        if let Stop::Return { at, status } = &served.stop {
+            let condition =
+                (!served.undecided.is_empty()).then(|| "conditions before it did not hold".to_owned());
+            let at = at.clone();
+            let answer = OwnAnswer { route: last, at, directive, condition, is_behind_a_hop };
+            return (*status == self.status).then_some(answer);
+        }
+        let own_server =
+            gateway.routes().find(|(_, route)| route.server == server && route.location.is_none());
+        let visited =
+            own_server.map(|(id, _)| id).into_iter().chain(served.steps.iter().map(|step| step.route));
+        visited.into_iter().find_map(|route| {
+            let returns = |conditional: &&Conditional| {
+                matches!(&conditional.action, Some(Action::Return(given)) if given.status == self.status)
+                    && served.undecided.contains(&conditional.at)
+            };
+            let conditional = gateway.route(route).conditionals.iter().find(returns)?;
+            let Some(Action::Return(given)) = &conditional.action else { return None };
+            Some(OwnAnswer {
+                route,
+                at: given.at.clone(),
+                directive: directive.clone(),
+                condition: Some(format!("if ({})", conditional.condition)),
+                is_behind_a_hop,
+            })
+        })
+    }
+}
+
+/// A pass to a listener of this gateway.
+pub(super) struct Hop {
+    pub(super) address: PeerAddress,
+    pub(super) host: String,
+    pub(super) path: String,
+}
+
+/// Where a route passes a request to, if that is a listener of this gateway and nothing else.
+pub(super) fn next_hop(case: &Case<'_>, route: RouteId, path: &str, host: &str) -> Option<Hop> {
+    let pass = case.pass_of(route, None)?;
+    let address = own_address(case, &pass.target)?;
+    let host = host_header(case, pass, host);
+    let path = upstream_path(case, route, pass, path);
+    Some(Hop { address, host, path })
+}
+
+/// The only address of a group, if it is a listener of this gateway.
+fn own_address(case: &Case<'_>, target: &Target) -> Option<PeerAddress> {
+    let Target::Group(group) = *target else { return None };
+    let mut addresses = case
+        .peers
+        .iter()
+        .filter(|peer| peer.group == Some(group) && peer.place.is_some())
+        .map(|peer| &peer.address);
+    let address = addresses.next()?;
+    (addresses.next().is_none() && is_own_listener(case, address)).then(|| address.clone())
+}
