@@ -101,7 +101,7 @@ enum Format {
 
 impl Format {
     fn of(directory: &RootDir, slice: &LogSlice) -> Result<Self, Answer> {
-        let LogKind::Access { format } = &slice.kind else { return Ok(Self::Error) };
+        let LogKind::Access { format, .. } = &slice.kind else { return Ok(Self::Error) };
         let (source, guessed) = match format {
             Some(format) => (format.clone(), false),
             None => (guess(directory, &slice.path)?, true),
@@ -228,6 +228,9 @@ impl Reader<'_> {
         let finished = self.feed(parts.parts, |file, offset, line| digester.line(file, offset, line))?;
         let mut digest = digester.finish();
         digest.coverage.complete = parts.complete && finished;
+        if let LogKind::Access { writing, .. } = self.slice.kind {
+            digest.writing = writing;
+        }
         Ok(Answer::known(FactBody::AccessLog(digest)))
     }
 

@@ -173,7 +173,7 @@ impl<'a> OwnedLogs<'a> {
 
     fn access_tails(&self) -> Vec<(AccessFormat, &[u8])> {
         let tails = self.tails.iter().filter_map(|(kind, tail)| match kind {
-            LogKind::Access { format } => Some((format, *tail)),
+            LogKind::Access { format, .. } => Some((format, *tail)),
             LogKind::Error => None,
         });
         tails.filter_map(|(format, tail)| Some((access_format(format.as_ref(), tail)?, tail))).collect()

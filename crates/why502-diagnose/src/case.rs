@@ -12,7 +12,7 @@ pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{AccessDigest, ErrorDigest, Facts, Stamp};
+use why502_facts::{ErrorDigest, Facts, Stamp};
 use why502_model::{Gateway, Model, RouteId};
 
 /// One gateway, and what is known of it.
@@ -32,14 +32,12 @@ pub(crate) struct Case<'a> {
     pub(crate) looked_back: Vec<Failure>,
     /// The addresses that the gateway dials, or dialled.
     pub(crate) peers: Vec<PeerSubject>,
-    /// Requests of the window per route and status; empty where no access log tells.
-    pub(crate) totals: BTreeMap<(Option<RouteId>, u16), u64>,
+    /// Requests of the window per route and status; `None` where no access log tells.
+    pub(crate) totals: Option<BTreeMap<(Option<RouteId>, u16), u64>>,
     /// The last success of each route and peer.
     pub(crate) successes: Vec<Success>,
     /// The digests of its error logs.
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
-    /// The digests of its access logs.
-    pub(crate) access_logs: Vec<&'a AccessDigest>,
     /// The route of the given URL, with the path.
     pub(crate) asked: Option<(RouteId, String)>,
 }
@@ -86,9 +84,7 @@ impl<'a> Case<'a> {
 
     /// How many requests of a route there were in the window; `None` where no access log tells.
     pub(crate) fn n_total(&self, route: RouteId) -> Option<u64> {
-        if self.access_logs.is_empty() {
-            return None;
-        }
-        Some(self.totals.iter().filter(|((of, _), _)| *of == Some(route)).map(|(_, count)| count).sum())
+        let totals = self.totals.as_ref()?;
+        Some(totals.iter().filter(|((of, _), _)| *of == Some(route)).map(|(_, count)| count).sum())
     }
 }

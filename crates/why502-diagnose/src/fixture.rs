@@ -27,10 +27,10 @@ use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester,
 };
 use why502_facts::{
-    Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind, FileStatus,
-    GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, PathComponent, PathWalk,
-    ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable, RequestKey, SocketRecord,
-    Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets,
+    AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
+    FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, PathComponent,
+    PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable, RequestKey,
+    SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets,
 };
 use why502_model::Model;
 
@@ -425,12 +425,12 @@ fn digest(slice: &LogSlice, text: &str, model: &Model) -> Answer {
             lines.for_each(|(offset, line)| digester.line(&file, offset, line));
             Answer::known(FactBody::ErrorLog(digester.finish()))
         }
-        LogKind::Access { format } => {
+        LogKind::Access { format, writing } => {
             let format =
                 AccessFormat::compile(&format.clone().unwrap_or_else(AccessFormat::combined)).unwrap();
             let mut digester = AccessDigester::new(options, AccessSource { format: &format, guessed: false });
             lines.for_each(|(offset, line)| digester.line(&file, offset, line));
-            Answer::known(FactBody::AccessLog(digester.finish()))
+            Answer::known(FactBody::AccessLog(AccessDigest { writing: *writing, ..digester.finish() }))
         }
     }
 }

@@ -176,9 +176,24 @@ pub enum LogKind {
     Access {
         /// Its format; `None`: recognised from the content.
         format: Option<AccessLogFormat>,
+        /// Which requests stand in it, and when.
+        writing: AccessWriting,
     },
     /// Messages of the gateway itself.
     Error,
+}
+
+/// Which requests stand in an access log, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessWriting {
+    /// Every request, as soon as it has ended.
+    AtOnce,
+    /// Every request, some time after it has ended: lines are gathered before they are written, or nobody knows better.
+    #[default]
+    Buffered,
+    /// Some requests only.
+    Selected,
 }
 
 /// The format of an access log's lines, in the gateway's own notation.

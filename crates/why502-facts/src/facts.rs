@@ -7,6 +7,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A decoded fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +61,19 @@ impl ProcessList {
 pub struct Facts {
     /// The bundle's manifest.
     pub manifest: Manifest,
+    /// The part of the recorded window that is wanted; `None`: all of it.
+    pub view: Option<View>,
     answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
     log_summaries: BTreeMap<String, LogSummary>,
+}
+
+/// Which part of a recorded window is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// What lies around a moment.
+    Around(Stamp),
+    /// The last of it, so long before the bundle was recorded; `None`: all of it.
+    Since(Option<Duration>),
 }
 
 /// What an owner's logs tell together.
@@ -87,7 +99,7 @@ impl Facts {
         log_summaries: BTreeMap<String, LogSummary>,
     ) -> Self {
         let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
-        Self { manifest, answers, log_summaries }
+        Self { manifest, view: None, answers, log_summaries }
     }
 
     /// The answer to an ask; [`GapReason::NotYet`] if it was not asked.

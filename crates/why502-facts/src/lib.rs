@@ -30,11 +30,13 @@ mod time;
 mod wire;
 
 pub use answer::{Answer, Fact, FactBody, Gap, GapReason, Observed};
-pub use ask::{AccessLogFormat, Ask, FormatEscape, LogKind, LogSlice, Resolver, Root, Security, TOPICS};
+pub use ask::{
+    AccessLogFormat, AccessWriting, Ask, FormatEscape, LogKind, LogSlice, Resolver, Root, Security, TOPICS,
+};
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
-pub use facts::{Datum, Facts, LogSummary, ProcessList};
+pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,

@@ -3,7 +3,7 @@
 //! A digest keeps one record per failed or retried attempt, up to a cap; beyond it, records of the same kind within the
 //! same minute are merged into one with a `weight`, so that counts stay exact and only single moments are lost.
 
-use crate::{Blob, Civil, Errno, PeerAddress, Phase, Phrase, Stamp};
+use crate::{AccessWriting, Blob, Civil, Errno, PeerAddress, Phase, Phrase, Stamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -195,6 +195,9 @@ pub struct AccessDigest {
     pub guessed: bool,
     /// Whether it has `$upstream_*` values.
     pub has_upstream: bool,
+    /// Which requests stand in it, and when.
+    #[serde(default)]
+    pub writing: AccessWriting,
     /// Requests per route and status.
     pub totals: Vec<RouteTotal>,
     /// Requests that failed, were retried, or ended with an error status, in the order of the file.

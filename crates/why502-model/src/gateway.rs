@@ -3,7 +3,7 @@
 use crate::{Group, GroupId, Route, RouteId, Setting, Source, Span, Version};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use why502_facts::{AccessLogFormat, ErrorLevel, Gap, Root, Security, Stamp};
+use why502_facts::{AccessLogFormat, AccessWriting, ErrorLevel, Gap, Root, Security, Stamp};
 
 /// A gateway: a running one, or one that a configuration describes.
 #[derive(Clone, Debug)]
@@ -174,8 +174,8 @@ pub enum LogContent {
     Access {
         /// Its format; `None` where it is not defined.
         format: Option<AccessLogFormat>,
-        /// Whether only some requests are logged (`if=`).
-        conditional: bool,
+        /// Which requests stand in it, and when.
+        writing: AccessWriting,
     },
     /// Messages.
     Error {

@@ -4,8 +4,8 @@ use crate::nginx::{build_gateway, find_instances, title};
 use crate::{Gateway, LogContent, LogSink, LogTarget};
 use std::time::Duration;
 use why502_facts::{
-    Ask, Facts, FailedRequest, GapReason, LogClock, LogClockSource, LogKind, LogSlice, Observed, Outcome,
-    Stamp,
+    AccessWriting, Ask, Facts, FailedRequest, GapReason, LogClock, LogClockSource, LogKind, LogSlice,
+    Observed, Outcome, Stamp, View,
 };
 
 /// How far failures around a moment count, on either side.
@@ -24,6 +24,8 @@ pub struct Model {
     pub asks: Vec<Ask>,
     /// The window in which failures count.
     pub window: Window,
+    /// The window that the logs were read for.
+    pub recorded: Window,
     /// Remarks for the report: other instances, how options were understood.
     pub notes: Vec<String>,
 }
@@ -35,6 +37,23 @@ pub struct Window {
     pub from: Option<Stamp>,
     /// The end.
     pub to: Stamp,
+}
+
+impl Window {
+    /// The window around a moment.
+    fn around(moment: Stamp) -> Self {
+        Self { from: Some(moment.before(AROUND)), to: moment.after(AROUND) }
+    }
+
+    /// Whether it reaches as far as another one.
+    fn holds(self, other: Self) -> bool {
+        let reaches_back = match (self.from, other.from) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(other)) => own <= other,
+        };
+        reaches_back && other.to <= self.to
+    }
 }
 
 impl Model {
@@ -52,8 +71,15 @@ impl Model {
         if asks.is_empty() {
             notes.extend(keep_serving(facts, &mut gateways));
         }
-        let window = window(facts, &gateways);
-        let mut model = Self { gateways, asks, window, notes };
+        let recorded = window(facts, &gateways);
+        let window = facts.view.map_or(recorded, |view| seen(facts, recorded, view));
+        if !recorded.holds(window) {
+            notes.push(match recorded.from {
+                Some(from) => format!("the bundle holds the logs from {from} to {} only", recorded.to),
+                None => format!("the bundle holds the logs up to {} only", recorded.to),
+            });
+        }
+        let mut model = Self { gateways, asks, window, recorded, notes };
         let wanted: Vec<Ask> =
             model.gateways.iter().flat_map(|gateway| model.wanted_of(facts, gateway)).collect();
         model.asks.extend(wanted);
@@ -94,13 +120,13 @@ impl Model {
 
     /// The asks for the window of a gateway's logs.
     pub fn log_slices(&self, facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
-        let to = facts.manifest.invocation.around.map(|_| self.window.to);
-        Self::slices(facts, gateway, (self.window.from, to), None)
+        let to = facts.manifest.invocation.around.map(|_| self.recorded.to);
+        Self::slices(facts, gateway, (self.recorded.from, to), None)
     }
 
     /// The asks for what a gateway's logs hold before a window without failures.
     fn look_back(&self, facts: &Facts, gateway: &Gateway, window: &[Ask]) -> Vec<Ask> {
-        let Some(from) = self.window.from.filter(|_| facts.manifest.invocation.around.is_none()) else {
+        let Some(from) = self.recorded.from.filter(|_| facts.manifest.invocation.around.is_none()) else {
             return Vec::new();
         };
         let is_read = |ask: &Ask| facts.look(ask).known().is_some();
@@ -182,7 +208,9 @@ fn log_of_sink(sink: &LogSink) -> Option<(String, LogKind)> {
     Some((
         path.clone(),
         match &sink.content {
-            LogContent::Access { format, .. } => LogKind::Access { format: format.clone() },
+            LogContent::Access { format, writing } => {
+                LogKind::Access { format: format.clone(), writing: *writing }
+            }
             LogContent::Error { .. } => LogKind::Error,
         },
     ))
@@ -191,12 +219,16 @@ fn log_of_sink(sink: &LogSink) -> Option<(String, LogKind)> {
 /// A given access log has the format of the options, that of the log of the same name in the configuration, or the only
 /// one that the configuration has; else it is recognised.
 fn given_access_kind(facts: &Facts, gateway: &Gateway, path: &str) -> LogKind {
-    let formats = |wanted: &dyn Fn(&str) -> bool| {
+    let kinds = |wanted: &dyn Fn(&str) -> bool| {
         let mut found: Vec<_> = gateway
             .logs
             .iter()
             .filter_map(|sink| match (&sink.target, &sink.content) {
-                (LogTarget::File(own), LogContent::Access { format, .. }) if wanted(own) => format.clone(),
+                (LogTarget::File(own), LogContent::Access { format: Some(format), writing })
+                    if wanted(own) =>
+                {
+                    Some((format.clone(), *writing))
+                }
                 _ => None,
             })
             .collect();
@@ -206,17 +238,32 @@ fn given_access_kind(facts: &Facts, gateway: &Gateway, path: &str) -> LogKind {
     };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let given = name(path);
-    let same_name = formats(&|own| name(own) == given);
-    let candidates = if same_name.is_empty() { formats(&|_| true) } else { same_name };
-    let only = if let [format] = candidates.as_slice() { Some(format.clone()) } else { None };
-    LogKind::Access { format: facts.manifest.invocation.log_format.clone().or(only) }
+    let same_name = kinds(&|own| name(own) == given);
+    let candidates = if same_name.is_empty() { kinds(&|_| true) } else { same_name };
+    let (format, writing) = match candidates.as_slice() {
+        [(format, writing)] => (Some(format.clone()), *writing),
+        _ => (None, AccessWriting::default()),
+    };
+    LogKind::Access { format: facts.manifest.invocation.log_format.clone().or(format), writing }
+}
+
+/// The part of a recorded window that is wanted.
+fn seen(facts: &Facts, recorded: Window, view: View) -> Window {
+    let since = match view {
+        View::Around(moment) => return Window::around(moment),
+        View::Since(since) => since,
+    };
+    // What was recorded around a moment is not the last of anything.
+    let to =
+        if facts.manifest.invocation.around.is_some() { facts.manifest.captured_at } else { recorded.to };
+    Window { from: since.map(|since| to.before(since)), to }
 }
 
 /// From now on a live host, from the newest stamp in the files of another one.
 fn window(facts: &Facts, gateways: &[Gateway]) -> Window {
     let invocation = &facts.manifest.invocation;
     if let Some(moment) = invocation.around {
-        return Window { from: Some(moment.before(AROUND)), to: moment.after(AROUND) };
+        return Window::around(moment);
     }
     let newest = gateways.iter().filter_map(|gateway| facts.newest(&gateway.owner())).max();
     let to = if invocation.offline {

@@ -1,7 +1,9 @@
 //! Where the result goes: stdout, or a file that is never half-written.
 
 use crate::failure::Failure;
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// When to use colour.
@@ -38,11 +40,26 @@ pub(crate) fn write_result(text: &str, file: Option<&Path>) -> Result<(), Failur
         stdout.write_all(text.as_bytes())?;
         return Ok(stdout.flush()?);
     };
+    write_file(text.as_bytes(), file)
+        .map_err(|error| Failure::because(format!("cannot write {}", file.display()), error))
+}
+
+/// Writes beside the file and moves it there when it is whole; a pipe or a device is written to as it is.
+fn write_file(bytes: &[u8], file: &Path) -> io::Result<()> {
+    // What a link leads to is replaced, not the link.
+    let file = match fs::canonicalize(file) {
+        Ok(target) if !fs::metadata(&target)?.is_file() => {
+            return fs::OpenOptions::new().write(true).open(target)?.write_all(bytes);
+        }
+        Ok(target) => target,
+        Err(_) => file.to_path_buf(),
+    };
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error| Failure::because(format!("cannot write {}", file.display()), error);
-    let mut temporary = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    temporary.write_all(text.as_bytes()).map_err(failed)?;
-    temporary.persist(file).map_err(|error| failed(error.error))?;
+    // As any program would create it: the umask decides.
+    let permissions = fs::Permissions::from_mode(0o666);
+    let mut temporary = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
+    temporary.write_all(bytes)?;
+    temporary.persist(file).map_err(|error| error.error)?;
     Ok(())
 }
 

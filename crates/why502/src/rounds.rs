@@ -9,7 +9,7 @@ use std::time::Duration;
 use why502_collect::Collector;
 use why502_decode::load;
 use why502_diagnose::{Report, diagnose, wanted};
-use why502_facts::{Ask, Bundle, GapReason, Observed, RequestKey};
+use why502_facts::{Ask, Bundle, GapReason, Observed, RequestKey, View};
 use why502_model::Model;
 
 /// The most rounds: the nesting of includes decides how many are needed.
@@ -37,9 +37,10 @@ pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
     }
 }
 
-/// The report of a bundle: the same for the same bundle, wherever it is made.
-pub(crate) fn report(bundle: &Bundle) -> Report {
-    let facts = load(bundle);
+/// The report of a bundle, or of the part of its window that is wanted: the same for the same bundle, wherever it is made.
+pub(crate) fn report(bundle: &Bundle, view: Option<View>) -> Report {
+    let mut facts = load(bundle);
+    facts.view = view;
     let model = Model::build(&facts);
     diagnose(&facts, &model)
 }

@@ -27,7 +27,8 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     let read = |requests: &[FailedRequest]| -> Vec<Failure> {
         requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
     };
-    let failures = read(facts.failed_requests(&owner));
+    let (failures, looked_back) =
+        wanted(model, facts, read(facts.failed_requests(&owner)), read(facts.looked_back_requests(&owner)));
     let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
     for total in access_logs.iter().flat_map(|digest| &digest.totals) {
         let route = total.route.as_deref().and_then(|key| keys.get(key)).copied();
@@ -43,16 +44,31 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         failures,
         at_work: BTreeSet::new(),
         earlier: read(facts.earlier_requests(&owner)),
-        looked_back: read(facts.looked_back_requests(&owner)),
-        totals,
+        looked_back,
+        // A digest counts the whole window that was read.
+        totals: (facts.view.is_none() && !access_logs.is_empty()).then_some(totals),
         successes: successes.collect(),
         error_logs,
-        access_logs,
         asked: None,
     };
     case.asked = asked(&case);
     case.at_work = at_work(&case);
     case
+}
+
+/// The failures of the part of the window that is wanted, and those before it.
+fn wanted(
+    model: &Model,
+    facts: &Facts,
+    mut failures: Vec<Failure>,
+    mut before: Vec<Failure>,
+) -> (Vec<Failure>, Vec<Failure>) {
+    if facts.view.is_some() {
+        let is_before = |failure: &Failure| model.window.from.is_some_and(|from| failure.at < from);
+        before.extend(failures.iter().filter(|failure| is_before(failure)).cloned());
+        failures.retain(|failure| !is_before(failure) && failure.at <= model.window.to);
+    }
+    (failures, before)
 }
 
 /// Refusals of limits, on routes where they are under one in a hundred of the requests.

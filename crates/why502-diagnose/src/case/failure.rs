@@ -86,7 +86,8 @@ impl Failure {
     /// Whether the gateway made the error: something was said in its log, or the last attempt got no valid header.
     fn is_made_here(&self) -> bool {
         match self.attempts().last() {
-            Some(last) if last.answered() => false,
+            // nginx itself never writes a 500 into the state of an attempt.
+            Some(last) if last.answered() || last.sent(500) => false,
             Some(last) => last.phrase.is_some() || last.tried.is_some(),
             None => self.symptoms.iter().any(|symptom| symptom.phrase.is_some()),
         }
@@ -118,6 +119,11 @@ impl Symptom {
     pub(crate) fn connect_failed(&self, errno: Errno) -> bool {
         matches!(self.phrase, Some(Phrase::ConnectFailed | Phrase::ConnectToFailed))
             && self.errno == Some(errno)
+    }
+
+    /// Whether the access log tells that status of the attempt.
+    fn sent(&self, status: u16) -> bool {
+        self.tried.as_ref().is_some_and(|tried| tried.status == Some(status))
     }
 
     /// Whether this attempt delivered a complete, valid response header (reference, section 4.2, rule 1).

@@ -75,7 +75,7 @@ fn gateway_info(gateway: &Gateway) -> GatewayInfo {
 }
 
 fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
-    let has_access_log = cases.iter().any(|case| !case.access_logs.is_empty());
+    let totals = || cases.iter().filter_map(|case| case.totals.as_ref());
     let in_window = cases
         .iter()
         .flat_map(|case| case.failures().filter(|(id, _)| case.counts(*id)).map(|(_, failure)| failure));
@@ -87,7 +87,7 @@ fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
     WindowInfo {
         from: model.window.from.map(|from| from.to_string()),
         to: model.window.to.to_string(),
-        requests: has_access_log.then(|| cases.iter().flat_map(|case| case.totals.values()).sum()),
+        requests: totals().next().is_some().then(|| totals().flat_map(BTreeMap::values).sum()),
         failed: cases.iter().zip(judged).map(|(case, judged)| n_failed(case, judged)).sum(),
         last_failure: last.map(|at| at.to_string()),
     }

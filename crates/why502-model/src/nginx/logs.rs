@@ -5,7 +5,7 @@ use super::instance::absolute;
 use super::parameters::Levels;
 use super::routes::Routes;
 use crate::{LogContent, LogSink, LogTarget};
-use why502_facts::{AccessLogFormat, ErrorLevel, FormatEscape};
+use why502_facts::{AccessLogFormat, AccessWriting, ErrorLevel, FormatEscape};
 
 /// The predefined format (`ngx_http_combined_fmt`).
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
@@ -109,7 +109,7 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
     let servers = vec![server];
     if found.is_empty() {
         let path = defaults.access.as_deref().unwrap_or("logs/access.log");
-        let content = LogContent::Access { format: Some(combined()), conditional: false };
+        let content = LogContent::Access { format: Some(combined()), writing: AccessWriting::AtOnce };
         return vec![LogSink { target: target(path, defaults), content, at: None, servers }];
     }
     // One `off` silences all logs of its level (`ngx_http_log_handler`).
@@ -120,10 +120,16 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
         let node = levels.config.node(id);
         let name = node.arg(1).filter(|name| !name.contains('=')).unwrap_or("combined");
         let format = find_format(levels.config, name).or_else(|| (name == "combined").then(combined));
-        let conditional = node.parameter("if").is_some();
+        let is_gathered = ["buffer", "flush", "gzip"].iter().any(|name| node.parameter(name).is_some())
+            || node.values().any(|value| value == "gzip");
+        let writing = match node.parameter("if") {
+            Some(_) => AccessWriting::Selected,
+            None if is_gathered => AccessWriting::Buffered,
+            None => AccessWriting::AtOnce,
+        };
         Some(LogSink {
             target: target(node.arg(0)?, defaults),
-            content: LogContent::Access { format, conditional },
+            content: LogContent::Access { format, writing },
             at: Some(levels.at(id)),
             servers: servers.clone(),
         })
@@ -183,6 +189,7 @@ fn target(text: &str, defaults: &DefaultLogs) -> LogTarget {
 #[cfg(test)]
 mod tests {
     use crate::testing::World;
+    use why502_facts::AccessWriting;
     use crate::{LogContent, LogTarget};
     use why502_facts::FormatEscape;
 
@@ -195,9 +202,16 @@ mod tests {
                 LogTarget::Elsewhere(text) => format!("({text})"),
             };
             let content = match &sink.content {
-                LogContent::Access { format, conditional } => {
+                LogContent::Access { format, writing } => {
                     let length = format.as_ref().map_or("none".to_owned(), |own| own.text.len().to_string());
-                    format!("access {length}{}", if *conditional { " if" } else { "" })
+                    format!(
+                        "access {length}{}",
+                        if *writing == AccessWriting::AtOnce {
+                            String::new()
+                        } else {
+                            format!(" {writing:?}")
+                        }
+                    )
                 }
                 LogContent::Error { level } => format!("error {level:?}"),
             };

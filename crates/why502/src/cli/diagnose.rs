@@ -14,8 +14,11 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use why502_collect::{Collector, Policy};
 use why502_facts::{
-    AccessLogFormat, Bundle, BundleError, FORMAT_VERSION, FormatEscape, Invocation, Manifest, Stamp,
+    AccessLogFormat, Bundle, BundleError, FORMAT_VERSION, FormatEscape, Invocation, Manifest, Stamp, View,
 };
+
+/// How far back failures count, unless it is said otherwise.
+const DEFAULT_SINCE: Duration = Duration::from_hours(1);
 
 /// What is looked at.
 #[derive(Debug, Default, clap::Args)]
@@ -42,7 +45,10 @@ pub(crate) struct Scope {
     #[arg(long, value_name = "STRING")]
     pub(crate) log_format: Option<String>,
     /// How far back failures count: a duration, or `all`.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = options::parse_since)]
+    ///
+    /// From now on, from the newest stamp in the files with --offline, from the recording with --bundle [default: 1h, or
+    /// what the bundle was recorded with].
+    #[arg(long, value_name = "DURATION", value_parser = options::parse_since, conflicts_with = "around")]
     pub(crate) since: Option<Since>,
     /// The failures around a moment, whatever came after: 02:10, 2026-11-21T02:10Z.
     #[arg(long, value_name = "TIME", value_parser = options::parse_moment)]
@@ -68,7 +74,7 @@ pub(crate) struct Args {
     scope: Scope,
     /// Diagnose a recorded bundle instead of this host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath,
-          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe"])]
+          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe", "timeout"])]
     bundle: Option<PathBuf>,
     /// From which verdict on the exit code is 1.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = FailOn::Broken)]
@@ -101,11 +107,17 @@ enum Format {
 
 /// Diagnoses and prints.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let bundle = match &args.bundle {
-        Some(file) => read_bundle(file)?,
-        None => record(&args.scope, args.url.clone())?,
+    let (bundle, view) = match &args.bundle {
+        Some(file) => {
+            let mut bundle = read_bundle(file)?;
+            if args.url.is_some() {
+                bundle.manifest.invocation.url.clone_from(&args.url);
+            }
+            (bundle, view(&args.scope))
+        }
+        None => (record(&args.scope, args.url.clone())?, None),
     };
-    let report = rounds::report(&bundle);
+    let report = rounds::report(&bundle, view);
     let text = match (args.format, args.oneline) {
         (Format::Json, _) => render::json(&report)?,
         (Format::Text, true) => render::oneline(&report),
@@ -119,6 +131,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     write_result(&text, args.output.as_deref())?;
     Ok(exit::code(report.verdict, args.fail_on))
+}
+
+/// The part of a bundle's window that the options want.
+fn view(scope: &Scope) -> Option<View> {
+    let since = scope.since.map(|since| match since {
+        Since::All => View::Since(None),
+        Since::Last(duration) => View::Since(Some(duration)),
+    });
+    scope.around.map(View::Around).or(since)
 }
 
 /// Looks at the world as the options say.
@@ -168,8 +189,9 @@ fn invocation(scope: &Scope, url: Option<String>) -> Result<Invocation, Failure>
             .clone()
             .map(|text| AccessLogFormat { text, escape: FormatEscape::Default }),
         since: match scope.since {
+            None => Some(DEFAULT_SINCE),
             Some(Since::Last(duration)) => Some(duration),
-            Some(Since::All) | None => None,
+            Some(Since::All) => None,
         },
         around: scope.around,
         offline: scope.offline,

@@ -17,7 +17,7 @@ use super::window::{Counter, DigestOptions, Position};
 use super::worth::{Worth, of_access_line};
 use crate::logs::format::{AccessFormat, AccessLine};
 use std::sync::Arc;
-use why502_facts::{AccessDigest, AccessRecord, OwnRequest};
+use why502_facts::{AccessDigest, AccessRecord, AccessWriting, OwnRequest};
 
 /// So many of our own requests are remembered; a run sends a few.
 const MAX_OWN: usize = 1000;
@@ -119,6 +119,7 @@ impl<'a> AccessDigester<'a> {
             format: format.source().text.clone(),
             guessed: self.source.guessed,
             has_upstream: format.has_upstream(),
+            writing: AccessWriting::default(),
             totals: self.totals.read(&self.scribe),
             records: self.records.into_entries().into_iter().map(|entry| entry.record).collect(),
             successes,

@@ -4,7 +4,9 @@ use super::has_variable;
 use super::role::{Line, Role};
 use super::story::{self, Story, of_try};
 use std::sync::Arc;
-use why502_facts::{AccessDigest, AccessRecord, ErrorRecord, FailedRequest, LogClock, Outcome};
+use why502_facts::{
+    AccessDigest, AccessRecord, AccessWriting, ErrorRecord, FailedRequest, LogClock, Outcome,
+};
 
 /// An access log lags behind by its buffer; what is younger may not be written yet.
 const MAX_BUFFERED_MS: i64 = 60_000;
@@ -134,14 +136,20 @@ fn outcome_of_story(story: &Story<'_>) -> Outcome {
 /// then a retry or a fallback saved it.
 ///
 /// A format without `$upstream_*` hides every retry that helped, so this is the only sign of one. It is read with care:
-/// the log has to know clients and targets as the error log does, to have lost nothing, and to go on for a while after.
+/// the log has to know clients and targets as the error log does, to hold every request, to have lost nothing, and to go
+/// on until the request must stand in it.
 fn shows_no_failure(digest: &AccessDigest, route: Option<&str>, at_ms: i64) -> bool {
     let coverage = &digest.coverage;
     let has = |name| has_variable(&digest.format, name);
+    let delay_ms = match digest.writing {
+        AccessWriting::AtOnce => 0,
+        AccessWriting::Buffered => MAX_BUFFERED_MS,
+        AccessWriting::Selected => return false,
+    };
     let comparable = has("remote_addr") && (has("request") || has("request_uri"));
     let whole = !coverage.sampled && coverage.n_unparsed == 0;
     let spans = coverage.first.is_some_and(|first| first.0 <= at_ms)
-        && coverage.last.is_some_and(|last| last.0 >= at_ms + MAX_BUFFERED_MS);
+        && coverage.last.is_some_and(|last| last.0 >= at_ms + delay_ms);
     let answers_then = || {
         digest.totals.iter().any(|total| {
             let of_route = route.is_some() && total.route.as_deref() == route && total.status < 400;
