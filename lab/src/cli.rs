@@ -14,6 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Where recorded bundles are kept.
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/lab");
+
 /// Breaks a real nginx and checks that why502 names the cause.
 #[derive(Debug, Parser)]
 #[command(name = "why502-lab", version)]
@@ -31,7 +34,7 @@ enum Command {
     /// Diagnoses the recorded bundles again.
     Replay {
         /// The folder of bundles.
-        #[arg(long, default_value_os_t = corpus())]
+        #[arg(long, default_value = CORPUS)]
         corpus: PathBuf,
     },
     /// Keeps watch over one run (started by the program itself).
@@ -79,12 +82,9 @@ struct RunArgs {
     /// How many at once.
     #[arg(long, short, default_value_t = 2)]
     jobs: usize,
-    /// Keeps each run's bundle in corpus/lab.
-    #[arg(long)]
-    record: bool,
-    /// Where --record keeps them.
-    #[arg(long, default_value_os_t = corpus())]
-    corpus: PathBuf,
+    /// Keeps each run's bundle, in corpus/lab or elsewhere.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = CORPUS)]
+    record: Option<PathBuf>,
     /// Writes all results there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
         Command::Replay { corpus } => replay(&corpus),
         Command::Guard { arguments } => isolate::guard(&arguments),
         Command::Scenario { file, dir, why502, isolated, record } => {
-            run_one(Order { file, dir, why502, isolated, record })
+            run_one(&Order { file, dir, why502, isolated, record })
         }
     };
     result.unwrap_or_else(|error| {
@@ -127,10 +127,6 @@ fn scenarios() -> PathBuf {
     project().join("lab/scenarios")
 }
 
-fn corpus() -> PathBuf {
-    project().join("corpus/lab")
-}
-
 /// The scenarios that are meant, and how many of them the program under test does not know.
 fn select(select: &Select, known: &BTreeSet<String>) -> Result<(Vec<Named>, usize)> {
     let mut found = scenario::find(&select.scenarios)?;
@@ -143,14 +139,14 @@ fn select(select: &Select, known: &BTreeSet<String>) -> Result<(Vec<Named>, usiz
     });
     let n_all = found.len();
     if !select.unknown {
-        found.retain(|named| named.scenario.ids().all(|id| known.contains(id)));
+        found.retain(|named| named.scenario.expect.ids().all(|id| known.contains(id)));
     }
     let n_left_out = n_all - found.len();
     Ok((found, n_left_out))
 }
 
 fn list(args: &Select) -> Result<ExitCode> {
-    let known = orchestrate::known_ids(&orchestrate::find_why502()?)?;
+    let known = orchestrate::known_ids(&orchestrate::find_why502(&std::env::current_exe()?)?)?;
     let (found, n_left_out) = select(args, &known)?;
     for named in &found {
         let ids: Vec<&str> = named.scenario.covered().collect();
@@ -165,7 +161,7 @@ fn list(args: &Select) -> Result<ExitCode> {
 }
 
 fn run_all(args: &RunArgs) -> Result<ExitCode> {
-    let why502 = fs::canonicalize(orchestrate::find_why502()?)?;
+    let why502 = fs::canonicalize(orchestrate::find_why502(&std::env::current_exe()?)?)?;
     let known = orchestrate::known_ids(&why502)?;
     let (scenarios, n_left_out) = select(&args.select, &known)?;
     let isolation =
@@ -176,9 +172,10 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
     let plan = Plan {
         scenarios,
         why502,
+        lab: std::env::current_exe()?,
         jobs: args.jobs,
         isolation,
-        record: args.record.then(|| args.corpus.clone()),
+        record: args.record.clone(),
         keep: args.keep,
         ignored: args.ignore.clone(),
     };
@@ -193,25 +190,28 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
     Ok(if table.n_failed() == 0 || args.allow_misses { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_one(order: Order) -> Result<ExitCode> {
+fn run_one(order: &Order) -> Result<ExitCode> {
     let named = scenario::read(&order.file)?;
-    let outcome = run::run(&order, &named);
+    let outcome = run::run(order, &named);
     say(&serde_json::to_string(&outcome)?);
     Ok(ExitCode::SUCCESS)
 }
 
 fn replay(corpus: &Path) -> Result<ExitCode> {
-    let why502 = orchestrate::find_why502()?;
+    let why502 = orchestrate::find_why502(&std::env::current_exe()?)?;
     let known = orchestrate::known_ids(&why502)?;
     let (mut n_passed, mut n_failed, mut n_skipped) = (0, 0, 0);
-    for replayed in crate::replay::replay(corpus, &why502)? {
-        if !replayed.ids.iter().all(|id| known.contains(id)) {
+    for kept in crate::replay::find(corpus)? {
+        if !kept.ids().all(|id| known.contains(id)) {
             n_skipped += 1;
-        } else if replayed.misses.is_empty() {
+            continue;
+        }
+        let replayed = kept.replay(&why502)?;
+        if replayed.misses.is_empty() {
             n_passed += 1;
         } else {
             n_failed += 1;
-            say(&format!("MISS {}: {} ({})", replayed.name, replayed.got, replayed.misses.join("; ")));
+            say(&format!("MISS {}: {} ({})", kept.name, replayed.got, replayed.misses.join("; ")));
         }
     }
     say(&format!("{n_passed} passed, {n_failed} failed, {n_skipped} skipped"));

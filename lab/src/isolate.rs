@@ -5,7 +5,7 @@
 //! inner one is done, when its time is up, or when the orchestrator goes away (its standard input ends).
 
 use crate::process::{PATH, find_program, run_bounded};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::fs;
 use std::io::Read as _;
@@ -59,16 +59,15 @@ impl Isolation {
         if fine { Ok(()) } else { Err(anyhow::anyhow!("unshare: {}", finished.complaint())) }
     }
 
-    /// This program again, in namespaces of its own.
-    pub fn command(&self) -> Result<Command> {
-        let own = std::env::current_exe().context("this program has no path")?;
+    /// A program in namespaces of its own.
+    pub fn command(&self, program: &Path) -> Result<Command> {
         let mut command = match self {
             Self::Namespaces(arguments) => {
                 let mut command = Command::new(find_program("unshare")?);
-                command.args(arguments).arg(own);
+                command.args(arguments).arg(program);
                 command
             }
-            Self::None(_) => Command::new(own),
+            Self::None(_) => Command::new(program),
         };
         // A signal from the keyboard is the orchestrator's alone.
         command.process_group(0);

@@ -97,7 +97,7 @@ pub(crate) fn contract(got: &Got) -> Vec<Miss> {
         says.push(format!("the schema is {:?}", report.schema()));
     }
     let findings = report.findings();
-    let has_root = findings.iter().any(report::Finding::is_likely_root);
+    let has_root = findings.iter().any(|finding| finding.is_likely_root());
     match Verdict::named(report.verdict()) {
         None => says.push(format!("there is no verdict {:?}", report.verdict())),
         Some(verdict) => {
@@ -115,7 +115,7 @@ pub(crate) fn contract(got: &Got) -> Vec<Miss> {
         }
     }
     // With a URL its own findings come first, and which they are is not told.
-    if !report.has_url() && !findings.is_sorted_by_key(report::Finding::rank) {
+    if !report.has_url() && !findings.is_sorted_by_key(|finding| finding.rank()) {
         says.push(format!("the findings are out of order: {}", report.summary()));
     }
     says.extend(report.malformed_gaps());

@@ -4,6 +4,7 @@ use crate::isolate::Isolation;
 use crate::judge::{Kind, Miss, Outcome};
 use crate::output::complain;
 use crate::process::wait_until;
+use crate::replay::Recorder;
 use crate::scenario::{Named, Need};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub scenarios: Vec<Named>,
     /// The program under test.
     pub why502: PathBuf,
+    /// The program `why502-lab`, which plays the children.
+    pub lab: PathBuf,
     /// How many at once.
     pub jobs: usize,
     /// How they are kept apart.
@@ -57,13 +60,12 @@ pub struct Done {
     pub result: Fate,
 }
 
-/// The program under test: `WHY502_BIN`, or beside this program.
-pub fn find_why502() -> Result<PathBuf> {
+/// The program under test: `WHY502_BIN`, or beside the program `why502-lab`.
+pub fn find_why502(lab: &Path) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("WHY502_BIN") {
         return Ok(PathBuf::from(path));
     }
-    let own = std::env::current_exe()?;
-    let beside = own.with_file_name("why502");
+    let beside = lab.with_file_name("why502");
     if !beside.is_file() {
         bail!(
             "{} is not there: build it (cargo build -p why502), or name another in WHY502_BIN",
@@ -92,9 +94,10 @@ pub fn run_all(plan: &Plan, mut tell: impl FnMut(&Named, &Done)) -> Vec<Done> {
             scope.spawn(|| {
                 while let Some(named) = plan.scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = run_one(plan, named);
-                    let sender = sender.lock().map(|sender| sender.clone());
-                    // Nobody who hears it, nobody to tell.
-                    let _ = sender.map(|sender| sender.send((named.name.clone(), result)));
+                    if let Ok(sender) = sender.lock() {
+                        // Nobody who hears it, nobody to tell.
+                        let _ = sender.send((named.name.clone(), result));
+                    }
                 }
             });
         }
@@ -112,16 +115,19 @@ pub fn run_all(plan: &Plan, mut tell: impl FnMut(&Named, &Done)) -> Vec<Done> {
     done.into_iter().flatten().collect()
 }
 
+/// Why a scenario cannot be run here, if it cannot.
+pub fn reason_to_skip(named: &Named, isolation: &Isolation) -> Option<String> {
+    let Isolation::None(why) = isolation else { return None };
+    let is_root = rustix::process::geteuid().is_root();
+    named.scenario.needs.iter().find_map(|need| match need {
+        Need::OwnHost => Some(format!("needs namespaces of its own: {why}")),
+        Need::Root => (!is_root).then(|| "needs root".to_owned()),
+    })
+}
+
 fn run_one(plan: &Plan, named: &Named) -> Fate {
-    if let Isolation::None(why) = &plan.isolation {
-        for need in &named.scenario.needs {
-            let is_root = rustix::process::geteuid().is_root();
-            match need {
-                Need::OwnHost => return Fate::Skipped(format!("needs namespaces of its own: {why}")),
-                Need::Root if !is_root => return Fate::Skipped("needs root".to_owned()),
-                Need::Root => {}
-            }
-        }
+    if let Some(why) = reason_to_skip(named, &plan.isolation) {
+        return Fate::Skipped(why);
     }
     let mut outcome = try_run(plan, named).unwrap_or_else(|error| Outcome {
         misses: vec![Miss::new(Kind::Setup, format!("{error:#}"))],
@@ -138,7 +144,7 @@ fn try_run(plan: &Plan, named: &Named) -> Result<Outcome> {
     if plan.keep {
         complain(&format!("{} stays in {}", named.name, dir.path().display()));
     }
-    let mut command = plan.isolation.command()?;
+    let mut command = plan.isolation.command(&plan.lab)?;
     command.arg("__guard").arg("__scenario").arg(&named.file).arg(dir.path()).arg(&plan.why502);
     if matches!(plan.isolation, Isolation::Namespaces(_)) {
         command.arg("--isolated");
@@ -162,7 +168,7 @@ fn try_run(plan: &Plan, named: &Named) -> Result<Outcome> {
     if let Some(corpus) = &plan.record
         && !outcome.misses_in(Kind::Setup)
     {
-        crate::replay::record(corpus, named, &dir.path().join("bundle.tar.zst"))?;
+        Recorder::of(dir.path()).take_to(corpus, &named.name)?;
     }
     Ok(outcome)
 }

@@ -15,6 +15,7 @@ pub(crate) use product::report_of_bundle;
 
 use crate::judge::{self, Kind, Miss, Outcome};
 use crate::place::{Place, find_marker};
+use crate::replay::Recorder;
 use crate::scenario::Scenario;
 use anyhow::{Context as _, Result, bail};
 use backends::Backends;
@@ -122,7 +123,11 @@ fn diagnose(order: &Order, stage: &Stage, outcome: &mut Outcome) -> Result<()> {
     outcome.got = live.report.summary();
     outcome.misses.extend(judge::contract(&live));
     outcome.misses.extend(judge::live(&stage.scenario.expect, &marked, &live));
-    let bundle = product.collect(order.record)?;
+    let bundle = product.collect()?;
+    if order.record {
+        let Scenario { title, expect, .. } = &stage.scenario;
+        Recorder::of(&order.dir).keep(&bundle, title, &marked, expect)?;
+    }
     outcome.misses.extend(product.agreement(&live, &bundle)?);
     outcome.head = product.text(&bundle, &mut outcome.misses)?;
     outcome.misses.extend(product.offline()?);

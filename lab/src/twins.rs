@@ -14,6 +14,9 @@ fn text(line: &str) -> Option<String> {
     let (_, rest) = rest.split_once(": *")?;
     let (_, rest) = rest.split_once(' ')?;
     let message = rest.split(", client: ").next()?;
+    if !message.contains("upstream") {
+        return None;
+    }
     let words = message.split(' ').map(|word| if is_place(word) { "…" } else { word });
     Some(words.collect::<Vec<_>>().join(" "))
 }
@@ -53,6 +56,7 @@ mod tests {
     fn what_differs_from_run_to_run_is_left_out() {
         let log = "2026/11/21 02:28:30 [error] 9#9: *3 connect() failed (111: Connection refused) while connecting to upstream, client: 127.0.0.1\n\
                    2026/11/21 02:28:31 [crit] 9#9: *4 connect() to unix:/srv/a.sock failed (2: No such file or directory) while connecting to upstream, client: 127.0.0.1\n\
+                   2026/11/21 02:28:31 [error] 9#9: *5 open() \"/srv/a\" failed (2: No such file or directory), client: 127.0.0.1\n\
                    2026/11/21 02:28:31 [notice] 9#9: using the \"epoll\" event method\n";
         assert_eq!(
             texts(log),

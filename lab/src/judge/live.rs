@@ -29,7 +29,7 @@ pub(crate) fn live(expect: &Expect, marked: &[(String, u64)], got: &Got) -> Vec<
     if let Some(first) =
         report.findings().into_iter().find(|finding| expect.cause.iter().any(|id| id == finding.cause()))
     {
-        misses.extend(details(expect, marked, &first));
+        misses.extend(details(expect, marked, first));
     }
     let findings = report.findings();
     let forbidden = findings.iter().filter(|finding| expect.forbid.iter().any(|id| id == finding.cause()));
@@ -43,7 +43,7 @@ pub(crate) fn live(expect: &Expect, marked: &[(String, u64)], got: &Got) -> Vec<
 }
 
 /// What else is expected of the finding.
-fn details(expect: &Expect, marked: &[(String, u64)], finding: &Finding<'_>) -> Vec<Miss> {
+fn details(expect: &Expect, marked: &[(String, u64)], finding: Finding<'_>) -> Vec<Miss> {
     let mut says = Vec::new();
     let least = match (expect.confidence, expect.verdict) {
         (Some(confidence), _) => confidence,

@@ -48,7 +48,7 @@ impl Report {
     /// `broken: upstream-not-listening confirmed, … possible`.
     pub(crate) fn summary(&self) -> String {
         let findings = self.findings();
-        let words: Vec<String> = findings.iter().map(Finding::summary).collect();
+        let words: Vec<String> = findings.iter().map(|finding| finding.summary()).collect();
         format!(
             "{}: {}",
             self.verdict(),
@@ -61,8 +61,8 @@ impl Report {
         let mut roots: Vec<&str> = self
             .findings()
             .into_iter()
-            .filter(Finding::is_likely_root)
-            .map(|finding| finding.cause())
+            .filter(|finding| finding.is_likely_root())
+            .map(Finding::cause)
             .collect();
         roots.sort_unstable();
         roots.dedup();
@@ -150,11 +150,11 @@ pub(crate) fn first_difference(one: &Value, other: &Value) -> String {
 }
 
 impl<'r> Finding<'r> {
-    pub(crate) fn cause(&self) -> &'r str {
+    pub(crate) fn cause(self) -> &'r str {
         text(self.0, "cause")
     }
 
-    pub(crate) fn confidence(&self) -> Confidence {
+    pub(crate) fn confidence(self) -> Confidence {
         match text(self.0, "confidence") {
             "confirmed" => Confidence::Confirmed,
             "likely" => Confidence::Likely,
@@ -162,36 +162,36 @@ impl<'r> Finding<'r> {
         }
     }
 
-    pub(crate) fn is_likely_root(&self) -> bool {
+    pub(crate) fn is_likely_root(self) -> bool {
         self.0["root"] == true && self.confidence() > Confidence::Possible
     }
 
-    pub(crate) fn still_failing(&self) -> Option<bool> {
+    pub(crate) fn still_failing(self) -> Option<bool> {
         self.0["explains"]["still_failing"].as_bool()
     }
 
     /// The value of a field of text.
-    pub(crate) fn field(&self, name: &str) -> Option<&'r str> {
+    pub(crate) fn field(self, name: &str) -> Option<&'r str> {
         self.0[name].as_str()
     }
 
-    pub(crate) fn effects(&self) -> Vec<&'r str> {
+    pub(crate) fn effects(self) -> Vec<&'r str> {
         list(self.0, "effects").iter().filter_map(Value::as_str).collect()
     }
 
     /// File and line of the place to change.
-    pub(crate) fn place(&self) -> Option<(&'r str, u64)> {
+    pub(crate) fn place(self) -> Option<(&'r str, u64)> {
         let first = list(self.0, "where").first()?;
         Some((text(first, "file"), first["line"].as_u64()?))
     }
 
     /// The remedies as text.
-    pub(crate) fn remedies(&self) -> String {
+    pub(crate) fn remedies(self) -> String {
         list(self.0, "remedies").iter().map(Value::to_string).collect()
     }
 
     /// The published order of findings, without the part that a URL has.
-    pub(crate) fn rank(&self) -> impl Ord + 'r {
+    pub(crate) fn rank(self) -> impl Ord + 'r {
         let requests = self.0["explains"]["requests"].as_u64().unwrap_or(0);
         (
             self.0["root"] != true,
@@ -203,7 +203,7 @@ impl<'r> Finding<'r> {
         )
     }
 
-    fn summary(&self) -> String {
+    fn summary(self) -> String {
         let root = if self.0["root"] == true { "" } else { " (not a root)" };
         let effects = self.effects();
         let effects = if effects.is_empty() { String::new() } else { format!(" -> {}", effects.join(" ")) };
@@ -232,7 +232,7 @@ mod tests {
         let report = Report::parse(REPORT.as_bytes()).unwrap();
         assert_eq!(report.summary(), "broken: a confirmed -> e, b possible");
         assert_eq!(report.roots(), ["a"]);
-        assert!(report.findings().is_sorted_by_key(super::Finding::rank));
+        assert!(report.findings().is_sorted_by_key(|finding| finding.rank()));
         assert!(report.essence().get("captured_at").is_none());
     }
 

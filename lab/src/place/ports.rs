@@ -6,7 +6,7 @@
 
 use anyhow::{Result, bail};
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -79,9 +79,10 @@ impl Ports {
     }
 }
 
-/// A socket that has the port on every address and does not listen.
+/// A socket that has the port on every address and does not listen. A program that inherited it would hold on to it.
 fn bind(number: u16) -> Option<OwnedFd> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, number)).ok()?;
     Some(socket)
 }
@@ -90,6 +91,7 @@ fn bind(number: u16) -> Option<OwnedFd> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+    use std::process::Command;
 
     #[test]
     fn on_the_host_a_port_is_held_and_refuses() {
@@ -99,8 +101,11 @@ mod tests {
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_err());
         let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, number)).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let mut child = Command::new("sleep").arg("9").spawn().unwrap();
         ports.release(number);
-        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok());
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok(), "a child holds it");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

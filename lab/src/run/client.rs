@@ -1,7 +1,7 @@
 //! A client that sends what it is told to, and tells what it got.
 
 use crate::scenario::{Answer, NoStatus, RequestStep};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -63,7 +63,8 @@ fn send_over_one(step: &RequestStep, port: u16) -> Vec<Answer> {
 
 fn connect(step: &RequestStep, port: u16) -> Option<TcpStream> {
     let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
     if let Some(client) = &step.client {
         let own = SocketAddrV4::new(client.parse().ok()?, 0);
         rustix::net::bind(&socket, &own).ok()?;
@@ -96,7 +97,7 @@ fn request(step: &RequestStep, port: u16, keepalive: bool) -> String {
 fn read_answer(stream: &mut TcpStream, step: &RequestStep, pending: &mut Vec<u8>) -> Answer {
     let patience = step.give_up_ms.map_or(PATIENCE, Duration::from_millis);
     let late = Instant::now() + patience;
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         if let Some((answer, length)) = whole_answer(pending, step.method == "HEAD") {
             pending.drain(..length);

@@ -11,6 +11,11 @@ use std::path::PathBuf;
 
 /// Hides a fact, runs why502, and shows the fact again.
 pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -> Result<Vec<Miss>> {
+    let by_right = matches!(withhold.how, How::NoProbeUnprivileged | How::Unprivileged);
+    if by_right && !stage.place.root {
+        // Everything here belongs to this very user: nothing is hidden from it by rights.
+        return Ok(Vec::new());
+    }
     let nginx = &stage.nginx;
     let hidden = match withhold.how {
         How::AccessLogUnreadable => Hidden::by_mode(nginx.access_logs())?,
@@ -23,7 +28,7 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         }
     };
     let mut call = match withhold.how {
-        How::OfflineErrorLog => product.offline_call(product.files(true, false)),
+        How::OfflineErrorLog => Product::offline_call(product.files(true, false)),
         How::NoProbe | How::NoProbeUnprivileged => {
             product.call("diagnose", &["--format", "json", "--no-probe"])
         }
@@ -73,7 +78,7 @@ impl Hidden {
         let mut hidden = Self::default();
         for file in files.into_iter().filter(|file| file.exists()) {
             let mode = fs::metadata(&file)?.permissions();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o000))?;
             hidden.modes.push((file, mode));
         }
         Ok(hidden)

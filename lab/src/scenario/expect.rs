@@ -41,6 +41,12 @@ pub struct Expect {
 }
 
 impl Expect {
+    /// Every id that must be known before it can be met.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let all = self.cause.iter().chain(self.roots.iter().flatten()).chain(&self.effects);
+        all.map(String::as_str).filter(|id| *id != super::NOTHING)
+    }
+
     /// The exact root set.
     pub fn roots(&self) -> Vec<&str> {
         match &self.roots {

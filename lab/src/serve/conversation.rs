@@ -181,7 +181,6 @@ fn decode_hex(digits: &str) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::scenario::Route;
-    use std::io::Read as _;
     use std::net::{TcpListener, TcpStream};
 
     /// What a client gets from a backend.
