@@ -186,7 +186,8 @@ impl Reader<'_> {
             }
         }
         // All there is was read: nothing older is missing if the log was never rotated away.
-        complete |= self.slice.from.is_none();
+        let is_whole = siblings.is_empty() && parts.first().is_some_and(|part| part.range.start == 0);
+        complete |= is_whole || self.slice.from.is_none();
         parts.reverse();
         Ok(Parts { parts, complete })
     }

@@ -2,6 +2,7 @@
 
 mod stub;
 
+use crate::files::read_whole;
 use crate::helper::Place;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -9,13 +10,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use stub::Lookup;
+use why502_decode::host::host_sources;
 use why502_facts::{Answer, FactBody, GapReason};
 
 /// Resolves a name in the place of the gateway.
 ///
-/// Where its files are ours, the C library is asked through `getent ahosts`: the same hosts file, search list, name
-/// servers and NSS modules that the gateway's own getaddrinfo(3) uses, which a static program could not load itself. In a
-/// container's root nothing is executed: there the same files are read by ourselves.
+/// The hosts file, the search list and the name servers are read and asked by ourselves, without touching a file. Where the
+/// host's own nsswitch.conf(5) names a source that only a module of the C library knows, the library is asked through
+/// `getent ahosts`; in a container's root nothing is executed.
 pub(crate) fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
     let namespace = match (place.context.in_network, place.context.in_mount) {
         (false, _) => Some("network"),
@@ -26,13 +28,26 @@ pub(crate) fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
         let says = format!("{name}: the gateway's {namespace} namespace may not be entered");
         return Answer::unknown(GapReason::Denied, says);
     }
-    let found = if place.foreign_files { Ok(stub::look_up(name, timeout)) } else { by_getent(name, timeout) };
+    let by_library = !place.foreign_files && needs_library(name);
+    let found = if by_library { by_getent(name, timeout) } else { Ok(stub::look_up(name, timeout)) };
     match found {
         Ok(Lookup::Found(addresses)) => Answer::known(FactBody::Addresses(addresses)),
         Ok(Lookup::NotFound) => Answer::Absent,
         Ok(Lookup::NoAnswer(says)) => Answer::unknown(GapReason::Failed, format!("{name}: {says}")),
         Err(error) => Answer::unknown(GapReason::Unsupported, format!("getent: {error}")),
     }
+}
+
+/// Whether a source of names beside files and name servers may know a name.
+fn needs_library(name: &str) -> bool {
+    let switch = read_whole("/etc/nsswitch.conf").unwrap_or_default();
+    let sources = host_sources(&switch);
+    sources.iter().any(|source| match source.as_str() {
+        // The last two ask the same servers, and know the host's own names, which the hosts file has.
+        "files" | "dns" | "resolve" | "myhostname" => false,
+        multicast if multicast.starts_with("mdns") => name.ends_with(".local"),
+        _ => true,
+    })
 }
 
 fn by_getent(name: &str, timeout: Duration) -> std::io::Result<Lookup> {

@@ -7,6 +7,6 @@ mod names;
 mod process;
 mod sockets;
 
-pub use names::{ResolverSettings, find_host, parse_resolv_conf};
+pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
 pub use process::{decode_process, decode_processes};
 pub use sockets::{decode_sockets, socket_line_state};

@@ -20,6 +20,7 @@ mod plaintext_to_tls_upstream;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
 mod rate_limited;
+mod refusals;
 mod refused;
 mod resolver_missing;
 mod response_header_invalid;

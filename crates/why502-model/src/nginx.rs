@@ -12,6 +12,7 @@ mod comments;
 mod config;
 mod directives;
 mod edit;
+mod find;
 mod in_force;
 mod instance;
 mod loader;

@@ -96,7 +96,7 @@ pub enum ConditionalKind {
 pub struct Fallback {
     /// When it does.
     pub kind: FallbackKind,
-    /// Where to: a path, or a name with `@`.
+    /// Where to: a path, a name with `@`, or of `try_files` a status with `=`.
     pub to: String,
     /// Where it is written.
     pub at: Span,

@@ -59,6 +59,23 @@ impl ResolverSettings {
     }
 }
 
+/// The sources of host names that nsswitch.conf(5) names, without what is to be done after each.
+pub fn host_sources(nsswitch: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(nsswitch);
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("hosts:")).unwrap_or("files dns");
+    let line = line.split('#').next().unwrap_or(line);
+    let mut is_action = false;
+    let mut sources = Vec::new();
+    for word in line.split_ascii_whitespace() {
+        is_action |= word.starts_with('[');
+        if !is_action {
+            sources.push(word.to_owned());
+        }
+        is_action &= !word.ends_with(']');
+    }
+    sources
+}
+
 /// The addresses that a hosts file gives a name.
 pub fn find_host(hosts: &[u8], name: &str) -> Vec<IpAddr> {
     let text = String::from_utf8_lossy(hosts);
@@ -75,6 +92,14 @@ pub fn find_host(hosts: &[u8], name: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_of_names_are_read_without_actions() {
+        let switch =
+            b"passwd: files\n hosts: files mdns4_minimal [NOTFOUND=return SUCCESS=merge] dns # all\n";
+        assert_eq!(host_sources(switch), ["files", "mdns4_minimal", "dns"]);
+        assert_eq!(host_sources(b""), ["files", "dns"]);
+    }
 
     #[test]
     fn settings_are_read() {

@@ -30,9 +30,17 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     let (failures, looked_back) =
         wanted(model, facts, read(facts.failed_requests(&owner)), read(facts.looked_back_requests(&owner)));
     let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
-    for total in access_logs.iter().flat_map(|digest| &digest.totals) {
-        let route = total.route.as_deref().and_then(|key| keys.get(key)).copied();
-        *totals.entry((route, total.status)).or_default() += total.n_requests;
+    for digest in &access_logs {
+        let mut own: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
+        for total in &digest.totals {
+            let route = total.route.as_deref().and_then(|key| keys.get(key)).copied();
+            *own.entry((route, total.status)).or_default() += total.n_requests;
+        }
+        // A request may be written to several logs: what the fullest has is counted.
+        for (key, count) in own {
+            let known = totals.entry(key).or_default();
+            *known = count.max(*known);
+        }
     }
     let successes =
         access_logs.iter().flat_map(|digest| &digest.successes).map(|record| success(record, &keys));
@@ -252,8 +260,16 @@ fn group_of(gateway: &Gateway, route: RouteId, address: &PeerAddress) -> Option<
     let route = gateway.route(route);
     let groups: BTreeSet<GroupId> =
         passes(&route.action, &route.conditionals).filter_map(group_of_pass).collect();
-    let has_it = |group: &&GroupId| place_of(gateway, **group, address).is_some();
-    groups.iter().find(has_it).or_else(|| if groups.len() == 1 { groups.first() } else { None }).copied()
+    let has_it = |group: &GroupId| place_of(gateway, *group, address).is_some();
+    if let Some(own) = groups.iter().copied().find(has_it) {
+        return Some(own);
+    }
+    let by_variable = |pass: &Pass| matches!(pass.target, Target::Unresolved(_));
+    if passes(&route.action, &route.conditionals).any(by_variable) {
+        let mut named = gateway.groups().map(|(id, _)| id).filter(has_it);
+        return named.next().filter(|_| named.next().is_none());
+    }
+    if groups.len() == 1 { groups.first().copied() } else { None }
 }
 
 /// The place of an address among the peers of a group.

@@ -121,6 +121,14 @@ impl Symptom {
             && self.errno == Some(errno)
     }
 
+    /// Whether only the access log tells of it: a connection was made, and no header came over it.
+    pub(crate) fn is_quietly_unanswered(&self) -> bool {
+        let tried = self.tried.as_ref().filter(|_| self.phrase.is_none());
+        tried.is_some_and(|tried| {
+            tried.status == Some(502) && tried.connect_ms.is_some() && tried.header_ms.is_none()
+        })
+    }
+
     /// Whether the access log tells that status of the attempt.
     fn sent(&self, status: u16) -> bool {
         self.tried.as_ref().is_some_and(|tried| tried.status == Some(status))

@@ -5,8 +5,8 @@ use crate::cause::Asks;
 use crate::finding::{Evidence, Open, Origin};
 use crate::plan;
 use why502_facts::{
-    Ask, Errno, ErrorDigest, ErrorLevel, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress,
-    ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
+    Ask, Errno, ErrorDigest, ErrorLevel, FirstBytes, Gap, GapReason, LineRef, Observed, PathWalk,
+    PeerAddress, ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
 };
 use why502_model::{GroupId, LogContent, LogSink, LogTarget, Pass, Peer, RouteId};
 
@@ -128,8 +128,11 @@ impl Case<'_> {
     pub(crate) fn pass_of(&self, route: RouteId, group: Option<GroupId>) -> Option<&Pass> {
         let leads = |pass: &&Pass| match (&pass.target, group) {
             (why502_model::Target::Group(own), Some(group)) => *own == group,
+            (why502_model::Target::Unresolved(unresolved), Some(group)) => {
+                let name = self.gateway.group(group).name.as_deref();
+                unresolved.values.iter().any(|value| Some(value.rsplit("//").next().unwrap_or(value)) == name)
+            }
             (_, None) => true,
-            _ => false,
         };
         let route = self.gateway.route(route);
         let conditional = route.conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
@@ -144,6 +147,34 @@ impl Case<'_> {
             None => success.route.is_some_and(|route| peer.routes.contains(&route)) && self.is_single(peer),
         });
         of_peer.max_by_key(|success| success.at).map(|success| (success.at, &success.line))
+    }
+
+    /// Whether everybody who listens on a peer's address was started after a moment, as far as that can be seen.
+    pub(crate) fn started_after(&self, peer: &PeerSubject, moment: Stamp) -> bool {
+        let Observed::Known(table) = self.sockets() else { return false };
+        let pids: Vec<u32> = match &peer.address {
+            PeerAddress::Inet(inet) => table.accepting(*inet).flat_map(|own| own.pids.clone()).collect(),
+            PeerAddress::Unix(path) => {
+                table.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()
+            }
+        };
+        let Observed::Known(list) = self.facts.processes() else { return false };
+        let started = |pid: &u32| list.get(*pid).and_then(|process| process.started);
+        !pids.is_empty() && pids.iter().all(|pid| started(pid).is_some_and(|started| started > moment))
+    }
+
+    /// Whether all peers of a route answer a probe, and none with an error of a gateway; an error asks for the probes.
+    pub(crate) fn answers_well(&self, route: RouteId) -> Result<bool, Asks> {
+        let peers: Vec<&PeerSubject> =
+            self.peers.iter().filter(|peer| peer.routes.contains(&route)).collect();
+        for peer in &peers {
+            or_ask(self.probe(peer))?;
+        }
+        let is_well = |peer: &&PeerSubject| {
+            let probe = self.probe(peer);
+            matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500)
+        };
+        Ok(!peers.is_empty() && peers.iter().all(is_well))
     }
 
     /// Whether a peer is the only address of its group.

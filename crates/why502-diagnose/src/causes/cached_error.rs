@@ -56,8 +56,13 @@ pub(super) static CAUSE: Cause = Cause {
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(route) = subject.route() else { return Ok(Ruling::NoSign) };
     let Some(pass) = case.pass_of(route, None) else { return Ok(Ruling::NoSign) };
-    let cached: Vec<(FailureId, &Failure)> =
+    let mut cached: Vec<(FailureId, &Failure)> =
         case.failures_of(route).filter(|(_, failure)| is_from_cache(case, route, pass, failure)).collect();
+    // Without upstream fields an upstream may have sent it now, unless it answers that path well.
+    let shows_it = |failure: &Failure| failure.tries_logged || is_hit(failure);
+    if cached.iter().any(|(_, failure)| !shows_it(failure)) && !case.answers_well(route)? {
+        cached.retain(|(_, failure)| shows_it(failure));
+    }
     let Some(origin) = Case::line_of(&cached) else { return Ok(Ruling::NoSign) };
     let told = cached.iter().all(|(_, failure)| is_hit(failure));
     let says = if told {
@@ -89,7 +94,7 @@ fn is_from_cache(case: &Case<'_>, route: RouteId, pass: &Pass, failure: &Failure
     let is_alone =
         case.gateway.route(route).limits.is_empty() && case.gateway.route(route).conditionals.is_empty();
     failure.cache_status.is_none()
-        && failure.tries_logged
+        && failure.status_logged
         && failure.symptoms.is_empty()
         && rule(pass, status).is_some()
         && is_alone

@@ -12,8 +12,10 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: nginx itself logged the refusal of this very line. Likely: read by nginx's rules the configuration is
-//! refused, and nobody saw nginx say so. `nginx -t` is not run: it creates files and opens sockets.
+//! Confirmed: nginx itself logged the refusal of this very line; or it refused the configuration for something outside of
+//! it (a certificate, a name), was not loaded since, and no file was changed since. Likely: read by nginx's rules the
+//! configuration is refused, and nobody saw nginx say so; or the log of another host ends with such a refusal. `nginx -t`
+//! is not run: it creates files and opens sockets.
 //!
 //! ## What would disprove it
 //!
@@ -32,12 +34,13 @@
 //!
 //! nginx: `ngx_conf_parse`, `ngx_conf_handler` in `src/core/ngx_conf_file.c`; `ngx_init_cycle`.
 
-use super::names::refusal_naming;
-use crate::case::{Case, Subject};
+use super::config_not_reloaded::is_foreign;
+use super::refusals::{is_stopped, refusal_naming, standing_refusal};
+use crate::case::{Case, Failure, FailureId, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::ErrorRecord;
+use why502_facts::{ErrorRecord, PeerAddress};
 use why502_model::Problem;
 
 pub(super) static CAUSE: Cause = Cause {
@@ -47,7 +50,7 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[],
     scope: Scope::Gateway,
-    supersedes: &["config-not-reloaded", "gateway-not-running"],
+    supersedes: &["config-not-reloaded", "gateway-not-running", "upstream-not-listening"],
     detect: Detect::Alone(detect),
     explain,
     remedies,
@@ -55,37 +58,70 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(problem) = case.gateway.problems.first() else { return Ok(Ruling::NoSign) };
-    let said = said(case, problem);
-    let confidence = if said.is_some() { Confidence::Confirmed } else { Confidence::Likely };
-    let written = Evidence::supporting(problem.message.clone(), Origin::File(problem.at.clone()));
-    let logged =
-        said.map(|record| Evidence::supporting("nginx refused it", Origin::Log(record.line.clone())));
-    let mut finding = Finding::new(&CAUSE, confidence, subject)
-        .still_failing((!case.facts.manifest.invocation.offline).then_some(true))
-        .with([written])
-        .with(logged)
-        .at([problem.at.clone()]);
+    let offline = case.facts.manifest.invocation.offline;
+    let mut finding = if let Some(problem) = case.gateway.problems.first() {
+        let said = said(case, problem);
+        let confidence = if said.is_some() { Confidence::Confirmed } else { Confidence::Likely };
+        let written = Evidence::supporting(problem.message.clone(), Origin::File(problem.at.clone()));
+        Finding::new(&CAUSE, confidence, subject)
+            .with([written])
+            .with(
+                said.map(|record| Evidence::supporting("nginx refused it", Origin::Log(record.line.clone()))),
+            )
+            .at([problem.at.clone()])
+    } else {
+        let Some(refusal) = standing_refusal(case)? else { return Ok(Ruling::NoSign) };
+        let confidence = if offline { Confidence::Likely } else { Confidence::Confirmed };
+        let line = Origin::Log(refusal.record.line.clone());
+        Finding::new(&CAUSE, confidence, subject)
+            .with([Evidence::supporting(
+                "nginx refused the configuration, the last time that it read it",
+                line,
+            )])
+            .at(refusal.at)
+    };
+    finding.still_failing = (!offline).then_some(true);
     // An older configuration that is loaded keeps serving.
-    finding.fails_clients_now = case.gateway.master.is_none() && !case.facts.manifest.invocation.offline;
+    finding.fails_clients_now = is_stopped(case);
+    if case.gateway.master.is_some() {
+        // What it dials although the files do not say so any more is what the refused reload would have changed.
+        finding.explains.extend(dialling_what_is_gone(case));
+    }
     Ok(Ruling::found(finding))
 }
 
 /// The line in which nginx itself refuses that very place.
 fn said<'c>(case: &'c Case<'_>, problem: &Problem) -> Option<&'c ErrorRecord> {
-    refusal_naming(case, &format!("{}:{}", problem.at.file, problem.at.line))
+    let printed = problem.printed.as_ref().map(|(file, line)| format!("{file}:{line}"));
+    refusal_naming(case, &printed.unwrap_or_else(|| problem.message.clone()))
 }
 
-fn explain(case: &Case<'_>, _finding: &Finding) -> Explanation {
-    let problem = case.gateway.problems.first();
-    let title = problem.map_or("nginx refuses its configuration".to_owned(), |problem| {
-        format!("nginx refuses its configuration: {}", problem.message)
+/// The failures whose last attempt went to an address that no file has any more.
+fn dialling_what_is_gone(case: &Case<'_>) -> Vec<FailureId> {
+    let is_gone = |address: &PeerAddress| {
+        case.peers.iter().any(|peer| peer.address == *address && is_foreign(case, peer))
+    };
+    let last_is_gone = |failure: &Failure| {
+        failure.attempts().next_back().and_then(|last| last.peer.as_ref()).is_some_and(is_gone)
+    };
+    case.failures().filter(|(_, failure)| last_is_gone(failure)).map(|(id, _)| id).collect()
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let message = case.gateway.problems.first().map(|problem| problem.message.clone()).or_else(|| {
+        let refusal = standing_refusal(case).ok().flatten()?;
+        Some(refusal.says.split(" in /").next().unwrap_or(refusal.says).to_owned())
+    });
+    let title = message.map_or("nginx refuses its configuration".to_owned(), |message| {
+        format!("nginx refuses its configuration: {message}")
     });
     let why = if case.gateway.master.is_some() {
         "nginx goes on with the configuration that it loaded before, and ignores every reload. What was changed since is not in \
          force."
-    } else {
+    } else if finding.fails_clients_now {
         "nginx does not start with this configuration. Nobody accepts connections in its place."
+    } else {
+        "nginx does not start with this configuration, and ignores a reload with it."
     };
     Explanation {
         title,

@@ -107,7 +107,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 }
 
 /// The newest file that was changed after the running configuration was loaded.
-fn newer_source<'c>(case: &'c Case<'_>) -> Option<(&'c Source, Stamp)> {
+pub(super) fn newer_source<'c>(case: &'c Case<'_>) -> Option<(&'c Source, Stamp)> {
     case.gateway.master?;
     let loaded = case.gateway.loaded?;
     // Start times are known to a hundredth of a second, boot times to a second.
@@ -116,7 +116,7 @@ fn newer_source<'c>(case: &'c Case<'_>) -> Option<(&'c Source, Stamp)> {
     newer.max_by_key(|source| source.modified).map(|source| (source, loaded))
 }
 
-/// Whether an attempt went to an address that no peer of its group has, in a group that is written with addresses only.
+/// Whether an attempt went to an address that no file has.
 fn dials_foreign(case: &Case<'_>, failure: &Failure) -> bool {
     failure
         .attempts()
@@ -124,7 +124,8 @@ fn dials_foreign(case: &Case<'_>, failure: &Failure) -> bool {
         .any(|address| case.peers.iter().any(|peer| peer.address == *address && is_foreign(case, peer)))
 }
 
-fn is_foreign(case: &Case<'_>, peer: &PeerSubject) -> bool {
+/// Whether an address is dialled that no peer of its group has, in a group that is written with addresses only.
+pub(super) fn is_foreign(case: &Case<'_>, peer: &PeerSubject) -> bool {
     let literal = |group: why502_model::GroupId| {
         case.gateway.group(group).peers.iter().all(|peer| !matches!(peer.host, Host::Name(_)))
     };

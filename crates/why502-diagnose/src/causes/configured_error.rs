@@ -38,7 +38,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
-use why502_model::{Action, FallbackKind, RouteId};
+use why502_model::{Action, Fallback, FallbackKind, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "configured-error",
@@ -76,8 +76,10 @@ fn can_answer(case: &Case<'_>, route: RouteId) -> bool {
         |action: &Action| matches!(action, Action::Return(given) if (500..=599).contains(&given.status));
     let replaces =
         |kind: &FallbackKind| matches!(kind, FallbackKind::ErrorPage { becomes: Some(0 | 500..=599), .. });
+    let refuses =
+        |fallback: &Fallback| fallback.kind == FallbackKind::TryFiles && fallback.to.starts_with("=5");
     std::iter::once(&route.action).chain(conditional).any(returns)
-        || route.fallbacks.iter().any(|fallback| replaces(&fallback.kind))
+        || route.fallbacks.iter().any(|fallback| replaces(&fallback.kind) || refuses(fallback))
 }
 
 fn judge(
@@ -110,9 +112,10 @@ fn judge(
         Case::line_of(&failed).map(|origin| Evidence::supporting(says, origin)).into_iter().collect();
     evidence.push(Evidence::supporting(format!("{way} `{directive}`"), Origin::File(answer.at.clone())));
     let confidence = if made.iter().any(is_sure) { Confidence::Confirmed } else { Confidence::Likely };
+    let stands = case.gateway.master.is_some().then(|| !is_switched_off(case, &failed, answer));
     let mut finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(failed.iter().map(|(id, _)| *id))
-        .still_failing(case.gateway.master.is_some().then_some(true))
+        .still_failing(stands)
         .with(evidence)
         .at([answer.at.clone()]);
     // The routes that clients came to are touched as well.
@@ -120,6 +123,24 @@ fn judge(
     let others = entries.into_iter().map(Subject::Route).filter(|other| other != subject);
     finding.subjects.extend(others);
     finding
+}
+
+/// Whether an answer that a file switches on was followed by a good one: only its removal can have done that.
+fn is_switched_off(case: &Case<'_>, failed: &[(FailureId, &Failure)], answer: &OwnAnswer) -> bool {
+    let condition = answer.condition.as_deref().and_then(|condition| condition.strip_prefix("if ("));
+    let is_of_file = condition.is_some_and(|condition| {
+        let test = condition.trim_start_matches('!');
+        ["-f", "-e", "-d", "-x"].iter().any(|flag| test.starts_with(flag))
+    });
+    let last = failed.iter().map(|(_, failure)| failure.at).max();
+    let routes: BTreeSet<RouteId> = failed.iter().filter_map(|(_, failure)| failure.entry).collect();
+    let served = case
+        .successes
+        .iter()
+        .filter(|success| success.route.is_some_and(|route| routes.contains(&route)))
+        .map(|success| success.at)
+        .max();
+    is_of_file && served > last
 }
 
 /// Whether a limit of its route could have refused the request with the same status.

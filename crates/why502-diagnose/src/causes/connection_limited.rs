@@ -55,7 +55,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let by_zone = limits::detect(case, subject, &CAUSE, LimitKind::Connections, Phrase::LimitingConnections);
+    let by_zone = limits::detect(case, subject, &CAUSE, LimitKind::Connections, Phrase::LimitingConnections)?;
     Ok(match by_zone {
         Ruling::NoSign => by_peers(case, subject),
         ruling => ruling,

@@ -34,7 +34,8 @@
 //!
 //! nginx: `ngx_http_upstream_init_round_robin`, `ngx_http_upstream_resolve_handler`, `ngx_inet_resolve_host`.
 
-use super::names::{not_loaded, refusal_naming, unresolved};
+use super::names::{not_loaded, unresolved};
+use super::refusals::refusal_naming;
 use crate::case::{Case, FailureId, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
@@ -121,7 +122,7 @@ fn names(case: &Case<'_>, subject: &Subject) -> Vec<Wanted> {
             at_load: false,
         });
     let of_route = subject.route().map(|route| not_loaded(case, route)).unwrap_or_default();
-    let at_load = of_route.into_iter().map(|name| {
+    let at_load = of_route.into_iter().filter(|name| name.may_be_host).map(|name| {
         let said = refusal_naming(case, &name.name).map(|record| {
             Evidence::supporting("nginx refused the configuration for it", Origin::Log(record.line.clone()))
         });

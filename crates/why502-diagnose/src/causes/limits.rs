@@ -1,7 +1,7 @@
 //! What the two limits of nginx have in common: a zone, refusals, and the rule that a limit at work is no failure.
 
 use crate::case::{Case, Failure, FailureId, Subject, count};
-use crate::cause::Cause;
+use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding, Origin, Ruling};
 use why502_facts::Phrase;
 use why502_model::{Action, Limit, LimitKind, RouteId};
@@ -13,22 +13,32 @@ pub(super) fn detect(
     cause: &'static Cause,
     kind: LimitKind,
     phrase: Phrase,
-) -> Ruling {
+) -> Result<Ruling, Asks> {
     let route = subject.route();
     let said: Vec<(FailureId, &Failure)> = case
         .failures_at(subject)
         .filter(|(_, failure)| failure.symptoms.iter().any(|symptom| symptom.is(phrase)))
         .collect();
-    let silent: Vec<(FailureId, &Failure)> = case
+    let mut silent: Vec<(FailureId, &Failure)> = case
         .failures_at(subject)
         .filter(|(_, failure)| route.is_some_and(|route| is_silent_refusal(case, route, failure, kind)))
         .collect();
+    // Without upstream fields an upstream may have sent it as well, unless it answers that path well.
+    let is_alone = |failure: &Failure| {
+        let passes = route.is_some_and(|route| case.gateway.route(route).action.pass().is_some());
+        failure.tries_logged || says_rejected(failure) || !passes
+    };
+    if silent.iter().any(|(_, failure)| !is_alone(failure))
+        && !route.map_or(Ok(false), |route| case.answers_well(route))?
+    {
+        silent.retain(|(_, failure)| is_alone(failure));
+    }
     let refused: Vec<_> = said.iter().chain(&silent).copied().collect();
     let n_refused = Case::weigh(&refused);
     let Some(origin) = Case::line_of(&refused)
         .filter(|_| route.is_none_or(|route| case.is_more_than_a_limit_at_work(route, n_refused)))
     else {
-        return Ruling::NoSign;
+        return Ok(Ruling::NoSign);
     };
     let zones: Vec<&str> = said.iter().filter_map(|(_, failure)| zone_of(failure, phrase)).collect();
     let is_it = |limit: &&Limit| zones.is_empty() || zones.contains(&limit.zone.as_str());
@@ -51,7 +61,7 @@ pub(super) fn detect(
         .with([Evidence::supporting(says, origin)])
         .with(set)
         .at(limit.map(|limit| limit.at.clone()));
-    Ruling::found(finding)
+    Ok(Ruling::found(finding))
 }
 
 /// The limit that a finding is about.
@@ -75,7 +85,7 @@ fn says_rejected(failure: &Failure) -> bool {
 
 /// A refusal that the error log does not tell of: its level may hide it, or nobody may read it.
 ///
-/// The access log shows that no attempt was made, or cannot tell; and the route has no other way to that status.
+/// The route has no other way to that status but an upstream.
 fn is_silent_refusal(case: &Case<'_>, route: RouteId, failure: &Failure, kind: LimitKind) -> bool {
     let Some(status) = failure.status.filter(|_| failure.status_logged && failure.symptoms.is_empty()) else {
         return false;
@@ -88,7 +98,5 @@ fn is_silent_refusal(case: &Case<'_>, route: RouteId, failure: &Failure, kind: L
     let conditional = case.gateway.route(route).conditionals.iter().any(
         |conditional| matches!(&conditional.action, Some(Action::Return(given)) if given.status == status),
     );
-    // Without upstream fields an upstream may have sent it as well.
-    let is_alone = failure.tries_logged || case.gateway.route(route).action.pass().is_none();
-    of_kind && !other_kind && !returns && !conditional && (is_alone || says_rejected(failure))
+    of_kind && !other_kind && !returns && !conditional
 }

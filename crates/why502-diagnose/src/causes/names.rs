@@ -1,8 +1,9 @@
 //! Names that could not be resolved: when a request came, or when the configuration was loaded.
 
+use super::refusals::{name_in, refused_name};
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::finding::{Evidence, Origin};
-use why502_facts::{ErrorRecord, LineRef, Phrase};
+use why502_facts::{LineRef, Phrase};
 use why502_model::{ProblemKind, RouteId, Span};
 
 /// A name that nginx could not resolve for a request.
@@ -78,20 +79,35 @@ fn name_of(failure: &Failure) -> Option<(String, Option<u32>, Phrase)> {
     })
 }
 
-/// A name that does not resolve when the configuration is loaded, and where it stands.
+/// A name that keeps the configuration from being loaded, and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct NotLoaded {
     pub(super) name: String,
     pub(super) at: Span,
+    /// Whether it could be a host's: a name without a port can only be a group's.
+    pub(super) may_be_host: bool,
 }
 
-/// The names that keep a route's configuration from being loaded.
+/// The names that keep a route's configuration from being loaded: as the configuration is read here, and as nginx itself
+/// said.
 pub(super) fn not_loaded(case: &Case<'_>, route: RouteId) -> Vec<NotLoaded> {
-    let problems = case.gateway.problems.iter().filter_map(|problem| match &problem.kind {
-        ProblemKind::HostNotFound { name } => Some(NotLoaded { name: name.clone(), at: problem.at.clone() }),
-        ProblemKind::Refused => None,
+    let problems = case.gateway.problems.iter().filter_map(|problem| {
+        let (name, may_be_host) = match &problem.kind {
+            ProblemKind::HostNotFound { name } => (name.as_str(), true),
+            ProblemKind::Refused => (name_in(&problem.message)?, false),
+        };
+        Some(NotLoaded { name: name.to_owned(), at: problem.at.clone(), may_be_host })
     });
-    problems.filter(|problem| is_of_route(case, route, &problem.at)).collect()
+    let mut found: Vec<NotLoaded> = problems.collect();
+    if let Some((name, refusal)) = refused_name(case)
+        && found.iter().all(|known| known.name != name)
+        && let Some(at) = refusal.at
+    {
+        let may_be_host = refusal.says.starts_with("host not found");
+        found.push(NotLoaded { name: name.to_owned(), at, may_be_host });
+    }
+    found.retain(|problem| is_of_route(case, route, &problem.at));
+    found
 }
 
 /// Whether a place is the target of a route, or a peer of the group that it passes to.
@@ -105,15 +121,6 @@ fn is_of_route(case: &Case<'_>, route: RouteId, at: &Span) -> bool {
         why502_model::Target::Unresolved(_) => false,
     };
     same(&pass.at) || of_group
-}
-
-/// The newest message of a refused configuration that speaks of a name or place.
-pub(super) fn refusal_naming<'c>(case: &'c Case<'_>, what: &str) -> Option<&'c ErrorRecord> {
-    let records = case.error_logs.iter().flat_map(|digest| &digest.records);
-    let refused = records.filter(|record| record.phrase == Phrase::ConfigurationRefused);
-    refused
-        .filter(|record| record.detail.as_deref().is_some_and(|detail| detail.contains(what)))
-        .max_by_key(|record| record.at)
 }
 
 /// The group whose name a name misses by a letter or two.

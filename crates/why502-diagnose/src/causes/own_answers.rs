@@ -4,7 +4,9 @@
 use crate::case::{Case, Failure};
 use crate::plan::{host_header, is_own_listener, upstream_path};
 use why502_facts::PeerAddress;
-use why502_model::{Action, Conditional, FallbackKind, RequestVars, RouteId, Served, Span, Stop, Target};
+use why502_model::{
+    Action, Conditional, Fallback, FallbackKind, RequestVars, RouteId, Served, Span, Stop, Target,
+};
 
 /// Passes to the gateway's own listeners are followed over this many hops.
 pub(super) const MAX_HOPS: usize = 8;
@@ -150,6 +152,9 @@ impl Follow<'_, '_> {
             let answer = OwnAnswer { route: last, at, directive, condition, is_behind_a_hop };
             return (*status == self.status).then_some(answer);
         }
+        if let Some(answer) = self.missing_file(last, is_behind_a_hop) {
+            return Some(answer);
+        }
         let own_server =
             gateway.routes().find(|(_, route)| route.server == server && route.location.is_none());
         let visited =
@@ -168,6 +173,25 @@ impl Follow<'_, '_> {
                 condition: Some(format!("if ({})", conditional.condition)),
                 is_behind_a_hop,
             })
+        })
+    }
+}
+
+impl Follow<'_, '_> {
+    /// A `try_files` that ends with that status.
+    fn missing_file(&self, route: RouteId, is_behind_a_hop: bool) -> Option<OwnAnswer> {
+        let own = self.case.gateway.route(route);
+        let is_it = |fallback: &&Fallback| {
+            fallback.kind == FallbackKind::TryFiles && fallback.to == format!("={}", self.status)
+        };
+        let fallback = own.fallbacks.iter().find(is_it)?;
+        let may_pass = own.action.pass().is_some() && !self.failure.tries_logged;
+        Some(OwnAnswer {
+            route,
+            at: fallback.at.clone(),
+            directive: format!("try_files … {}", fallback.to),
+            condition: may_pass.then(|| "where no file is found".to_owned()),
+            is_behind_a_hop,
         })
     }
 }

@@ -55,7 +55,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    Ok(limits::detect(case, subject, &CAUSE, LimitKind::Requests, Phrase::LimitingRequests))
+    limits::detect(case, subject, &CAUSE, LimitKind::Requests, Phrase::LimitingRequests)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {

@@ -34,6 +34,7 @@
 //! nginx: `ngx_http_parse_header_line`, `ngx_http_upstream_process_content_length`,
 //! `ngx_http_upstream_process_transfer_encoding`; CHANGES 1.21.1 and 1.23.0.
 
+use super::response_not_http::is_text_of_cgi;
 use super::unanswered::attempts;
 use crate::case::{Case, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -65,18 +66,25 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             case.probe_origin(refused.peer),
         )
     });
-    let finding = refused
+    let mut finding = refused
         .finding(case, &CAUSE, Confidence::Confirmed, subject, says)
         .still_failing(fault.is_some().then_some(true))
         .with(probed);
+    if fault.is_none() && is_of_cgi(case, &finding) {
+        finding.confidence = Confidence::Likely;
+    }
     Ok(Ruling::found(finding))
 }
 
 /// A header that nginx refused; a first line of uwsgi and SCGI that is none at all is another matter.
 fn is_refused(symptom: &Symptom) -> bool {
-    let is_cgi = matches!(symptom.scheme.as_deref(), Some("uwsgi" | "suwsgi" | "scgi"));
-    let names_header = symptom.detail.as_deref().is_none_or(|detail| detail.contains(':'));
-    symptom.is(Phrase::InvalidStatus) || (symptom.is(Phrase::InvalidHeader) && (!is_cgi || names_header))
+    symptom.is(Phrase::InvalidStatus) || (symptom.is(Phrase::InvalidHeader) && !is_text_of_cgi(symptom))
+}
+
+/// Whether all that is known comes from a message of uwsgi or SCGI, which does not tell the line.
+fn is_of_cgi(case: &Case<'_>, finding: &Finding) -> bool {
+    let mut symptoms = finding.explains.iter().flat_map(|id| &case.failure(*id).symptoms);
+    symptoms.any(|symptom| matches!(symptom.scheme.as_deref(), Some("uwsgi" | "suwsgi" | "scgi")))
 }
 
 /// What is wrong with the header of the peer's answer to the probe.
@@ -103,6 +111,8 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
         .iter()
         .find_map(Subject::peer)
         .map_or(String::new(), |peer| peer.address.to_string());
+    let line = finding.subjects.iter().find_map(Subject::peer).and_then(|peer| fault(case, peer));
+    let detail = line.unwrap_or(detail);
     Explanation {
         title: if detail.is_empty() { format!("{peer} sends an invalid response header") } else { format!("{peer} sends an invalid response header: {detail}") },
         why: "The response header breaks a rule that this nginx enforces, so it cannot tell where the answer's parts begin and \

@@ -57,7 +57,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(odd) = attempts(case, subject, is_no_http)? else { return Ok(Ruling::NoSign) };
     let says = |n| format!("{} did not begin with an HTTP response", count(n, "answer"));
     let finding = |confidence| odd.finding(case, &CAUSE, confidence, subject, says);
-    let Some(report) = odd.report() else { return Ok(Ruling::found(finding(Confidence::Confirmed))) };
+    let Some(report) = odd.report() else {
+        let open = case.probe(odd.peer).gap().cloned().map(|gap| Case::open(gap, "what the peer sends"));
+        return Ok(Ruling::found(finding(Confidence::Likely).open(open)));
+    };
     Ok(match report.first_bytes {
         // Known protocols have causes of their own; what is left for this one is a mere possibility.
         FirstBytes::Tls { .. } | FirstBytes::Http2 | FirstBytes::Banner(_) | FirstBytes::FastCgi => {
@@ -70,25 +73,38 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             Ruling::found(finding(Confidence::Confirmed).still_failing(Some(true)).with(evidence))
         }
         // To the probe it speaks HTTP: only some answers are malformed.
-        FirstBytes::Http(_) | FirstBytes::Nothing => Ruling::found(finding(Confidence::Confirmed)),
+        FirstBytes::Http(_) => Ruling::found(finding(Confidence::Confirmed)),
+        FirstBytes::Nothing => Ruling::found(finding(Confidence::Likely)),
     })
 }
 
 /// Whether nginx says so; for uwsgi and SCGI a first line that is neither a status nor a header.
 fn is_no_http(symptom: &Symptom) -> bool {
-    let is_cgi = matches!(symptom.scheme.as_deref(), Some("uwsgi" | "suwsgi" | "scgi"));
-    symptom.is(Phrase::NoValidHttpHeader)
-        || (is_cgi
-            && symptom.is(Phrase::InvalidHeader)
-            && symptom.detail.as_deref().is_some_and(begins_no_header))
+    symptom.is(Phrase::NoValidHttpHeader) || is_text_of_cgi(symptom)
 }
 
-/// Whether what nginx read before the byte that it refused is not even the name of a header.
-fn begins_no_header(detail: &str) -> bool {
-    let name = detail.split(['\\', ':']).next().unwrap_or("").trim();
-    name.is_empty()
-        || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        || !detail.contains(':')
+/// Whether what nginx refused as a header of uwsgi or SCGI does not even begin like one: words instead of a name.
+///
+/// Which line it was, the message does not tell.
+pub(super) fn is_text_of_cgi(symptom: &Symptom) -> bool {
+    let is_cgi = matches!(symptom.scheme.as_deref(), Some("uwsgi" | "suwsgi" | "scgi"));
+    is_cgi
+        && symptom.is(Phrase::InvalidHeader)
+        && symptom.detail.as_deref().and_then(|detail| detail.split('"').nth(1)).is_some_and(begins_no_header)
+}
+
+/// Header names of one word that applications write.
+const PLAIN_NAMES: &[&str] = &[
+    "Age", "Allow", "Date", "ETag", "Expires", "Link", "Location", "Pragma", "Server", "Status", "Vary",
+    "Via", "X",
+];
+
+/// Whether the bytes up to the one that was refused are no beginning of a header's name.
+fn begins_no_header(line: &str) -> bool {
+    let name = line.split(['\\', ':']).next().unwrap_or("").trim();
+    let is_name =
+        name.contains(['-', '_']) || PLAIN_NAMES.iter().any(|plain| plain.eq_ignore_ascii_case(name));
+    !is_name
 }
 
 fn excerpt(bytes: &[u8]) -> String {

@@ -25,13 +25,18 @@ const GENERIC: &[&str] = &[
     "fastcgi",
     "fpm",
     "handler",
+    "home",
     "http",
     "https",
+    "lib",
     "local",
     "localhost",
+    "log",
+    "logs",
     "main",
     "node",
     "nodes",
+    "opt",
     "php",
     "pool",
     "proxy",
@@ -42,7 +47,9 @@ const GENERIC: &[&str] = &[
     "service",
     "site",
     "sock",
+    "sockets",
     "socket",
+    "srv",
     "tcp",
     "tmp",
     "unix",
@@ -175,7 +182,8 @@ fn names(case: &Case<'_>, peer: &PeerSubject) -> BTreeSet<String> {
         texts.extend(name.split('.').next().map(str::to_owned));
     }
     if let Some(path) = peer.address.unix_path() {
-        texts.extend(path.split('/').map(str::to_owned));
+        // The directories above are the system's, or shared by many.
+        texts.extend(path.rsplit('/').take(2).map(str::to_owned));
     }
     let words = texts
         .iter()
@@ -201,7 +209,7 @@ fn bears(process: &Process, name: &str) -> Option<&'static str> {
         Some("command")
     } else if process.argv.iter().any(|argument| has(argument)) {
         Some("command line")
-    } else if process.cwd.as_deref().is_some_and(has) {
+    } else if process.cwd.as_deref().and_then(|cwd| cwd.rsplit('/').next()).is_some_and(has) {
         Some("directory")
     } else {
         None

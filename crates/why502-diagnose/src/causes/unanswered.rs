@@ -3,7 +3,7 @@
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, or_ask};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding};
-use why502_facts::{Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
+use why502_facts::{Blob, FirstBytes, Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
 
 /// Failed attempts on a peer that fit a pattern, and what its probe sees.
 pub(super) struct Unanswered<'c> {
@@ -26,10 +26,42 @@ pub(super) fn attempts<'c>(
     Ok(Some(Unanswered { peer, symptoms, probe: or_ask(case.probe(peer))? }))
 }
 
+/// The same where the error log may be silent: attempts of which only the access log tells count if the probe ends in the
+/// same way.
+pub(super) fn attempts_seen_again<'c>(
+    case: &'c Case<'_>,
+    subject: &'c Subject,
+    fits: impl Fn(&Symptom) -> bool,
+    ends: ProbeOutcome,
+) -> Result<Option<Unanswered<'c>>, Asks> {
+    let either = |symptom: &Symptom| fits(symptom) || symptom.is_quietly_unanswered();
+    let Some(mut found) = attempts(case, subject, either)? else { return Ok(None) };
+    if !found.ended_so(ends) {
+        found.symptoms.retain(|(_, _, symptom)| fits(symptom));
+    }
+    Ok((!found.symptoms.is_empty()).then_some(found))
+}
+
 impl<'c> Unanswered<'c> {
     /// How the reading of the probe's answer ended.
     pub(super) fn received(&self) -> Option<ProbeOutcome> {
         self.probe.clone().known()?.outcome(StepKind::Receive)
+    }
+
+    /// Whether the probe ended in a certain way, and not a byte came.
+    pub(super) fn ended_so(&self, ends: ProbeOutcome) -> bool {
+        self.received() == Some(ends)
+            && self.report().is_some_and(|report| report.received == Blob::default())
+    }
+
+    /// What is known of now: the probe ends as the attempts did; or all was mended since, because whoever listens was
+    /// started anew, answers the probe, and answered requests.
+    pub(super) fn still_failing(&self, case: &Case<'_>, ends_so: bool) -> Option<bool> {
+        let last = self.symptoms.iter().map(|(_, failure, _)| failure.at).max()?;
+        let answers = matches!(self.report().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500);
+        let served = case.last_success(self.peer).is_some_and(|(at, _)| at > last);
+        let is_mended = answers && served && case.started_after(self.peer, last);
+        if ends_so { Some(true) } else { is_mended.then_some(false) }
     }
 
     /// The report of the probe, if there is one.

@@ -32,12 +32,12 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`; `ngx_http_fastcgi_process_header`.
 
-use super::unanswered::{attempts, before_header};
+use super::unanswered::{attempts_seen_again, before_header};
 use crate::case::{Case, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Blob, FirstBytes, Phrase, ProbeOutcome};
+use why502_facts::{FirstBytes, Phrase, ProbeOutcome};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-closed-before-response",
@@ -54,9 +54,10 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(closed) = attempts(case, subject, is_closed)? else { return Ok(Ruling::NoSign) };
-    let closes_now = closed.received() == Some(ProbeOutcome::Closed)
-        && closed.report().is_some_and(|report| report.received == Blob::default());
+    let Some(closed) = attempts_seen_again(case, subject, is_closed, ProbeOutcome::Closed)? else {
+        return Ok(Ruling::NoSign);
+    };
+    let closes_now = closed.ended_so(ProbeOutcome::Closed);
     let says = |n| format!("{} closed without an answer", count(n, "connection"));
     let confidence = if closes_now { Confidence::Confirmed } else { Confidence::Likely };
     let probed = closes_now.then(|| {
@@ -74,7 +75,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     });
     let mut finding = closed
         .finding(case, &CAUSE, confidence, subject, says)
-        .still_failing(closes_now.then_some(true))
+        .still_failing(closed.still_failing(case, closes_now))
         .with(probed.into_iter().chain(context));
     finding.fails_clients_now = closes_now && case.is_felt(closed.peer);
     Ok(Ruling::found(finding))

@@ -35,6 +35,7 @@
 //! nginx: `ngx_http_upstream_test_connect` in `src/http/ngx_http_upstream.c`, `ngx_event_connect_peer` in
 //! `src/event/ngx_event_connect.c`. Linux: connect(2), `ECONNREFUSED`.
 
+use super::config_not_reloaded::{is_foreign, newer_source};
 use super::refused::refusal;
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -57,7 +58,10 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(refusal) = refusal(case, subject)? else { return Ok(Ruling::NoSign) };
-    if refusal.is_gone() {
+    // An address that the loaded configuration does not have is dialled no longer, whatever it does.
+    let is_left =
+        case.gateway.master.is_some() && is_foreign(case, refusal.peer) && newer_source(case).is_none();
+    if refusal.is_gone() || is_left {
         return Ok(Ruling::found(
             refusal.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(Some(false)),
         ));

@@ -34,7 +34,7 @@
 //!
 //! nginx: `ngx_unix_recv`, `ngx_writev`; tcp(7).
 
-use super::unanswered::{attempts, before_header};
+use super::unanswered::{attempts_seen_again, before_header};
 use crate::case::{Case, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -56,8 +56,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(reset) = attempts(case, subject, is_reset)? else { return Ok(Ruling::NoSign) };
-    let resets_now = reset.received() == Some(ProbeOutcome::Failed(Errno::ConnectionReset));
+    let ends = ProbeOutcome::Failed(Errno::ConnectionReset);
+    let Some(reset) = attempts_seen_again(case, subject, is_reset, ends)? else { return Ok(Ruling::NoSign) };
+    let resets_now = reset.received() == Some(ends);
     let says = |n| format!("{} reset before an answer (ECONNRESET)", count(n, "connection"));
     let confidence = if resets_now { Confidence::Confirmed } else { Confidence::Likely };
     let probed = resets_now.then(|| {
@@ -65,7 +66,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     });
     let mut finding = reset
         .finding(case, &CAUSE, confidence, subject, says)
-        .still_failing(resets_now.then_some(true))
+        .still_failing(reset.still_failing(case, resets_now))
         .with(probed);
     finding.fails_clients_now = resets_now && case.is_felt(reset.peer);
     Ok(Ruling::found(finding))

@@ -40,7 +40,7 @@ use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling}
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase};
-use why502_model::RouteId;
+use why502_model::{FallbackKind, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-sent-error",
@@ -65,7 +65,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         or_ask(case.probe(peer))?;
     }
     let surely: Vec<(FailureId, &Failure)> =
-        of_upstream(case, subject).filter(|(_, failure)| was_answered(failure)).collect();
+        of_upstream(case, subject).filter(|(_, failure)| was_answered(case, failure)).collect();
     let perhaps: Vec<(FailureId, &Failure)> = of_upstream(case, subject)
         .filter(|(_, failure)| route.is_some_and(|route| can_only_be_answered(case, route, failure)))
         .collect();
@@ -103,14 +103,26 @@ fn of_upstream<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item 
     case.failures_at(subject).filter(|(_, failure)| own_answer(case, failure).is_none())
 }
 
-/// Whether the last attempt delivered a header with that very status.
-fn was_answered(failure: &Failure) -> bool {
-    let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
+/// Whether the last attempt delivered a header with that very status, or with one that an error page shows as that.
+fn was_answered(case: &Case<'_>, failure: &Failure) -> bool {
+    let Some(status @ 500..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
     failure.attempts().next_back().is_some_and(|last| {
-        let tried = last.tried.as_ref();
-        let sent = tried.and_then(|tried| tried.status) == Some(status);
-        // nginx itself writes 502 and 504 into the state of an attempt, never 503.
-        sent && last.phrase.is_none() && (last.answered() || status == 503)
+        let Some(sent) = last.tried.as_ref().and_then(|tried| tried.status) else { return false };
+        let passed_on = sent == status && (502..=504).contains(&status);
+        let replaced = matches!(sent, 500 | 502..=504) && is_replaced(case, failure, sent, status);
+        // nginx itself writes 502 and 504 into the state of an attempt, never 500 or 503.
+        (passed_on || replaced) && last.phrase.is_none() && (last.answered() || matches!(sent, 500 | 503))
+    })
+}
+
+/// Whether an error page of the route shows one status as another one.
+fn is_replaced(case: &Case<'_>, failure: &Failure, sent: u16, status: u16) -> bool {
+    failure.route.is_some_and(|route| {
+        let page = case.gateway.error_page(route, sent).map(|fallback| &fallback.kind);
+        let becomes =
+            |becomes: &Option<u16>| becomes.is_some_and(|becomes| becomes == 0 || becomes == status);
+        case.gateway.route(route).intercepts_errors
+            && matches!(page, Some(FallbackKind::ErrorPage { becomes: to, .. }) if becomes(to))
     })
 }
 

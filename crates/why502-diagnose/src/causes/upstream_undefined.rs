@@ -32,7 +32,8 @@
 //!
 //! nginx: `ngx_http_upstream_add`, `ngx_http_upstream_init_request`.
 
-use super::names::{near_group, not_loaded, refusal_naming, unresolved};
+use super::names::{near_group, not_loaded, unresolved};
+use super::refusals::refusal_naming;
 use crate::case::{Case, FailureId, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
@@ -57,6 +58,8 @@ pub(super) static CAUSE: Cause = Cause {
 /// A name that misses a group's by a letter or two.
 struct Miss<'c> {
     name: String,
+    /// Whether it could be a host's name as well.
+    may_be_host: bool,
     group: &'c str,
     defined: &'c Span,
     at: Option<Span>,
@@ -69,6 +72,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let ask =
         Ask::Resolve { security: case.gateway.security, name: miss.name.clone(), resolver: Resolver::System };
     let confidence = match case.facts.addresses(case.gateway.security, &miss.name) {
+        _ if !miss.may_be_host => Confidence::Confirmed,
         Observed::Known(addresses) if !addresses.is_empty() => {
             let says = format!("{:?} is a host's name: the system resolves it", miss.name);
             return Ok(Ruling::RuledOut(vec![Evidence::against(says, Origin::Probe(ask))]));
@@ -99,6 +103,7 @@ fn misses<'c>(case: &'c Case<'_>, subject: &Subject) -> Vec<Miss<'c>> {
         });
         found.push(Miss {
             name: name.name,
+            may_be_host: name.may_be_host,
             group,
             defined,
             at: Some(name.at),
@@ -111,7 +116,15 @@ fn misses<'c>(case: &'c Case<'_>, subject: &Subject) -> Vec<Miss<'c>> {
         let pass = subject.route().and_then(|route| case.pass_of(route, None));
         let at = pass.map(|pass| pass.at.clone());
         let evidence = name.evidence().into_iter().collect();
-        found.push(Miss { name: name.name, group, defined, at, failures: name.failures, evidence });
+        found.push(Miss {
+            name: name.name,
+            may_be_host: true,
+            group,
+            defined,
+            at,
+            failures: name.failures,
+            evidence,
+        });
     }
     found
 }

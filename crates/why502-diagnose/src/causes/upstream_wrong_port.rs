@@ -34,6 +34,7 @@
 //!
 //! nginx: `ngx_http_upstream_test_connect`. Linux: proc(5).
 
+use super::config_not_reloaded::newer_source;
 use super::refused::refusal;
 use super::ties::{Candidate, candidates};
 use crate::case::{Case, PeerSubject, Reach, Subject};
@@ -100,7 +101,7 @@ fn others(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate>, Asks> {
 
 /// The address that took the place of one that is dialled no longer: the same host, another port, and it connects.
 fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
-    if peer.place.is_some() || peer.group.is_none() || is_newer_than_loaded(case) {
+    if peer.place.is_some() || peer.group.is_none() || newer_source(case).is_some() {
         return None;
     }
     let dialled = peer.address.inet()?;
@@ -110,13 +111,6 @@ fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
             other.address.inet().filter(|own| own.ip() == dialled.ip() && own.port() != dialled.port())?;
         (case.reach(other) == Observed::Known(Reach::Connected)).then_some(address)
     })
-}
-
-/// Whether a file was changed after the running configuration was loaded: then the address may still be dialled.
-fn is_newer_than_loaded(case: &Case<'_>) -> bool {
-    case.gateway
-        .loaded
-        .is_some_and(|loaded| case.gateway.sources.iter().any(|source| source.modified > loaded))
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {

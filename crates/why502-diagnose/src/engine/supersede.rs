@@ -87,8 +87,10 @@ fn supersedes(cause: &Cause, id: &str) -> bool {
 }
 
 fn share_failures(winner: &Finding, loser: &Finding) -> bool {
-    // Two findings of probes alone are about the same state of things.
-    loser.explains.is_empty() || winner.explains.intersection(&loser.explains).next().is_some()
+    let is_general = |finding: &Finding| finding.subjects.contains(&Subject::Gateway);
+    // Two findings of probes alone are about the same state of things, unless one is about everything.
+    (loser.explains.is_empty() && (is_general(loser) || !is_general(winner)))
+        || winner.explains.intersection(&loser.explains).next().is_some()
 }
 
 fn share_a_subject(case: &Case<'_>, winner: &Finding, loser: &Finding) -> bool {

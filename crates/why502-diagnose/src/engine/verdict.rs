@@ -18,6 +18,11 @@ pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
     failed.map(|(_, failure)| failure.weight).sum()
 }
 
+/// Whether a finding is known by requests, and none of their clients noticed: a retry, a fallback or an old answer helps.
+fn is_hidden(case: &Case<'_>, finding: &Finding) -> bool {
+    !finding.explains.is_empty() && finding.explains.iter().all(|id| case.failure(*id).is_hidden())
+}
+
 /// The verdict over all gateways.
 pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
     let failed_in_window = cases.iter().zip(judged).any(|(case, judged)| n_failed(case, judged) > 0);
@@ -25,7 +30,9 @@ pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
     let findings: Vec<&Finding> = judged.iter().flat_map(|judged| &judged.findings).collect();
     let roots: Vec<&&Finding> =
         findings.iter().filter(|finding| finding.root && finding.confidence >= Confidence::Likely).collect();
-    let fails_now = findings.iter().any(|finding| finding.fails_clients_now);
+    let fails_now = cases.iter().zip(judged).any(|(case, judged)| {
+        judged.findings.iter().any(|finding| finding.fails_clients_now && !is_hidden(case, finding))
+    });
     let all_gone = !roots.is_empty() && roots.iter().all(|root| root.still_failing == Some(false));
     match (failed_in_window || fails_now, roots.is_empty()) {
         (true, true) => Verdict::Inconclusive,

@@ -64,8 +64,14 @@ pub(super) fn peers(case: &Case<'_>, finding: &Finding) -> Vec<String> {
 pub(super) fn group<'c>(case: &'c Case<'_>, finding: &Finding) -> Option<&'c Group> {
     let own = finding.subjects.iter().find_map(Subject::group);
     let of_attempt = || {
-        let address = attempts(case, finding).find_map(|attempt| attempt.peer.as_ref())?;
-        case.peers.iter().find(|peer| peer.address == *address)?.group
+        attempts(case, finding).find_map(|attempt| match (&attempt.peer, &attempt.group) {
+            (Some(address), _) => case.peers.iter().find(|peer| peer.address == *address)?.group,
+            (None, Some(name)) => {
+                let mut groups = case.gateway.groups();
+                groups.find(|(_, group)| group.name.as_ref() == Some(name)).map(|(id, _)| id)
+            }
+            (None, None) => None,
+        })
     };
     own.or_else(of_attempt).map(|id| case.gateway.group(id))
 }

@@ -189,8 +189,8 @@ fn target(text: &str, defaults: &DefaultLogs) -> LogTarget {
 #[cfg(test)]
 mod tests {
     use crate::testing::World;
-    use why502_facts::AccessWriting;
     use crate::{LogContent, LogTarget};
+    use why502_facts::AccessWriting;
     use why502_facts::FormatEscape;
 
     /// Target, content and servers of every sink.

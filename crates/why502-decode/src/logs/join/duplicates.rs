@@ -41,7 +41,7 @@ fn said(record: &ErrorRecord) -> Said<'_> {
 }
 
 /// What an access line is known by in whichever log it stands.
-type Asked<'d> = (Option<&'d str>, Option<&'d str>, Option<&'d str>, u16);
+type Asked<'d> = (Option<&'d str>, Option<&'d str>, u16);
 
 /// The records of all access logs in the order of time, but for those that a log which tells more has too.
 pub(super) fn distinct_accesses<'d>(accesses: &[&'d AccessDigest]) -> Vec<Access<'d>> {
@@ -74,8 +74,8 @@ fn richness(digest: &AccessDigest) -> (bool, bool, usize) {
 
 fn asked(record: &AccessRecord) -> Asked<'_> {
     let request = record.request.as_ref();
-    let method = request.map(|request| &*request.method);
-    (record.client.as_deref(), method, request.map(|request| &*request.path), record.status)
+    // Not every format has the method.
+    (record.client.as_deref(), request.map(|request| &*request.path), record.status)
 }
 
 /// Takes the same request out of what other logs have, if it is there. All are in the order of time.

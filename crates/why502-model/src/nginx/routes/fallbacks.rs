@@ -57,7 +57,7 @@ fn subrequest(levels: &Levels<'_>, directive: &str, kind: &FallbackKind) -> Vec<
 fn try_files(config: &Config, block: NodeId) -> Option<Fallback> {
     let id = config.named(Some(block), "try_files").last()?;
     let last = config.node(id).args.len().checked_sub(1)?;
-    let to = config.node(id).arg(last).filter(|to| !to.starts_with('='))?;
+    let to = config.node(id).arg(last)?;
     let to = to.split('?').next().unwrap_or(to).to_owned();
     Some(Fallback { kind: FallbackKind::TryFiles, to, at: config.arg_span(id, last) })
 }
