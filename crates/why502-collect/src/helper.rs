@@ -5,6 +5,7 @@
 //! then starts a thread per task: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
 
+use crate::resolve::NameFiles;
 use crate::{probe, resolve};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
@@ -56,6 +57,8 @@ pub(crate) struct Place {
     pub(crate) context: ProbeContext,
     /// Whether the files are those of another mount namespace: nothing of them may be executed.
     pub(crate) foreign_files: bool,
+    /// The files that say how names are resolved there.
+    pub(crate) names: NameFiles,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -167,21 +170,21 @@ fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
 /// Takes the place of a process, as far as the rights go; what could not be taken over is told in the context.
 fn enter(security: Security) -> io::Result<Place> {
     let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
-    let foreign_files = match security {
+    let (foreign_files, names) = match security {
         Security::Own => {
             (context.as_user, context.in_network, context.in_mount) = (true, true, true);
-            false
+            (false, NameFiles::read())
         }
         Security::Process(pid) => take_place(pid, &mut context)?,
     };
     context.uid = rustix::process::geteuid().as_raw();
     // Nothing that a task starts may win rights back.
     let _ = rustix::thread::set_no_new_privs(true);
-    Ok(Place { context, foreign_files })
+    Ok(Place { context, foreign_files, names })
 }
 
-/// Whether the files are those of another mount namespace or root afterwards.
-fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<bool> {
+/// Whether the files are those of another mount namespace or root afterwards, and those about names.
+fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<(bool, NameFiles)> {
     // All is read and opened before the first namespace is entered: `/proc` may be another one afterwards.
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let network = Namespace::of(pid, "net", LinkNameSpaceType::Network);
@@ -189,8 +192,10 @@ fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<bool> {
     context.in_network = network.enter();
     let foreign_files = !matches!(mount, Namespace::Same);
     context.in_mount = mount.enter();
+    // While the rights last that let a file be read without touching it.
+    let names = NameFiles::read();
     context.as_user = become_user(&status);
-    Ok(foreign_files)
+    Ok((foreign_files, names))
 }
 
 /// A namespace that may have to be entered.

@@ -161,6 +161,13 @@ struct Parts {
     complete: bool,
 }
 
+impl Parts {
+    /// The files, those too that hold no line of the window.
+    fn files(&self) -> Vec<Arc<str>> {
+        self.parts.iter().map(|part| Arc::clone(&part.path)).collect()
+    }
+}
+
 impl Reader<'_> {
     /// The files that hold the window, oldest first, and where in the oldest of them it begins.
     fn parts(&self) -> Result<Parts, Errno> {
@@ -212,9 +219,11 @@ impl Reader<'_> {
 
     fn digest_errors(&self, options: DigestOptions<'_>, parts: Parts) -> io::Result<Answer> {
         let mut digester = ErrorDigester::new(options, self.slice.clock);
+        let files = parts.files();
         let finished = self.feed(parts.parts, |file, offset, line| digester.line(file, offset, line))?;
         let mut digest = digester.finish();
         digest.coverage.complete = parts.complete && finished;
+        digest.coverage.files = files;
         Ok(Answer::known(FactBody::ErrorLog(digest)))
     }
 
@@ -226,9 +235,11 @@ impl Reader<'_> {
         parts: Parts,
     ) -> io::Result<Answer> {
         let mut digester = AccessDigester::new(options, AccessSource { format, guessed });
+        let files = parts.files();
         let finished = self.feed(parts.parts, |file, offset, line| digester.line(file, offset, line))?;
         let mut digest = digester.finish();
         digest.coverage.complete = parts.complete && finished;
+        digest.coverage.files = files;
         if let LogKind::Access { writing, .. } = self.slice.kind {
             digest.writing = writing;
         }

@@ -13,6 +13,26 @@ use stub::Lookup;
 use why502_decode::host::host_sources;
 use why502_facts::{Answer, FactBody, GapReason};
 
+/// What the files say about how names are resolved: empty where there is none.
+#[derive(Debug, Default)]
+pub(crate) struct NameFiles {
+    hosts: Vec<u8>,
+    resolv_conf: Vec<u8>,
+    nsswitch: Vec<u8>,
+}
+
+impl NameFiles {
+    /// Reads them in the root where this process is.
+    pub(crate) fn read() -> Self {
+        let read = |path| read_whole(path).unwrap_or_default();
+        Self {
+            hosts: read("/etc/hosts"),
+            resolv_conf: read("/etc/resolv.conf"),
+            nsswitch: read("/etc/nsswitch.conf"),
+        }
+    }
+}
+
 /// Resolves a name in the place of the gateway.
 ///
 /// The hosts file, the search list and the name servers are read and asked by ourselves, without touching a file. Where the
@@ -28,8 +48,10 @@ pub(crate) fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
         let says = format!("{name}: the gateway's {namespace} namespace may not be entered");
         return Answer::unknown(GapReason::Denied, says);
     }
-    let by_library = !place.foreign_files && needs_library(name);
-    let found = if by_library { by_getent(name, timeout) } else { Ok(stub::look_up(name, timeout)) };
+    let files = &place.names;
+    let by_library = !place.foreign_files && needs_library(&files.nsswitch, name);
+    let found =
+        if by_library { by_getent(name, files, timeout) } else { Ok(stub::look_up(name, files, timeout)) };
     match found {
         Ok(Lookup::Found(addresses)) => Answer::known(FactBody::Addresses(addresses)),
         Ok(Lookup::NotFound) => Answer::Absent,
@@ -39,10 +61,8 @@ pub(crate) fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
 }
 
 /// Whether a source of names beside files and name servers may know a name.
-fn needs_library(name: &str) -> bool {
-    let switch = read_whole("/etc/nsswitch.conf").unwrap_or_default();
-    let sources = host_sources(&switch);
-    sources.iter().any(|source| match source.as_str() {
+fn needs_library(nsswitch: &[u8], name: &str) -> bool {
+    host_sources(nsswitch).iter().any(|source| match source.as_str() {
         // The last two ask the same servers, and know the host's own names, which the hosts file has.
         "files" | "dns" | "resolve" | "myhostname" => false,
         multicast if multicast.starts_with("mdns") => name.ends_with(".local"),
@@ -50,11 +70,11 @@ fn needs_library(name: &str) -> bool {
     })
 }
 
-fn by_getent(name: &str, timeout: Duration) -> std::io::Result<Lookup> {
+fn by_getent(name: &str, files: &NameFiles, timeout: Duration) -> std::io::Result<Lookup> {
     Ok(match run_getent(name, timeout)? {
         Some((true, output)) => Lookup::Found(parse_ahosts(&output)),
         // It does not tell a name that nobody has from name servers that nobody reaches.
-        Some((false, _)) => match stub::ask_servers(name, timeout) {
+        Some((false, _)) => match stub::ask_servers(name, &files.resolv_conf, timeout) {
             Lookup::NoAnswer(says) => Lookup::NoAnswer(says),
             Lookup::Found(_) | Lookup::NotFound => Lookup::NotFound,
         },

@@ -101,7 +101,7 @@ fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String,
     if let Some((route, path)) = &case.asked
         && peer.routes.contains(route)
     {
-        return Some((*route, path.clone(), String::new()));
+        return Some((*route, path.clone(), server_name(case, *route)));
     }
     let failing = case.failures.iter().rev().filter(|failure| {
         let on_route = failure.route.is_some_and(|route| peer.routes.contains(&route));
@@ -111,7 +111,16 @@ fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String,
     let mut failing: Vec<&Failure> = failing.take(256).collect();
     failing.sort_by_key(|failure| !matches!(failure.method.as_deref(), Some("GET" | "HEAD")));
     let failure = failing.first()?;
-    Some((failure.route?, failure.path.clone()?, failure.host.clone().unwrap_or_default()))
+    let route = failure.route?;
+    let host = failure.host.clone().unwrap_or_else(|| server_name(case, route));
+    Some((route, failure.path.clone()?, host))
+}
+
+/// The name that a route's server is asked for by, where it has one that is no pattern.
+fn server_name(case: &Case<'_>, route: RouteId) -> String {
+    let name = case.gateway.server_of(case.gateway.route(route)).name();
+    let is_pattern = name.starts_with(['~', '*', '.', '_']) || name.ends_with('*') || name.contains('$');
+    if is_pattern { String::new() } else { name.to_owned() }
 }
 
 /// The path that the peer sees: the location's prefix is replaced where the pass has a path of its own.
@@ -130,6 +139,8 @@ pub(crate) fn host_header(case: &Case<'_>, pass: &Pass, host: &str) -> String {
     let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
     match set.map(|header| header.value.1.as_str()) {
         None | Some("$proxy_host") => of_target(),
+        // An empty Host would be answered with 400.
+        Some("$host" | "$http_host") if host.is_empty() => of_target(),
         Some("$host") => host.split(':').next().unwrap_or(host).to_owned(),
         Some("$http_host") => host.to_owned(),
         Some(value) if !value.contains('$') => value.to_owned(),

@@ -20,7 +20,6 @@ const HEADINGS: [&str; 7] = [
 /// Phrases that no cause looks at, with the reason.
 const UNCLAIMED: &[(&str, &str)] = &[
     ("AcceptFailed", "descriptors: gateway-file-descriptors"),
-    ("AuthRequestUnexpectedStatus", "auth-subrequest-failed"),
     ("BindFailed", "upstream-bind-address-invalid"),
     ("BrokenProxyProtocol", "proxy-protocol causes"),
     ("CacheTrouble", "temp-path-failure and its kin"),

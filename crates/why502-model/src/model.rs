@@ -229,6 +229,12 @@ fn given_access_kind(facts: &Facts, gateway: &Gateway, path: &str) -> LogKind {
                 {
                     Some((format.clone(), *writing))
                 }
+                // A path with variables stands for many files.
+                (LogTarget::Elsewhere(text), LogContent::Access { format: Some(format), writing })
+                    if text.contains('$') && wanted(text) =>
+                {
+                    Some((format.clone(), *writing))
+                }
                 _ => None,
             })
             .collect();
@@ -238,13 +244,31 @@ fn given_access_kind(facts: &Facts, gateway: &Gateway, path: &str) -> LogKind {
     };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let given = name(path);
-    let same_name = kinds(&|own| name(own) == given);
+    let same_name = kinds(&|own| is_named_by(&name(own), &given));
     let candidates = if same_name.is_empty() { kinds(&|_| true) } else { same_name };
     let (format, writing) = match candidates.as_slice() {
         [(format, writing)] => (Some(format.clone()), *writing),
         _ => (None, AccessWriting::default()),
     };
     LogKind::Access { format: facts.manifest.invocation.log_format.clone().or(format), writing }
+}
+
+/// Whether a file's name is one that a configured name, which may hold variables, stands for.
+fn is_named_by(configured: &str, name: &str) -> bool {
+    let mut parts = configured.split('$');
+    let Some(mut rest) = parts.next().and_then(|begin| name.strip_prefix(begin)) else { return false };
+    let mut is_open = false;
+    for part in parts {
+        let end = |byte: char| !(byte.is_ascii_alphanumeric() || byte == '_');
+        let constant = match part.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').map_or("", |(_, constant)| constant),
+            None => part.find(end).map_or("", |at| &part[at..]),
+        };
+        let Some(at) = rest.find(constant) else { return false };
+        rest = &rest[at + constant.len()..];
+        is_open = constant.is_empty();
+    }
+    rest.is_empty() || is_open
 }
 
 /// The part of a recorded window that is wanted.

@@ -3,7 +3,7 @@
 //! It serves in a mount namespace that is not ours, where no program may be started, and tells a name that does not
 //! exist from name servers that do not answer, which getent(1) does not.
 
-use crate::files::read_whole;
+use super::NameFiles;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -27,15 +27,15 @@ pub(super) enum Lookup {
 }
 
 /// Looks a name up in the hosts file, then at the name servers.
-pub(super) fn look_up(name: &str, timeout: Duration) -> Lookup {
-    let listed = read_whole("/etc/hosts").map(|hosts| find_host(&hosts, name)).unwrap_or_default();
-    if listed.is_empty() { ask_servers(name, timeout) } else { Lookup::Found(listed) }
+pub(super) fn look_up(name: &str, files: &NameFiles, timeout: Duration) -> Lookup {
+    let listed = find_host(&files.hosts, name);
+    if listed.is_empty() { ask_servers(name, &files.resolv_conf, timeout) } else { Lookup::Found(listed) }
 }
 
 /// Asks the name servers of resolv.conf for every name that the search list makes of one.
-pub(super) fn ask_servers(name: &str, timeout: Duration) -> Lookup {
+pub(super) fn ask_servers(name: &str, resolv_conf: &[u8], timeout: Duration) -> Lookup {
     let deadline = Instant::now() + timeout;
-    let settings = parse_resolv_conf(&read_whole("/etc/resolv.conf").unwrap_or_default());
+    let settings = parse_resolv_conf(resolv_conf);
     let mut trouble = None;
     for candidate in settings.candidates(name) {
         let mut addresses = Vec::new();

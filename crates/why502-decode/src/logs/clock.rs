@@ -30,8 +30,8 @@ pub fn clock(error_tail: &[u8], access_tails: &[(&AccessFormat, &[u8])]) -> Opti
     let mut votes: BTreeMap<i64, (u64, i64)> = BTreeMap::new();
     let mut n_voters = 0;
     for line in error_tail.split(|&byte| byte == b'\n') {
-        let Some((key, at)) = error_key(line) else { continue };
-        let Some(stamps) = ended.get(&key) else { continue };
+        let Some((with_client, without, at)) = error_keys(line) else { continue };
+        let Some(stamps) = ended.get(&with_client).or_else(|| ended.get(&without)) else { continue };
         let fits: BTreeSet<(i64, i64)> = stamps.iter().filter_map(|&ended| fitting(at.0, ended)).collect();
         n_voters += u64::from(!fits.is_empty());
         for (offset, lag) in fits {
@@ -76,7 +76,8 @@ fn ended_requests(access_tails: &[(&AccessFormat, &[u8])]) -> HashMap<Vec<u8>, V
     for (format, tail) in access_tails {
         for line in tail.split(|&byte| byte == b'\n') {
             let Some(parsed) = format.parse(line) else { continue };
-            let (Some(client), Some(stamp)) = (parsed.client(), parsed.stamp()) else { continue };
+            let Some(stamp) = parsed.stamp() else { continue };
+            let client = parsed.client().unwrap_or_default();
             let Some(parts) = parsed.request(&mut scratch) else { continue };
             let stamps = ended.entry(key(client, parts)).or_default();
             if stamps.len() < MAX_SAME {
@@ -87,10 +88,11 @@ fn ended_requests(access_tails: &[(&AccessFormat, &[u8])]) -> HashMap<Vec<u8>, V
     ended
 }
 
-fn error_key(line: &[u8]) -> Option<(Vec<u8>, Civil)> {
+/// What an error line's request is known by: with its client, and without, as formats have it that leave it out.
+fn error_keys(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>, Civil)> {
     let parsed = parse_error_line(line)?;
     let parts = RequestParts::read(parsed.context.request?)?;
-    Some((key(parsed.context.client?, parts), parsed.at?))
+    Some((key(parsed.context.client?, parts), key(b"", parts), parsed.at?))
 }
 
 fn key(client: &[u8], parts: RequestParts<'_>) -> Vec<u8> {

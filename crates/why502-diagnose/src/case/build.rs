@@ -4,10 +4,10 @@ use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use why502_facts::{
-    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phrase,
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase, Phrase,
     RequestMessage,
 };
-use why502_model::{Action, Gateway, GroupId, Model, Pass, RouteId, Target};
+use why502_model::{Action, FallbackKind, Gateway, GroupId, Model, Pass, RouteId, Target};
 
 /// Builds the case of the gateway at `index`.
 pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Case<'a> {
@@ -27,8 +27,9 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     let read = |requests: &[FailedRequest]| -> Vec<Failure> {
         requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
     };
-    let (failures, looked_back) =
+    let (mut failures, looked_back) =
         wanted(model, facts, read(facts.failed_requests(&owner)), read(facts.looked_back_requests(&owner)));
+    failures.iter_mut().for_each(|failure| complete(gateway, failure));
     let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
     for digest in &access_logs {
         let mut own: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
@@ -77,6 +78,47 @@ fn wanted(
         failures.retain(|failure| !is_before(failure) && failure.at <= model.window.to);
     }
     (failures, before)
+}
+
+/// Fills in what a failure's lines lack because nginx cut them at 2048 bytes: whom it dialled, if that can only be one.
+fn complete(gateway: &Gateway, failure: &mut Failure) {
+    let asked = failure.symptoms.iter().find(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus));
+    if asked.is_some() && !failure.symptoms.iter().any(|symptom| symptom.subrequest.is_some()) {
+        // nginx says nothing of the subrequest itself where its upstream answered.
+        failure.route = failure.entry.and_then(|entry| auth_route(gateway, entry)).or(failure.route);
+        return;
+    }
+    let Some(address) = failure.route.and_then(|route| only_address(gateway, route)) else { return };
+    for symptom in &mut failure.symptoms {
+        let is_about_upstream = matches!(
+            symptom.phase,
+            Some(Phase::Connecting | Phase::TlsHandshake | Phase::SendingRequest | Phase::ReadingHeader)
+        );
+        if is_about_upstream && symptom.peer.is_none() && symptom.group.is_none() {
+            symptom.peer = Some(address.clone());
+            symptom.is_attempt = true;
+        }
+    }
+}
+
+/// The route that a route asks for leave.
+fn auth_route(gateway: &Gateway, route: RouteId) -> Option<RouteId> {
+    let route = gateway.route(route);
+    let asks = route.fallbacks.iter().find(|fallback| fallback.kind == FallbackKind::AuthRequest)?;
+    gateway.find_route(route.server, &asks.to)
+}
+
+/// The only address that a route passes requests to.
+fn only_address(gateway: &Gateway, route: RouteId) -> Option<PeerAddress> {
+    let route = gateway.route(route);
+    let mut passes = passes(&route.action, &route.conditionals);
+    let group = passes.next().filter(|_| passes.next().is_none()).and_then(group_of_pass)?;
+    let mut addresses = gateway
+        .group(group)
+        .peers
+        .iter()
+        .flat_map(|peer| peer.addresses.as_ref().known().into_iter().flatten());
+    addresses.next().filter(|_| addresses.next().is_none()).cloned()
 }
 
 /// Refusals of limits, on routes where they are under one in a hundred of the requests.

@@ -79,6 +79,10 @@ impl Failure {
         match (self.outcome, self.status) {
             (Outcome::Failed, None | Some(502..=504 | 9)) => true,
             (Outcome::Failed, Some(500)) => self.is_made_here(),
+            // nginx itself calls it an error that an answer broke off; a client that went away is none.
+            (Outcome::Truncated, _) => self.symptoms.iter().any(|symptom| {
+                symptom.is(Phrase::PrematureClose) && symptom.level >= Some(ErrorLevel::Error)
+            }),
             _ => false,
         }
     }

@@ -172,7 +172,7 @@ impl Case<'_> {
         }
         let is_well = |peer: &&PeerSubject| {
             let probe = self.probe(peer);
-            matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500)
+            matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400)
         };
         Ok(!peers.is_empty() && peers.iter().all(is_well))
     }

@@ -60,18 +60,25 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .filter(|(_, failure)| failure.route.is_some_and(|route| case.pass_of(route, Some(id)).is_some()))
         .filter(|(_, failure)| is_unserved(failure))
         .collect();
-    let Some(origin) = Case::line_of(&without) else { return Ok(Ruling::NoSign) };
-    let says = format!("{} found no server to choose", count(Case::weigh(&without), "request"));
+    let is_used = case.gateway.routes().any(|(route, _)| case.pass_of(route, Some(id)).is_some());
+    let logged = Case::line_of(&without).map(|origin| {
+        let says = format!("{} found no server to choose", count(Case::weigh(&without), "request"));
+        Evidence::supporting(says, origin)
+    });
+    // Where nobody asked yet, the configuration alone tells what will happen.
+    if logged.is_none() && !is_used {
+        return Ok(Ruling::NoSign);
+    }
     let marked = group.peers.iter().map(|peer| {
         Evidence::supporting(format!("{} is marked down", peer.text), Origin::File(peer.at.clone()))
     });
     let mut finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
         .explaining(without.iter().map(|(id, _)| *id))
         .still_failing(case.gateway.master.is_some().then_some(true))
-        .with([Evidence::supporting(says, origin)])
+        .with(logged)
         .with(marked.take(4))
         .at(group.peers.iter().map(|peer| peer.at.clone()));
-    finding.fails_clients_now = case.gateway.master.is_some();
+    finding.fails_clients_now = case.gateway.master.is_some() && !without.is_empty();
     Ok(Ruling::found(finding))
 }
 
@@ -155,12 +162,18 @@ mod tests {
     #[test]
     fn near_miss_nobody_asked() {
         let quiet = hit().with("error.log", "").with("access.log", "");
-        insta::assert_snapshot!(quiet.summary(), @"Healthy");
+        insta::assert_snapshot!(quiet.summary(), @"
+        AtRisk
+        Confirmed all-servers-down: all of backend's 2 servers are marked down in the configuration [0 requests, still failing]
+        ");
     }
 
     #[test]
     fn gap_without_logs_there_is_no_sign() {
-        insta::assert_snapshot!(hit().without("error.log").without("access.log").summary(), @"Healthy");
+        insta::assert_snapshot!(hit().without("error.log").without("access.log").summary(), @"
+        AtRisk
+        Confirmed all-servers-down: all of backend's 2 servers are marked down in the configuration [0 requests, still failing]
+        ");
     }
 
     #[test]

@@ -83,9 +83,12 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     finding.still_failing = (!offline).then_some(true);
     // An older configuration that is loaded keeps serving.
     finding.fails_clients_now = is_stopped(case);
-    if case.gateway.master.is_some() {
+    if case.gateway.master.is_some() || offline {
         // What it dials although the files do not say so any more is what the refused reload would have changed.
         finding.explains.extend(dialling_what_is_gone(case));
+        if !finding.explains.is_empty() {
+            finding.effects.push("config-not-reloaded");
+        }
     }
     Ok(Ruling::found(finding))
 }

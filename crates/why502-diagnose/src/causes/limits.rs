@@ -1,5 +1,6 @@
 //! What the two limits of nginx have in common: a zone, refusals, and the rule that a limit at work is no failure.
 
+use super::config_not_reloaded::newer_source;
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding, Origin, Ruling};
@@ -57,11 +58,24 @@ pub(super) fn detect(
     });
     let finding = Finding::new(cause, confidence, subject)
         .explaining(refused.iter().map(|(id, _)| *id))
-        .still_failing(case.gateway.master.is_some().then_some(true))
+        .still_failing(case.gateway.master.is_some().then(|| limit.is_some() || !is_lifted(case, &refused)))
         .with([Evidence::supporting(says, origin)])
         .with(set)
         .at(limit.map(|limit| limit.at.clone()));
     Ok(Ruling::found(finding))
+}
+
+/// Whether the loaded configuration, which has no such limit, was loaded after the last refusal.
+fn is_lifted(case: &Case<'_>, refused: &[(FailureId, &Failure)]) -> bool {
+    let last = refused.iter().map(|(_, failure)| failure.at).max();
+    newer_source(case).is_none() && case.gateway.loaded > last
+}
+
+/// The zone that a finding is about: that of the limit in force, or the one that nginx named.
+pub(super) fn zone_name(case: &Case<'_>, finding: &Finding, kind: LimitKind, phrase: Phrase) -> String {
+    let named =
+        || finding.explains.iter().find_map(|id| zone_of(case.failure(*id), phrase).map(str::to_owned));
+    limit_of(case, finding, kind).map(|limit| limit.zone.clone()).or_else(named).unwrap_or_default()
 }
 
 /// The limit that a finding is about.

@@ -36,7 +36,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::Phrase;
-use why502_model::{Group, GroupId};
+use why502_model::{Group, GroupId, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "no-live-upstreams",
@@ -64,9 +64,18 @@ fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruli
     );
     let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
         .explaining(without.iter().map(|(id, _)| *id))
+        .still_failing(answers_again(case, id, &without).then_some(false))
         .with([Evidence::supporting(says, origin)])
         .at([group.at.clone()]);
     Ok(Ruling::found(finding))
+}
+
+/// Whether a request that came after all of them was answered by the group.
+fn answers_again(case: &Case<'_>, id: GroupId, without: &[(FailureId, &Failure)]) -> bool {
+    let last = without.iter().map(|(_, failure)| failure.at).max();
+    let of_group =
+        |route: Option<RouteId>| route.is_some_and(|route| case.pass_of(route, Some(id)).is_some());
+    case.successes.iter().filter(|success| of_group(success.route)).any(|success| Some(success.at) > last)
 }
 
 /// The requests for which no peer of a group was left.

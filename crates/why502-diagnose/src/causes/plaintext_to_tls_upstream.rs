@@ -100,7 +100,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 /// Whether a failed request can be this: closed, reset, no HTTP, or the upstream's own 400.
 fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
     failure.attempts().any(|attempt| {
-        let broken = attempt.is(Phrase::PrematureClose)
+        let broken = attempt.is_quietly_unanswered()
+            || attempt.is(Phrase::PrematureClose)
             || attempt.is(Phrase::NoValidHttpHeader)
             || attempt.errno == Some(Errno::ConnectionReset);
         attempt.peer.as_ref() == Some(&peer.address) && broken

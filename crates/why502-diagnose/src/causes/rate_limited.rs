@@ -60,11 +60,12 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let limit = limits::limit_of(case, finding, LimitKind::Requests);
-    let (zone, amount) =
-        limit.map_or((String::new(), String::new()), |limit| (limit.zone.clone(), limit.amount.clone()));
-    let key = limit.and_then(|limit| limit.key.clone()).unwrap_or_else(|| "its key".to_owned());
+    let zone = limits::zone_name(case, finding, LimitKind::Requests, Phrase::LimitingRequests);
+    let key = limit.and_then(|limit| limit.key.clone()).unwrap_or_else(|| "key".to_owned());
+    let amount = limit.map_or(String::new(), |limit| format!(" ({} per {key})", limit.amount));
+    let refuses = if finding.still_failing == Some(false) { "refused" } else { "refuses" };
     Explanation {
-        title: format!("limit_req zone \"{zone}\" ({amount} per {key}) refuses requests"),
+        title: format!("limit_req zone \"{zone}\"{amount} {refuses} requests"),
         why: "Requests of one key come faster than the zone allows, and the burst is used up. nginx refuses them without \
               asking the upstream."
             .to_owned(),

@@ -84,7 +84,10 @@ fn is_refused(symptom: &Symptom) -> bool {
 /// Whether all that is known comes from a message of uwsgi or SCGI, which does not tell the line.
 fn is_of_cgi(case: &Case<'_>, finding: &Finding) -> bool {
     let mut symptoms = finding.explains.iter().flat_map(|id| &case.failure(*id).symptoms);
-    symptoms.any(|symptom| matches!(symptom.scheme.as_deref(), Some("uwsgi" | "suwsgi" | "scgi")))
+    symptoms.any(|symptom| {
+        matches!(symptom.scheme.as_deref(), Some("uwsgi" | "suwsgi" | "scgi"))
+            && symptom.is(Phrase::InvalidHeader)
+    })
 }
 
 /// What is wrong with the header of the peer's answer to the probe.
@@ -151,7 +154,7 @@ mod tests {
     fn hit_with_the_line_seen() {
         insta::assert_snapshot!(hit().summary(), @r#"
         Broken
-        Confirmed response-header-invalid: 127.0.0.1:3000 sends an invalid response header: the line "Foo " [1 requests, still failing]
+        Confirmed response-header-invalid: 127.0.0.1:3000 sends an invalid response header: the line "Foo Bar: x" [1 requests, still failing]
         "#);
     }
 

@@ -33,6 +33,7 @@
 //!
 //! nginx: `ngx_ssl_handshake`; OpenSSL: `SSL_R_WRONG_VERSION_NUMBER`; RFC 8446, section 5.1.
 
+use super::config_not_reloaded::newer_source;
 use super::unanswered::attempts;
 use crate::case::{Case, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -59,9 +60,10 @@ pub(super) static CAUSE: Cause = Cause {
 const NOT_TLS: [&str; 3] = ["wrong version number", "packet length too long", "http request"];
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(peer) = subject.peer().filter(|peer| case.pass_to(peer).is_some_and(|pass| pass.tls)) else {
-        return Ok(Ruling::NoSign);
-    };
+    let Some(peer) = subject.peer() else { return Ok(Ruling::NoSign) };
+    if !case.pass_to(peer).is_some_and(|pass| pass.tls) {
+        return mended(case, subject);
+    }
     let probe = or_ask(case.probe(peer))?;
     let foreign = probe.clone().known().and_then(foreign_bytes);
     let plain = match probe.known().filter(|report| is_without_answer(report)) {
@@ -89,6 +91,16 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         )
     });
     Ok(Ruling::found(finding.still_failing(is_seen.then_some(true)).with(probed.into_iter().chain(plain))))
+}
+
+/// TLS was spoken to the peer, and the configuration that was loaded since does so no longer.
+fn mended(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some(failed) = attempts(case, subject, says_so)? else { return Ok(Ruling::NoSign) };
+    let last = failed.symptoms.iter().map(|(_, failure, _)| failure.at).max();
+    let is_over = newer_source(case).is_none() && case.gateway.loaded > last;
+    let says = |n| format!("{} failed: what came back was no TLS", count(n, "TLS handshake"));
+    let finding = failed.finding(case, &CAUSE, Confidence::Likely, subject, says);
+    Ok(Ruling::found(finding.still_failing(is_over.then_some(false))))
 }
 
 /// Whether a ClientHello got no byte: the connection was closed, or nothing came.

@@ -58,7 +58,7 @@ impl<'c> Unanswered<'c> {
     /// started anew, answers the probe, and answered requests.
     pub(super) fn still_failing(&self, case: &Case<'_>, ends_so: bool) -> Option<bool> {
         let last = self.symptoms.iter().map(|(_, failure, _)| failure.at).max()?;
-        let answers = matches!(self.report().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500);
+        let answers = matches!(self.report().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400);
         let served = case.last_success(self.peer).is_some_and(|(at, _)| at > last);
         let is_mended = answers && served && case.started_after(self.peer, last);
         if ends_so { Some(true) } else { is_mended.then_some(false) }

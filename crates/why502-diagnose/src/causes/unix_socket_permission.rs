@@ -38,7 +38,7 @@ use crate::case::{Case, Reach, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Errno, Observed};
+use why502_facts::{Ask, Errno, Gap, GapReason, Observed};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "unix-socket-permission",
@@ -88,7 +88,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         // What is seen now does not rule out what was.
         Some(Ok(None)) => Ruling::found(finding(Confidence::Likely)),
         Some(Err(())) | None => {
-            let gap = denied.walk.gap().cloned();
+            let stopped = denied.walk.clone().known().and_then(|walk| walk.denied.clone());
+            let gap = denied.walk.gap().cloned().or_else(|| {
+                let ask = Ask::PathWalk { root: case.gateway.root, path: denied.path.to_string() };
+                stopped.map(|says| Gap { ask, why: GapReason::Denied, says })
+            });
             let open =
                 gap.map(|gap| Case::open(gap, "whether the modes deny it, or an access control above them"));
             Ruling::found(finding(Confidence::Likely).open(open))

@@ -68,11 +68,22 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     if refusal.nobody_listens(case) {
         let says = format!("no socket listens on {}", refusal.address);
-        let finding = refusal.finding(case, &CAUSE, Confidence::Confirmed, subject).still_failing(Some(true));
+        // A name that stands for other addresses now may be the root.
+        let is_left_by_name = refusal.peer.place.is_none() && refusal.peer.group.is_some();
+        let confidence = if is_left_by_name { Confidence::Likely } else { Confidence::Confirmed };
+        let finding = refusal.finding(case, &CAUSE, confidence, subject).still_failing(Some(true));
         return Ok(Ruling::found(finding.with([Evidence::supporting(says, case.sockets_origin())])));
     }
     let stands = refusal.stands().then_some(true);
-    let finding = refusal.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(stands);
+    // Somebody listens there and is not reached: something on the way refuses.
+    let is_held =
+        case.sockets().known().is_some_and(|table| table.listens(&refusal.peer.address) == Some(true));
+    let confidence = if is_held && case.is_local(&refusal.peer.address) {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    };
+    let finding = refusal.finding(case, &CAUSE, confidence, subject).still_failing(stands);
     let gap = case.sockets().gap().cloned();
     Ok(Ruling::found(finding.open(gap.map(|gap| Case::open(gap, "whether something listens there")))))
 }

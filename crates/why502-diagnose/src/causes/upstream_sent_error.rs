@@ -67,7 +67,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let surely: Vec<(FailureId, &Failure)> =
         of_upstream(case, subject).filter(|(_, failure)| was_answered(case, failure)).collect();
     let perhaps: Vec<(FailureId, &Failure)> = of_upstream(case, subject)
-        .filter(|(_, failure)| route.is_some_and(|route| can_only_be_answered(case, route, failure)))
+        .filter(|(_, failure)| {
+            refused_leave(failure) || route.is_some_and(|route| can_only_be_answered(case, route, failure))
+        })
         .collect();
     let probed = probed(case, subject);
     if surely.is_empty() && perhaps.is_empty() {
@@ -113,6 +115,16 @@ fn was_answered(case: &Case<'_>, failure: &Failure) -> bool {
         // nginx itself writes 502 and 504 into the state of an attempt, never 500 or 503.
         (passed_on || replaced) && last.phrase.is_none() && (last.answered() || matches!(sent, 500 | 503))
     })
+}
+
+/// Whether the gateway says that a backend which it asked for leave answered with an error of a gateway.
+fn refused_leave(failure: &Failure) -> bool {
+    let is_it = |symptom: &Symptom| {
+        let status = symptom.detail.as_deref().and_then(|detail| detail.trim().parse::<u16>().ok());
+        symptom.is(Phrase::AuthRequestUnexpectedStatus)
+            && status.is_some_and(|status| (500..=504).contains(&status))
+    };
+    failure.attempts().next().is_none() && failure.symptoms.iter().any(is_it)
 }
 
 /// Whether an error page of the route shows one status as another one.
@@ -164,7 +176,7 @@ fn probed(case: &Case<'_>, subject: &Subject) -> Option<(HttpAnswer, Origin)> {
 
 fn answers_well(case: &Case<'_>, peer: &PeerSubject) -> bool {
     let probe = case.probe(peer);
-    matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500)
+    matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400)
 }
 
 fn describe(answer: &HttpAnswer) -> String {

@@ -87,7 +87,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     );
     let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(miss.failures)
-        .still_failing((confidence == Confidence::Confirmed).then_some(true))
+        .still_failing(
+            (confidence == Confidence::Confirmed && !case.facts.manifest.invocation.offline).then_some(true),
+        )
         .with(miss.evidence)
         .with([defined])
         .at(miss.at);

@@ -28,6 +28,12 @@ pub(super) fn gaps(facts: &Facts, cases: &[Case<'_>]) -> Vec<GapInfo> {
             gaps.insert(gap_info(gap));
         }
     }
+    for (ask, answer) in facts.iter() {
+        if let (Ask::Log(slice), Observed::Absent) = (ask, answer) {
+            let says = format!("{} is not there", slice.path);
+            gaps.insert(GapInfo { topic: ask.topic().to_owned(), why: GapWhy::Failed, says });
+        }
+    }
     for case in cases {
         gaps.extend(case.gateway.unread.iter().map(gap_info));
     }

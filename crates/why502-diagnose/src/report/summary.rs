@@ -1,7 +1,8 @@
 //! Numbers and names of a finding: impact, places, keys.
 
 use super::{Explains, Impact, Place, RouteInfo};
-use crate::case::{Case, Failure, Subject, Symptom};
+use crate::case::{Case, Failure, PeerSubject, Subject, Symptom};
+use crate::cause::ActsOn;
 use crate::finding::Finding;
 use std::collections::BTreeSet;
 use why502_facts::{Stamp, lossy, mask_secrets};
@@ -57,6 +58,15 @@ pub(super) fn peers(case: &Case<'_>, finding: &Finding) -> Vec<String> {
             dialled.push(address);
         }
     }
+    // Without upstream fields a route's only address is the one that answered.
+    if dialled.is_empty() && finding.cause.acts_on == ActsOn::Upstream {
+        let routes: Vec<RouteId> = finding.subjects.iter().filter_map(Subject::route).collect();
+        let is_of_it = |peer: &&PeerSubject| peer.routes.iter().any(|route| routes.contains(route));
+        let mut addresses = case.peers.iter().filter(is_of_it).map(|peer| peer.address.to_string());
+        if let (Some(only), None) = (addresses.next(), addresses.next()) {
+            dialled.push(only);
+        }
+    }
     dialled
 }
 
@@ -64,14 +74,19 @@ pub(super) fn peers(case: &Case<'_>, finding: &Finding) -> Vec<String> {
 pub(super) fn group<'c>(case: &'c Case<'_>, finding: &Finding) -> Option<&'c Group> {
     let own = finding.subjects.iter().find_map(Subject::group);
     let of_attempt = || {
-        attempts(case, finding).find_map(|attempt| match (&attempt.peer, &attempt.group) {
+        let by_name = attempts(case, finding).find_map(|attempt| match (&attempt.peer, &attempt.group) {
             (Some(address), _) => case.peers.iter().find(|peer| peer.address == *address)?.group,
             (None, Some(name)) => {
                 let mut groups = case.gateway.groups();
                 groups.find(|(_, group)| group.name.as_ref() == Some(name)).map(|(id, _)| id)
             }
             (None, None) => None,
-        })
+        });
+        let by_peer = || {
+            let only = peers(case, finding).into_iter().next()?;
+            case.peers.iter().find(|peer| peer.address.to_string() == only)?.group
+        };
+        by_name.or_else(by_peer)
     };
     own.or_else(of_attempt).map(|id| case.gateway.group(id))
 }

@@ -282,7 +282,10 @@ fn is_master(process: &Process, list: &ProcessList) -> bool {
         return false;
     }
     if title.contains(": master process") {
-        return is_gateway_name(title.split(':').next().unwrap_or(""));
+        // A child bears its parent's title for a moment after it was forked; a new binary's master has workers.
+        let is_fork = list.get(process.parent).is_some_and(|parent| parent.argv == process.argv)
+            && !list.processes.iter().any(|other| other.parent == process.pid);
+        return !is_fork && is_gateway_name(title.split(':').next().unwrap_or(""));
     }
     let is_titled = title.contains(": worker process")
         || title.contains(": cache ")

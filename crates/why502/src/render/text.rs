@@ -10,6 +10,9 @@ use why502_diagnose::{
     Role, StepInfo, Verdict,
 };
 
+/// So many columns of a log line are shown where it is only an example.
+const MAX_EXAMPLE: usize = 200;
+
 /// The width that every line keeps to.
 const WIDTH: usize = 80;
 /// The most lines for the first finding.
@@ -130,7 +133,7 @@ impl Page {
             self.line(&format!("unexplained: {number} failed requests that nothing here accounts for"));
             let n_examples = if self.style.verbose { 3 } else { 1 };
             for example in report.unexplained.examples.iter().take(n_examples) {
-                self.line(&format!("  {example}"));
+                self.line(&format!("  {}", cut(example, MAX_EXAMPLE)));
             }
         }
         for note in &report.notes {
@@ -217,7 +220,7 @@ fn hit(report: &Report, finding: &FindingInfo) -> String {
     }
     let explains = &finding.explains;
     if explains.requests > 0 {
-        let statuses: Vec<String> = finding.statuses.iter().map(ToString::to_string).collect();
+        let statuses: Vec<String> = finding.statuses.iter().map(|status| format!("{status:03}")).collect();
         let requests = if explains.requests == 1 { "request" } else { "requests" };
         let _ = write!(line, "{} {requests} failed ({})", grouped(explains.requests), statuses.join(", "));
     } else if report.verdict == Verdict::AtRisk {

@@ -47,13 +47,16 @@ type Asked<'d> = (Option<&'d str>, Option<&'d str>, u16);
 pub(super) fn distinct_accesses<'d>(accesses: &[&'d AccessDigest]) -> Vec<Access<'d>> {
     let mut by_richness: Vec<&'d AccessDigest> = accesses.to_vec();
     by_richness.sort_by_key(|digest| std::cmp::Reverse(richness(digest)));
+    // Requests are compared by what all logs have of them.
+    let all_name_clients = accesses.iter().all(|digest| has_variable(&digest.format, "remote_addr"));
+    let asked = |record: &'d AccessRecord| asked(record, all_name_clients);
     let mut seen: BTreeMap<Asked<'d>, VecDeque<Stamp>> = BTreeMap::new();
     let mut distinct = Vec::new();
     for (idx, digest) in by_richness.iter().enumerate() {
         let names_client = has_variable(&digest.format, "remote_addr");
         let mut left = seen.clone();
         for record in &digest.records {
-            if take_same(&mut left, record) {
+            if take_same(&mut left, record, asked(record)) {
                 continue;
             }
             distinct.push(Access { record, names_client });
@@ -72,15 +75,19 @@ fn richness(digest: &AccessDigest) -> (bool, bool, usize) {
     (digest.has_upstream, has_times, digest.format.len())
 }
 
-fn asked(record: &AccessRecord) -> Asked<'_> {
+fn asked(record: &AccessRecord, with_client: bool) -> Asked<'_> {
     let request = record.request.as_ref();
     // Not every format has the method.
-    (record.client.as_deref(), request.map(|request| &*request.path), record.status)
+    (record.client.as_deref().filter(|_| with_client), request.map(|request| &*request.path), record.status)
 }
 
 /// Takes the same request out of what other logs have, if it is there. All are in the order of time.
-fn take_same<'d>(left: &mut BTreeMap<Asked<'d>, VecDeque<Stamp>>, record: &'d AccessRecord) -> bool {
-    let Some(others) = left.get_mut(&asked(record)) else { return false };
+fn take_same<'d>(
+    left: &mut BTreeMap<Asked<'d>, VecDeque<Stamp>>,
+    record: &AccessRecord,
+    asked: Asked<'d>,
+) -> bool {
+    let Some(others) = left.get_mut(&asked) else { return false };
     while others.front().is_some_and(|other| other.0 < record.at.0 - SAME_MS) {
         others.pop_front();
     }
