@@ -5,6 +5,9 @@
 
 use why502_facts::{Blob, HeaderFault, HttpAnswer, HttpHeader, HttpRequestSpec, lossy};
 
+/// So much of a line that is no header is kept, in bytes.
+const MAX_SHOWN: usize = 120;
+
 /// Writes a request as it goes over the wire.
 pub fn print_request(request: &HttpRequestSpec) -> Vec<u8> {
     let mut text = format!("{} {} HTTP/{}\r\n", request.method, request.target, request.version);
@@ -76,9 +79,8 @@ fn digits(bytes: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 fn read_header(line: &[u8], size: u64, answer: &mut HttpAnswer) {
-    let fault = header_fault(line);
-    if let Some(end) = fault {
-        answer.faults.push(HeaderFault::InvalidLine { line: lossy(&line[..=end.min(line.len() - 1)]) });
+    if is_invalid(line) {
+        answer.faults.push(HeaderFault::InvalidLine { line: lossy(&line[..line.len().min(MAX_SHOWN)]) });
     }
     let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
     let value = line.get(colon + 1..).unwrap_or_default();
@@ -89,21 +91,14 @@ fn read_header(line: &[u8], size: u64, answer: &mut HttpAnswer) {
     });
 }
 
-/// The position of the byte that nginx stops at (`ngx_http_parse_header_line`): a control byte or a space in the name,
-/// no colon, or NUL or CR in the value.
-fn header_fault(line: &[u8]) -> Option<usize> {
-    for (at, byte) in line.iter().enumerate() {
-        match byte {
-            b':' if at == 0 => return Some(at),
-            b':' => {
-                let value = &line[at + 1..];
-                return value.iter().position(|byte| matches!(byte, 0 | b'\r')).map(|offset| at + 1 + offset);
-            }
-            0..=b' ' | 0x7f => return Some(at),
-            _ => {}
-        }
-    }
-    Some(line.len().saturating_sub(1))
+/// Whether nginx stops in a line (`ngx_http_parse_header_line`): at a control byte or a space in the name, for want of a
+/// name or a colon, or at NUL or CR in the value.
+fn is_invalid(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else { return true };
+    let (name, value) = line.split_at(colon);
+    name.is_empty()
+        || name.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f))
+        || value.iter().any(|byte| matches!(byte, 0 | b'\r'))
 }
 
 /// The faults of lengths and encodings (`ngx_http_upstream_process_content_length`, `…_transfer_encoding`).
@@ -183,10 +178,10 @@ mod tests {
         let fault =
             |header: &str| parsed(&format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n")).faults.into_iter().next();
         let invalid = |line: &str| Some(HeaderFault::InvalidLine { line: line.to_owned() });
-        assert_eq!(fault("Foo Bar: x"), invalid("Foo "));
-        assert_eq!(fault("\tfolded"), invalid("\t"));
+        assert_eq!(fault("Foo Bar: x"), invalid("Foo Bar: x"));
+        assert_eq!(fault("\tfolded"), invalid("\tfolded"));
         assert_eq!(fault("nocolon"), invalid("nocolon"));
-        assert_eq!(fault("X: a\0b"), invalid("X: a\0"));
+        assert_eq!(fault("X: a\0b"), invalid("X: a\0b"));
         assert_eq!(
             fault("Content-Length: 2\r\nContent-Length: 2"),
             Some(HeaderFault::Duplicate { name: "Content-Length".to_owned() })

@@ -151,7 +151,7 @@ mod tests {
     fn hit_with_the_line_seen() {
         insta::assert_snapshot!(hit().summary(), @r#"
         Broken
-        Confirmed response-header-invalid: 127.0.0.1:3000 sends an invalid response header: upstream sent invalid header: "Foo\x20..." [1 requests, still failing]
+        Confirmed response-header-invalid: 127.0.0.1:3000 sends an invalid response header: the line "Foo " [1 requests, still failing]
         "#);
     }
 

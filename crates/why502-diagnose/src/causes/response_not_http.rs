@@ -160,7 +160,8 @@ mod tests {
     fn hit_by_the_message_alone() {
         insta::assert_snapshot!(hit().with("options", "offline").summary(), @"
         Broken
-        Confirmed response-not-http: what 127.0.0.1:3000 sends is no HTTP response [1 requests]
+        Likely response-not-http: what 127.0.0.1:3000 sends is no HTTP response [1 requests]
+          open: what the peer sends: not looked at: --offline
         ");
     }
 
@@ -187,7 +188,8 @@ mod tests {
     fn gap_the_peer_cannot_be_probed() {
         insta::assert_snapshot!(hit().without("probe 127.0.0.1:3000").summary(), @"
         Broken
-        Confirmed response-not-http: what 127.0.0.1:3000 sends is no HTTP response [1 requests]
+        Likely response-not-http: what 127.0.0.1:3000 sends is no HTTP response [1 requests]
+          open: what the peer sends: the fixture does not tell
         ");
     }
 }

@@ -242,7 +242,7 @@ mod tests {
                 "/var/log/nginx/error.log error Error []",
                 "/l/e error Warn [0]",
                 "(stderr) error Info [0]",
-                "/l/x access 4 if [0]",
+                "/l/x access 4 Selected [0]",
                 "(syslog:server=10.0.0.1) access 4 [0]",
                 "/usr/share/nginx/logs/own error Debug [1]",
                 &format!("(/l/$host) access {COMBINED} [1]"),
