@@ -154,7 +154,7 @@ impl Finder<'_> {
         let build = self.build_of(master, root);
         let options = CommandLine::of(master);
         let prefix = options.prefix.or(build.prefix()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
-        let prefix = self.from_directory_of(master, prefix);
+        let prefix = self.relative_to_directory_of(master, prefix);
         let config = options.config.map(|config| absolute(&config, &prefix));
         let config = config.or(build.path("--conf-path", "conf/nginx.conf"));
         let config = config.unwrap_or_else(|| absolute("conf/nginx.conf", &prefix));
@@ -190,7 +190,7 @@ impl Finder<'_> {
     }
 
     /// A relative prefix is relative to the directory in which the master was started.
-    fn from_directory_of(&mut self, master: &Process, prefix: String) -> String {
+    fn relative_to_directory_of(&mut self, master: &Process, prefix: String) -> String {
         if prefix.starts_with('/') {
             return prefix;
         }
@@ -324,8 +324,7 @@ mod tests {
     }
 
     fn world(processes: &[Process]) -> World {
-        let mut world = World::default();
-        world.processes = processes.to_vec();
+        let mut world = World { processes: processes.to_vec(), ..World::default() };
         world.strings("/usr/sbin/nginx", &STRINGS);
         world
     }

@@ -70,7 +70,6 @@ impl Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn patterns_match_bytes() {
@@ -100,9 +99,9 @@ mod tests {
 
     #[test]
     fn hostile_patterns_end_soon() {
-        let begin = Instant::now();
         let pattern = Pattern::compile("^(a+)+$", Case::Kept).unwrap();
-        assert!(!pattern.is_match(format!("{}b", "a".repeat(4000)).as_bytes()));
-        assert!(begin.elapsed().as_secs() < 5);
+        let hostile = format!("{}b", "a".repeat(4000));
+        assert!(pattern.regex.is_match(hostile.as_bytes()).is_err(), "a bound is reached");
+        assert!(!pattern.is_match(hostile.as_bytes()));
     }
 }

@@ -58,7 +58,7 @@ impl Checker<'_, '_> {
         let config = self.config;
         let merged = Merged { prefix: protocol.prefix(), levels: Levels::of(config, block) };
         if protocol != Protocol::Grpc {
-            if let Some((at, words)) = merged.wrong_buffers(config.span(block)) {
+            if let Some((at, words)) = merged.wrong_buffers(&config.span(block)) {
                 return self.refuse_at_end(http, at, words);
             }
             if let Some((at, zone)) =
@@ -94,14 +94,14 @@ impl Merged<'_> {
     }
 
     /// `ngx_http_proxy_merge_loc_conf`, as far as it compares buffers.
-    fn wrong_buffers(&self, block: Span) -> Option<(Span, String)> {
+    fn wrong_buffers(&self, block: &Span) -> Option<(Span, String)> {
         let prefix = self.prefix;
         let (number, one) = self.find("buffers").map_or(Some((8, PAGE)), |id| {
             let node = self.levels.config.node(id);
             Some((parse_number(node.arg(0)?)?, parse_size(node.arg(1)?)?))
         })?;
         let least = self.size("buffer_size").unwrap_or(PAGE).max(one);
-        let at = |rests: &[&str]| self.place(rests, &block);
+        let at = |rests: &[&str]| self.place(rests, block);
         if number < 2 {
             return Some((at(&["buffers"]), format!("there must be at least 2 \"{prefix}_buffers\"")));
         }

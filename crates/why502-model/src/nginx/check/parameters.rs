@@ -15,14 +15,14 @@ impl Checker<'_, '_> {
         let name = self.config.node(id).name.as_str();
         match (name, words.as_slice()) {
             ("add_header" | "add_trailer", [_, _, third]) if *third != "always" => {
-                self.invalid_parameter(id, 2)
+                self.invalid_parameter(id, 2);
             }
             ("fastcgi_param" | "scgi_param" | "uwsgi_param", [_, _, third]) if *third != "if_not_empty" => {
                 self.invalid_parameter(id, 2);
             }
             ("allow" | "deny", [rule]) if !is_rule(rule) => self.invalid_parameter(id, 0),
             ("proxy_redirect", [only]) if !matches!(*only, "off" | "default") => {
-                self.invalid_parameter(id, 0)
+                self.invalid_parameter(id, 0);
             }
             ("proxy_redirect", ["default"]) => self.default_redirect(id),
             ("try_files", words) => self.try_files(id, words),
@@ -87,7 +87,7 @@ impl Checker<'_, '_> {
         let words = self.words(id);
         let mut has_server = false;
         for (at, word) in words.iter().enumerate() {
-            let parameter = word.split_once('=').map(|(name, value)| (name, value));
+            let parameter = word.split_once('=');
             let is_right = match parameter {
                 Some(("valid", time)) => parse_time_in(time, TimeUnit::Seconds).is_some(),
                 Some(("ipv4" | "ipv6", value)) => matches!(value, "on" | "off"),

@@ -78,7 +78,7 @@ impl Checker<'_, '_> {
 
     fn geo_row(&mut self, id: NodeId) {
         let node = self.config.node(id);
-        let wanted = if node.name == "ranges" || node.name == "proxy_recursive" { 0 } else { 1 };
+        let wanted = usize::from(node.name != "ranges" && node.name != "proxy_recursive");
         if node.args.len() != wanted {
             self.refuse(id, "invalid number of the geo parameters");
         }

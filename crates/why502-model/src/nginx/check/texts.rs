@@ -168,8 +168,9 @@ fn own_variables() -> &'static BTreeMap<&'static str, Change> {
 /// The arguments of a directive that nginx compiles.
 fn texts_of(name: &str, n_args: usize) -> Texts {
     match name {
+        "return" if n_args == 1 => Texts::Only(0),
         "add_header" | "add_trailer" | "fastcgi_param" | "grpc_set_header" | "proxy_set_header"
-        | "rewrite" | "scgi_param" | "set" | "uwsgi_param" => Texts::Only(1),
+        | "return" | "rewrite" | "scgi_param" | "set" | "uwsgi_param" => Texts::Only(1),
         "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "geo" | "grpc_pass"
         | "limit_conn_zone" | "limit_req_zone" | "map" | "proxy_bind" | "proxy_cache" | "proxy_cache_key"
         | "proxy_pass" | "root" | "scgi_pass" | "split_clients" | "uwsgi_pass" => {
@@ -184,8 +185,6 @@ fn texts_of(name: &str, n_args: usize) -> Texts {
         | "proxy_no_cache"
         | "try_files" => Texts::All,
         "log_format" => Texts::From(1),
-        "return" if n_args == 1 => Texts::Only(0),
-        "return" => Texts::Only(1),
         _ if specs_of(name).iter().any(|spec| spec.value == Value::Complex) => Texts::All,
         _ => Texts::None,
     }

@@ -68,7 +68,7 @@ impl Checker<'_, '_> {
         let node = self.config.node(id);
         let name = node.name.as_str();
         let is_once = match spec.value {
-            Value::Array | Value::Bitmask(_) | Value::KeyValue => false,
+            Value::Array | Value::Bitmask(_) | Value::Pairs => false,
             Value::Custom => ONCE.contains(&name),
             _ => true,
         };

@@ -236,7 +236,7 @@ fn inside(name: &str, context: Context) -> Inside {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{first, problems};
+    use super::super::tests::problems;
 
     #[test]
     fn names_places_and_numbers_are_looked_at_in_that_order() {

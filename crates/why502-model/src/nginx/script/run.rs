@@ -162,7 +162,7 @@ fn run_rewrite(own: &Rewrite, book: &Book, run: &mut Run) -> Flow {
         run.undecided.push(own.at);
         return Flow::Stop(Landing::Through);
     };
-    change_uri(run, &written.to_owned(), own.keeps_args);
+    change_uri(run, written, own.keeps_args);
     match own.then {
         _ if run.known.get("uri") == Some("") => Flow::Stop(Landing::ZeroLength),
         Then::Continue => Flow::Next,
