@@ -18,6 +18,7 @@ mod parameters;
 mod passes;
 mod rows;
 mod texts;
+mod tls;
 mod upstreams;
 mod values;
 mod walk;

@@ -60,6 +60,11 @@ impl Pattern {
         Some(Captures { groups, names: self.names() })
     }
 
+    /// How many groups it has.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.regex.captures_len() - 1
+    }
+
     /// The names of its groups with their numbers: nginx makes variables of them.
     pub(crate) fn names(&self) -> Vec<(String, usize)> {
         let names = self.regex.capture_names().iter().enumerate();

@@ -171,7 +171,7 @@ fn texts_of(name: &str, n_args: usize) -> Texts {
         "return" if n_args == 1 => Texts::Only(0),
         "add_header" | "add_trailer" | "fastcgi_param" | "grpc_set_header" | "proxy_set_header"
         | "return" | "rewrite" | "scgi_param" | "set" | "uwsgi_param" => Texts::Only(1),
-        "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "geo" | "grpc_pass"
+        "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "geo" | "grpc_pass" | "hash"
         | "limit_conn_zone" | "limit_req_zone" | "map" | "proxy_bind" | "proxy_cache" | "proxy_cache_key"
         | "proxy_pass" | "root" | "scgi_pass" | "split_clients" | "uwsgi_pass" => {
             // `geo $name` has no source but the client's address.

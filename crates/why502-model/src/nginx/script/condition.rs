@@ -43,7 +43,9 @@ pub(crate) fn parse_condition(arguments: &[&str]) -> Result<Condition, Refusal> 
     if !last.ends_with(')') {
         return Err(invalid(words.last().copied().unwrap_or_default()));
     }
-    if let Some(end) = words.last_mut() {
+    if let Some(end) = words.last_mut()
+        && (arguments.len() > 1 || end.len() > 1)
+    {
         *end = end.strip_suffix(')').unwrap_or(end);
     }
     if words.len() > 1 && words[0].is_empty() {
@@ -126,6 +128,7 @@ mod tests {
             ("$a", "invalid condition \"$a\""),
             ("($a", "invalid condition \"$a\""),
             ("(a = b)", "invalid condition \"a\""),
+            ("()", "invalid condition \")\""),
             ("($a = b c)", "invalid condition \"$a\""),
             ("($a == b)", "unexpected \"==\" in condition"),
             ("(-q /x)", "invalid condition \"-q\""),

@@ -1,0 +1,14 @@
+//! Tests of the crate from outside: against the real nginx, and over whole hosts.
+
+mod client;
+mod dumps;
+mod host;
+mod mutations;
+#[path = "../../../nginx-syntax/tests/it/random.rs"]
+mod random;
+mod servers;
+#[path = "../../src/testing.rs"]
+mod testing;
+mod verdicts;
+
+use why502_model::{Gateway, Model};
