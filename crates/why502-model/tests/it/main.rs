@@ -3,6 +3,7 @@
 mod client;
 mod dumps;
 mod host;
+mod locations;
 mod mutations;
 #[path = "../../../nginx-syntax/tests/it/random.rs"]
 mod random;

@@ -7,12 +7,14 @@ use crate::verdicts;
 use std::thread;
 
 /// Words that nginx refuses things with and that are not looked for here, with the reason.
-const NOT_LOOKED_AT: [(&str, &str); 6] = [
+const NOT_LOOKED_AT: [(&str, &str); 8] = [
     ("bind() to ", "the sockets of this host"),
     ("mkdir() \"", "the folders of this host"),
     ("open() \"", "the files of this host"),
     ("getpwnam(\"", "the users of this host"),
     ("getgrnam(\"", "the groups of this host"),
+    ("syslog ", "what stands behind `syslog:` is not read"),
+    ("invalid range \"", "ranges of `geo` are not read"),
     ("in debug_connection \"", "names there are not looked up"),
 ];
 

@@ -100,7 +100,7 @@ impl Checker<'_, '_> {
         let since = |version: Version| self.modules.version.is_none_or(|own| own >= version);
         match word {
             "default_server" | "default" => options.is_default = true,
-            "bind" | "deferred" | "reuseport" | "ipv6only=on" | "ipv6only=off" => options.is_set = true,
+            "bind" | "deferred" | "reuseport" => options.is_set = true,
             "multipath" if since(Version(1, 29, 7)) => options.is_set = true,
             "ssl" => options.tls = true,
             "http2" | "proxy_protocol" => {}
@@ -110,6 +110,10 @@ impl Checker<'_, '_> {
                     return Err(format!("invalid parameter \"{word}\""));
                 };
                 let is_right = match name {
+                    "ipv6only" if value.starts_with('o') && !matches!(value, "on" | "off") => {
+                        return Err(format!("invalid ipv6only flags \"{value}\""));
+                    }
+                    "ipv6only" if value.starts_with('o') => true,
                     "backlog" => parse_number(value).is_some_and(|number| number > 0),
                     "rcvbuf" | "sndbuf" => parse_size(value).is_some(),
                     // For FreeBSD only: a binary that was looked into is one for Linux.

@@ -52,10 +52,23 @@ impl Checker<'_, '_> {
             }
             (name, words) if name.ends_with("_cache_methods") => self.masks(id, words, &CACHED_METHODS),
             (name, words) if name.ends_with("_ignore_headers") => self.masks(id, words, &IGNORED_HEADERS),
+            ("disable_symlinks", words) => self.disable_symlinks(id, words),
+            ("expires", words) => self.expires(id, words),
+            ("proxy_cookie_domain" | "proxy_cookie_path" | "proxy_redirect", words)
+                if self.follows_switch(id, words == ["off"]) =>
+            {
+                self.refuse(id, format!("\"{name}\" directive is duplicate"));
+            }
+            ("proxy_cookie_domain" | "proxy_cookie_path", [only]) if *only != "off" => {
+                self.invalid_parameter(id, 0);
+            }
             ("proxy_redirect", [only]) if !matches!(*only, "off" | "default") => {
                 self.invalid_parameter(id, 0);
             }
             ("proxy_redirect", ["default"]) => self.default_redirect(id),
+            ("proxy_cookie_domain" | "proxy_cookie_path" | "proxy_redirect", [from, to]) => {
+                self.substitution(id, from, to);
+            }
             ("try_files", words) => self.try_files(id, words),
             (name, words) if name.ends_with("_cache_valid") => self.cache_valid(id, words),
             (name, words) if name.ends_with("_cache_path") && spec.module.starts_with("http_") => {
@@ -115,6 +128,61 @@ impl Checker<'_, '_> {
         if !has_max && !is_off {
             let article = if name == "open_file_cache" { "the " } else { "" };
             self.refuse(id, format!("\"{name}\" must have {article}\"max\" parameter"));
+        }
+    }
+
+    /// Whether directives of the name stand before one that switches them off, or one that does so before any.
+    fn follows_switch(&self, id: NodeId, is_switch: bool) -> bool {
+        let config = self.config;
+        let node = config.node(id);
+        let before = config.children(node.parent).iter().take_while(|sibling| **sibling != id);
+        let mut before = before.map(|own| config.node(*own)).filter(|own| own.name == node.name);
+        before.any(|own| is_switch || own.values().eq(["off"]))
+    }
+
+    /// A text or pattern that is replaced by another (`ngx_http_proxy_redirect`).
+    fn substitution(&mut self, id: NodeId, from: &str, to: &str) {
+        let compiled = match from.strip_prefix('~') {
+            None => self.use_template(id, 0, from),
+            Some(text) => {
+                let (text, case) = match text.strip_prefix('*') {
+                    Some(text) => (text, Case::Ignored),
+                    None => (text, Case::Kept),
+                };
+                Pattern::compile(text, case).map(|pattern| self.define_groups(&pattern))
+            }
+        };
+        match compiled {
+            Ok(()) => self.template(id, 1, to),
+            Err(words) => self.refuse_arg(id, 0, words),
+        }
+    }
+
+    fn disable_symlinks(&mut self, id: NodeId, words: &[&str]) {
+        let is_known =
+            |word: &str| matches!(word, "on" | "off" | "if_not_owner") || word.starts_with("from=");
+        for (at, word) in words.iter().enumerate() {
+            if !is_known(word) {
+                return self.invalid_parameter(id, at);
+            }
+            if let Some(text) = word.strip_prefix("from=") {
+                self.template(id, at, text);
+            }
+        }
+    }
+
+    /// `ngx_http_headers_expires`.
+    fn expires(&mut self, id: NodeId, words: &[&str]) {
+        let (is_modified, at) = (words.len() == 2, words.len() - 1);
+        let wrong = if is_modified && words[0] != "modified" {
+            Some("invalid value")
+        } else if words[at].contains('$') {
+            None
+        } else {
+            wrong_expiry(words[at], is_modified)
+        };
+        if let Some(words) = wrong {
+            self.refuse_arg(id, at, format!("\"expires\" directive {words}"));
         }
     }
 
@@ -246,6 +314,21 @@ impl Checker<'_, '_> {
             },
         }
     }
+}
+
+/// `ngx_http_parse_expires`.
+fn wrong_expiry(text: &str, is_modified: bool) -> Option<&'static str> {
+    if !is_modified && matches!(text, "epoch" | "max" | "off") {
+        return None;
+    }
+    let daily = text.strip_prefix('@');
+    if daily.is_some() && is_modified {
+        return Some("daily time cannot be used with \"modified\" parameter");
+    }
+    let signed = daily.unwrap_or_else(|| text.strip_prefix(['+', '-']).unwrap_or(text));
+    let Some(time) = parse_time_in(signed, TimeUnit::Seconds) else { return Some("invalid value") };
+    let is_too_long = daily.is_some() && time > std::time::Duration::from_hours(24);
+    is_too_long.then_some("daily time value must be less than 24 hours")
 }
 
 fn is_cache(name: &str) -> bool {

@@ -78,6 +78,12 @@ impl Checker<'_, '_> {
             return;
         }
         let bare = key.strip_prefix('\\').unwrap_or(key);
+        let siblings = self.config.children(self.config.node(id).parent).iter();
+        let has_hostnames =
+            siblings.take_while(|own| **own != id).any(|own| self.config.node(*own).name == "hostnames");
+        if has_hostnames && !is_hostname(bare) {
+            return self.refuse(id, format!("invalid hostname or wildcard \"{bare}\""));
+        }
         if !self.keys.insert(bare.to_ascii_lowercase()) {
             self.refuse(id, format!("conflicting parameter \"{bare}\""));
         }
@@ -117,6 +123,13 @@ impl Checker<'_, '_> {
             self.refuse_at_end(id, at, "percent total is greater than 100%");
         }
     }
+}
+
+/// Whether a key can stand in a table of host names, with a wildcard at one end at most (`ngx_hash_add_key`).
+fn is_hostname(key: &str) -> bool {
+    let n_stars = key.bytes().filter(|byte| *byte == b'*').count();
+    let is_at_end = (key.starts_with("*.") && key.len() > 2) || (key.ends_with(".*") && key.len() > 2);
+    !key.contains("..") && (n_stars == 0 || (n_stars == 1 && is_at_end && !key.starts_with('.')))
 }
 
 /// A percentage in hundredths: at most two places behind the point (`ngx_atofp`).

@@ -208,8 +208,13 @@ impl Checker<'_, '_> {
                 return self.refuse_arg(id, at, format!("invalid {name} value \"{word}\""));
             }
         }
+        let config = self.config;
+        let name = self.arg(id, 0);
+        let mut earlier = config.named(None, "thread_pool").take_while(|own| *own != id);
         if !has_threads {
             self.refuse(id, "\"thread_pool\" must have \"threads\" parameter");
+        } else if earlier.any(|own| config.node(own).arg(0) == Some(name)) {
+            self.refuse_arg(id, 0, format!("duplicate thread pool \"{name}\""));
         }
     }
 
@@ -225,6 +230,7 @@ impl Checker<'_, '_> {
             "access_log" => self.access_log(id),
             "alias" | "root" => self.root(id),
             "auth_request" | "mirror" => {}
+            "auth_request_set" | "set" => self.set(id),
             "error_log" => self.error_log(id),
             "error_page" => self.error_page(id),
             "fastcgi_pass" | "grpc_pass" | "memcached_pass" | "proxy_pass" | "scgi_pass" | "uwsgi_pass" => {
@@ -243,7 +249,6 @@ impl Checker<'_, '_> {
             "return" => self.answer(id),
             "rewrite" => self.rewrite(id),
             "server_name" => self.server_name(id),
-            "set" => self.set(id),
             "ssl_session_cache" => self.session_cache(id),
             "upstream" => self.upstream(id),
             _ => self.parameters(id, spec),
