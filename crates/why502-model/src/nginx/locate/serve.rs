@@ -138,15 +138,15 @@ impl Walk<'_> {
         for _ in 0..=MAX_CHANGES {
             let (route, end) = self.find(server);
             self.steps.push(Step { route, path: self.path() });
+            if self.is_internal(route) {
+                return Stop::Internal;
+            }
             if end == End::Redirect {
                 return Stop::Redirect { at: None, status: 301 };
             }
             // The server's own directives ran before; they do not run again (`ngx_http_rewrite_handler`).
             if route == server {
                 return Stop::Route;
-            }
-            if self.is_internal(route) {
-                return Stop::Internal;
             }
             if let Some(stop) = self.rewrite(route) {
                 return stop;

@@ -3,7 +3,8 @@
 use super::{Code, Condition, If, Rewrite, Script, Subject, Test, Then};
 use crate::RequestVars;
 use crate::nginx::config::NodeId;
-use crate::nginx::variables::{Book, Evaluated, Scope, State};
+use crate::nginx::pattern::Captures;
+use crate::nginx::variables::{Book, Evaluated, Part, Scope, State, Template};
 
 /// What is known when a script begins, and what it leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -160,7 +161,7 @@ fn run_rewrite(own: &Rewrite, book: &Book, run: &mut Run) -> Flow {
         return Flow::Next;
     }
     let Some(captures) = own.pattern.captures(&run.path()) else {
-        run.state.captures = Some(crate::nginx::pattern::Captures::default());
+        run.state.captures = Some(Captures::default());
         return Flow::Next;
     };
     run.state.captures = Some(captures);
@@ -172,6 +173,7 @@ fn run_rewrite(own: &Rewrite, book: &Book, run: &mut Run) -> Flow {
         Some((path, args)) => (path, Some(args)),
         None => (own.replacement.as_str(), None),
     };
+    let exact_path = run.state.captures.as_ref().and_then(|captures| exact_text(path, captures));
     let scope = Scope::new(book, &run.state, &run.known);
     let (path, args) = (scope.text(path), args.map(|args| scope.text(args)));
     run.uri_changed = own.then != Then::Break;
@@ -182,11 +184,25 @@ fn run_rewrite(own: &Rewrite, book: &Book, run: &mut Run) -> Flow {
         return Flow::Stop(Landing::Through);
     };
     change_uri(run, path, args, own.keeps_args);
+    run.exact_path = exact_path;
     match own.then {
         _ if run.known.get("uri") == Some("") => Flow::Stop(Landing::ZeroLength),
         Then::Continue => Flow::Next,
         Then::Break | Then::Last | Then::Redirect(_) => Flow::Stop(Landing::Through),
     }
+}
+
+/// The bytes of a text of captures that are no UTF-8; `None` for any other.
+fn exact_text(text: &str, captures: &Captures) -> Option<Vec<u8>> {
+    let mut exact = Vec::new();
+    for part in Template::lenient(text).parts {
+        match part {
+            Part::Capture(at) => exact.extend_from_slice(captures.groups.get(at)?.as_deref()?),
+            Part::Literal(text) => exact.extend_from_slice(text.as_bytes()),
+            Part::Variable(_) => return None,
+        }
+    }
+    std::str::from_utf8(&exact).is_err().then_some(exact)
 }
 
 fn change_uri(run: &mut Run, path: &str, args: Option<&str>, keeps_args: bool) {
@@ -198,7 +214,6 @@ fn change_uri(run: &mut Run, path: &str, args: Option<&str>, keeps_args: bool) {
         None => String::new(),
     };
     run.known.set_path(path);
-    run.exact_path = None;
     run.was_rewritten = true;
     run.known.set("is_args", if args.is_empty() { "" } else { "?" });
     run.known.set("args", &args);
