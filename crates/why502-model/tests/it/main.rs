@@ -1,10 +1,12 @@
 //! Tests of the crate from outside: against the real nginx, and over whole hosts.
 
+mod backend;
 mod client;
 mod dumps;
 mod host;
 mod locations;
 mod mutations;
+mod passes;
 #[path = "../../../nginx-syntax/tests/it/random.rs"]
 mod random;
 mod servers;
