@@ -156,7 +156,7 @@ impl Finder<'_> {
         let prefix = options.prefix.or(build.prefix()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
         let prefix = self.relative_to_directory_of(master, prefix);
         let config = options.config.map(|config| absolute(&config, &prefix));
-        let config = config.or(build.path("--conf-path", "conf/nginx.conf"));
+        let config = config.or(build.path("--conf-path", "conf/nginx.conf", &prefix));
         let config = config.unwrap_or_else(|| absolute("conf/nginx.conf", &prefix));
         let workers: Vec<&Process> =
             list.processes.iter().filter(|process| is_worker(process, master.pid)).collect();
@@ -216,12 +216,10 @@ impl Finder<'_> {
             Some((path, build)) => (Some(path), build),
             None => (None, Build { flavour: "nginx".to_owned(), ..Build::default() }),
         };
-        let own_prefix = self.invocation.prefix.clone();
-        let given = self.invocation.config.clone();
-        let Some(config) = given.or_else(|| build.path("--conf-path", "conf/nginx.conf")) else {
-            return Vec::new();
-        };
-        let prefix = own_prefix.or_else(|| build.prefix()).unwrap_or_else(|| directory_of(&config));
+        let prefix = self.invocation.prefix.clone().or_else(|| build.prefix());
+        let compiled = || build.path("--conf-path", "conf/nginx.conf", prefix.as_deref()?);
+        let Some(config) = self.invocation.config.clone().or_else(compiled) else { return Vec::new() };
+        let prefix = prefix.unwrap_or_else(|| directory_of(&config));
         vec![Instance::stopped(build, binary, absolute(&config, &prefix), prefix)]
     }
 

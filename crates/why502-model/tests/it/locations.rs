@@ -135,7 +135,7 @@ impl Writer<'_> {
     /// Locations of one level: those below a path, or in a pattern's location.
     fn locations(&mut self, below: Option<&str>, depth: usize) {
         let mut names: Vec<String> = Vec::new();
-        for _ in 0..1 + self.random.below(if depth == 0 { 8 } else { 3 }) {
+        for _ in 0..=self.random.below(if depth == 0 { 8 } else { 3 }) {
             // In a pattern's location only patterns may stand.
             let is_pattern = below.is_none() || self.random.one_in(3);
             let (modifier, path) = if is_pattern {
@@ -184,7 +184,7 @@ impl Writer<'_> {
         for _ in 0..=self.random.below(2) {
             let path = self.target();
             let line = match self.random.below(12) {
-                0 => format!("rewrite ^/a/(.*)$ /b/$1 last;"),
+                0 => "rewrite ^/a/(.*)$ /b/$1 last;".to_owned(),
                 1 => format!("rewrite ^/(.)/ {path} last;"),
                 2 => format!("rewrite b {path} break;"),
                 3 => format!("rewrite ^/ab {path}?y=2 last;"),
@@ -195,7 +195,7 @@ impl Writer<'_> {
                 8 => format!("if ($uri ~ \"^/(c|abc)(/|$)\") {{ rewrite ^ {path} last; }}"),
                 9 => format!("set $t $args; if ($t = k=v) {{ rewrite ^ {path} last; }}"),
                 10 => "if ($host = one.test) { return 403; }".to_owned(),
-                _ => format!("rewrite ^/(.*)$ /$1x;"),
+                _ => "rewrite ^/(.*)$ /$1x;".to_owned(),
             };
             // Twelve in a row would be a circle that ends in 500: that is wanted too, now and then.
             let _ = writeln!(self.text, "{line}");

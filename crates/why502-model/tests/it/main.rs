@@ -4,6 +4,7 @@ mod backend;
 mod client;
 mod dumps;
 mod host;
+mod layouts;
 mod locations;
 mod mutations;
 mod passes;
@@ -11,6 +12,7 @@ mod passes;
 mod random;
 mod servers;
 #[path = "../../src/testing.rs"]
+#[expect(dead_code, reason = "the unit tests use more of it")]
 mod testing;
 mod verdicts;
 

@@ -99,7 +99,7 @@ fn split(config: &str) -> Vec<Piece> {
 }
 
 fn joined(pieces: &[Piece]) -> String {
-    pieces.iter().map(|piece| format!("{}{}", piece.text, piece.blank)).collect()
+    pieces.iter().flat_map(|piece| [piece.text.as_str(), &piece.blank]).collect()
 }
 
 /// A configuration with one to three mistakes.
@@ -111,8 +111,8 @@ fn mutated(configs: &[String], random: &mut Random) -> String {
         match random.below(9) {
             0 => drop(pieces.remove(at)),
             1 => pieces.insert(at, pieces[at].clone()),
-            2 => pieces[at].text = other[random.below(other.len())].text.clone(),
-            3 | 4 => pieces[at].text = (*random.pick(&WORDS)).to_owned(),
+            2 => pieces[at].text.clone_from(&other[random.below(other.len())].text),
+            3 | 4 => random.pick(&WORDS).clone_into(&mut pieces[at].text),
             5 => {
                 let with = random.below(pieces.len());
                 pieces.swap(at, with);
@@ -128,7 +128,9 @@ fn mutated(configs: &[String], random: &mut Random) -> String {
             break;
         }
     }
-    pieces.iter_mut().for_each(|piece| keep_away(&mut piece.text));
+    for piece in &mut pieces {
+        keep_away(&mut piece.text);
+    }
     joined(&pieces)
 }
 
@@ -165,10 +167,7 @@ fn mistype(text: &mut String, random: &mut Random) {
     match random.below(4) {
         0 => drop(letters.remove(at)),
         1 => letters.insert(at, letters[at]),
-        2 => {
-            letters[at] =
-                *random.pick(&["a", "0", "-", "$", ".", "/", ":", "\""]).as_bytes().first().unwrap() as char
-        }
+        2 => letters[at] = ['a', '0', '-', '$', '.', '/', ':', '"'][random.below(8)],
         _ => letters.swap(at, 0),
     }
     *text = letters.into_iter().collect();

@@ -132,7 +132,8 @@ fn authority_of(gateway: &Gateway, pass: &Pass, port: u16) -> String {
 }
 
 fn request(target: &str, more: &str) -> String {
-    let headers: String = CLIENT.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<String> = CLIENT.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     format!("GET {target} HTTP/1.1\r\nHost: Front.test:81\r\nConnection: close\r\n{headers}{more}\r\n")
 }
 
@@ -192,7 +193,7 @@ fn failed_tries_are_repeated_as_the_values_say() {
         "proxy_next_upstream_tries 9;",
         "proxy_next_upstream error timeout; proxy_next_upstream_tries 1;",
     ];
-    let locations: String = SETTINGS
+    let locations: Vec<String> = SETTINGS
         .iter()
         .enumerate()
         .map(|(at, settings)| format!("location /{at}/ {{ {settings} proxy_pass http://u; }}\n"))
@@ -200,13 +201,14 @@ fn failed_tries_are_repeated_as_the_values_say() {
     let text = format!(
         "events {{}}\nhttp {{\nproxy_next_upstream_tries 3;\nupstream u {{ server unix:a max_fails=0; server unix:b max_fails=0; \
          server unix:c max_fails=0; server unix:d max_fails=0; }}\nserver {{ listen unix:s; \
-         add_header X-Tried $upstream_addr always;\n{locations}}}\n}}\n"
+         add_header X-Tried $upstream_addr always;\n{}}}\n}}\n",
+        locations.concat()
     );
     let host = Host::with(&text);
     assert_eq!((host.refusal(), host.problems()), (None, vec![]));
     let gateway = host.gateway();
     let running = host.start("s");
-    for at in 0..SETTINGS.len() {
+    for (at, settings) in SETTINGS.iter().enumerate() {
         let target = format!("/{at}/");
         let answer = ask(&Address::Unix(running.host.path("s")), request(&target, "").as_bytes());
         let n_tries = answer.header("X-Tried").split(", ").count();
@@ -218,6 +220,6 @@ fn failed_tries_are_repeated_as_the_values_say() {
             tries => tries.min(n_peers),
         };
         let is_repeated = retry.conditions.value.iter().any(|condition| condition == "error");
-        assert_eq!(n_tries, if is_repeated { allowed } else { 1 }, "{}", SETTINGS[at]);
+        assert_eq!(n_tries, if is_repeated { allowed } else { 1 }, "{settings}");
     }
 }

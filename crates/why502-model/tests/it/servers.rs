@@ -3,6 +3,7 @@
 use crate::client::{Address, get};
 use crate::host::{Host, settled};
 use crate::random::Random;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use why502_facts::PeerAddress;
 
@@ -112,7 +113,7 @@ fn config(random: &mut Random, places: &[Place]) -> String {
     let mut has_default: Vec<&str> = Vec::new();
     let mut has_option: Vec<&str> = Vec::new();
     for server in 0..2 + random.below(5) {
-        text += &format!(" server {{\n  add_header X-Route s{server} always;\n");
+        let _ = writeln!(text, " server {{\n  add_header X-Route s{server} always;");
         let mut own: Vec<&str> = Vec::new();
         for _ in 0..=random.below(3) {
             let place = &places[random.below(places.len())];
@@ -135,14 +136,14 @@ fn config(random: &mut Random, places: &[Place]) -> String {
                 has_default.push(address);
                 listen += " default_server";
             }
-            text += &format!("  listen {listen};\n");
+            let _ = writeln!(text, "  listen {listen};");
         }
         if own.is_empty() {
-            text += &format!("  listen unix:own{server};\n");
+            let _ = writeln!(text, "  listen unix:own{server};");
         }
         let names: Vec<&str> = (0..random.below(4)).map(|_| random.pick(&NAMES)).collect();
         if !names.is_empty() {
-            text += &format!("  server_name {};\n", names.join(" "));
+            let _ = writeln!(text, "  server_name {};", names.join(" "));
         }
         text += "  return 200;\n }\n";
     }
