@@ -266,8 +266,13 @@ fn the_bundle_of_gitlab() {
         ]
     );
     let workhorse = "unix:/var/opt/gitlab/gitlab-workhorse/sockets/socket";
-    let (location, peers) = route(&gateway, "gitlab.example.test", "/group/project.git/git-receive-pack");
-    assert!(location.starts_with("~ (/api/v") && peers == [workhorse], "{location} {peers:?}");
+    let (location, peers) = route(&gateway, "gitlab.example.test", "/group/project/blob/main/README.md");
+    assert!(location.contains("/blob/") && peers == [workhorse], "{location} {peers:?}");
+    // What is answered with 418 goes on to the named location.
+    let server = gateway.find_server("gitlab.example.test", None).unwrap();
+    let pushed = gateway.find_route(server, "/group/project.git/git-receive-pack").unwrap();
+    let page = gateway.error_page(pushed, 418).map(|page| page.to.as_str());
+    assert_eq!(page, Some("@gitlab-workhorse"), "{:?}", gateway.route(pushed));
 }
 
 #[test]
