@@ -20,7 +20,9 @@ impl RequestVars {
         if !method.is_empty() {
             vars.set("request_method", method);
         }
-        let Some(parsed) = parse_target(target, Slashes::Merged) else { return vars };
+        // Behind doubled slashes `..` may climb higher: the server decides about them.
+        let parsed = parse_target(target, Slashes::Merged).or_else(|| parse_target(target, Slashes::Kept));
+        let Some(parsed) = parsed else { return vars };
         let host = parsed.host.as_deref().or(host);
         if let Some(host) = host {
             vars.set("http_host", host);
@@ -28,9 +30,7 @@ impl RequestVars {
         if let Some(name) = host.and_then(valid_host) {
             vars.set("host", &name);
         }
-        let path = why502_facts::lossy(&parsed.path);
-        vars.set("uri", &path);
-        vars.set("document_uri", &path);
+        vars.set_path(&why502_facts::lossy(&parsed.path));
         vars.set("request_uri", target);
         let args = parsed.args.unwrap_or_default();
         vars.set("is_args", if args.is_empty() { "" } else { "?" });
@@ -63,6 +63,18 @@ impl RequestVars {
         };
         self.values.retain(|name, _| !is_of_them(name));
         self.set("is_args", "?");
+    }
+
+    /// Sets the path under all its names.
+    pub(crate) fn set_path(&mut self, path: &str) {
+        self.set("uri", path);
+        self.set("document_uri", path);
+    }
+
+    /// Takes the path back: it is not known.
+    pub(crate) fn forget_path(&mut self) {
+        self.values.remove("uri");
+        self.values.remove("document_uri");
     }
 
     fn set_args(&mut self, args: &str) {

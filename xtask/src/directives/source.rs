@@ -53,7 +53,7 @@ pub(crate) fn read(text: &str) -> Declarations {
     let choices: BTreeMap<String, Vec<String>> = ["ngx_conf_enum_t", "ngx_conf_bitmask_t"]
         .into_iter()
         .flat_map(&arrays)
-        .map(|(name, rows)| (name, rows.iter().filter_map(|row| first_text(row)).collect()))
+        .map(|(name, rows)| (name, rows.iter().filter_map(first_text).collect()))
         .collect();
     let bounds = arrays("ngx_conf_num_bounds_t");
     let strings = arrays("ngx_str_t");
@@ -85,7 +85,7 @@ fn added_variables(tokens: &[Token], strings: &BTreeMap<String, Vec<Field>>) -> 
     let names = calls.filter_map(|(at, _)| {
         tokens[at..].iter().take(8).filter_map(word).find(|name| strings.contains_key(*name))
     });
-    names.filter_map(|name| strings[name].iter().find_map(|field| first_text(field))).collect()
+    names.filter_map(|name| strings[name].iter().find_map(first_text)).collect()
 }
 
 fn command(
@@ -93,10 +93,7 @@ fn command(
     choices: &BTreeMap<String, Vec<String>>,
     bounds: &BTreeMap<String, Vec<Field>>,
 ) -> Option<Command> {
-    let inner = match row.as_slice() {
-        [Token::Mark('{'), inner @ .., Token::Mark('}')] => inner,
-        _ => return None,
-    };
+    let [Token::Mark('{'), inner @ .., Token::Mark('}')] = row.as_slice() else { return None };
     let fields = split(inner);
     let name = first_text(fields.first()?)?;
     let flags = fields.get(1)?.iter().filter_map(word).map(str::to_owned).collect();

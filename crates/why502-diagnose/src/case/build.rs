@@ -29,7 +29,9 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     };
     let (mut failures, looked_back) =
         wanted(model, facts, read(facts.failed_requests(&owner)), read(facts.looked_back_requests(&owner)));
-    failures.iter_mut().for_each(|failure| complete(gateway, failure));
+    for failure in &mut failures {
+        complete(gateway, failure);
+    }
     let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
     for digest in &access_logs {
         let mut own: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();

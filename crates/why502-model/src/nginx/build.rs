@@ -39,8 +39,8 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
         error: instance
             .error_log
             .clone()
-            .or_else(|| instance.build.path("--error-log-path", "logs/error.log")),
-        access: instance.build.path("--http-log-path", "logs/access.log"),
+            .or_else(|| instance.build.path("--error-log-path", "logs/error.log", &instance.prefix)),
+        access: instance.build.path("--http-log-path", "logs/access.log", &instance.prefix),
     };
     let logs = read_logs(&config, &routes, &defaults);
     let sources = files(&config);

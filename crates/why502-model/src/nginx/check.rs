@@ -18,6 +18,7 @@ mod parameters;
 mod passes;
 mod rows;
 mod texts;
+mod tls;
 mod upstreams;
 mod values;
 mod walk;
@@ -50,6 +51,7 @@ pub(crate) fn check(config: &Config, modules: &Modules, groups: &mut Groups<'_>)
         seen: BTreeSet::new(),
         formats: BTreeSet::new(),
         keys: BTreeSet::new(),
+        compiled: BTreeSet::new(),
         modules_used: false,
         listens: Listens::default(),
         upstreams: Upstreams::default(),
@@ -78,6 +80,8 @@ struct Checker<'a, 'f> {
     formats: BTreeSet<String>,
     /// The keys of the table that is being read.
     keys: BTreeSet<String>,
+    /// The headers that were compiled.
+    compiled: BTreeSet<NodeId>,
     /// Whether a block was read that counts the modules (`cycle->modules_used`).
     modules_used: bool,
     listens: Listens,

@@ -74,7 +74,7 @@ pub(crate) enum Value {
     /// One of these words.
     Enum(Vec<&'static str>),
     Flag,
-    KeyValue,
+    Pairs,
     Milliseconds,
     /// A number, and the bounds that it must keep.
     Number(Option<(i64, i64)>),
@@ -154,7 +154,7 @@ fn read_value(text: &'static str) -> Value {
         "complex" => Value::Complex,
         "enum" => Value::Enum(words()),
         "flag" => Value::Flag,
-        "keyval" => Value::KeyValue,
+        "keyval" => Value::Pairs,
         "msec" => Value::Milliseconds,
         "num" => Value::Number(
             rest.split_once("..").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?))),

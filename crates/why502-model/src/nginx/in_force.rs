@@ -5,7 +5,7 @@ use super::parameters::Levels;
 use crate::{Gateway, RouteId, Setting};
 
 /// Directives that hold only where they stand: no module merges them.
-const NOT_INHERITED: [&str; 20] = [
+const NOT_INHERITED: [&str; 19] = [
     "break",
     "content_by_lua",
     "content_by_lua_block",
@@ -13,7 +13,6 @@ const NOT_INHERITED: [&str; 20] = [
     "fastcgi_pass",
     "grpc_pass",
     "if",
-    "internal",
     "limit_except",
     "listen",
     "location",

@@ -154,9 +154,9 @@ impl Finder<'_> {
         let build = self.build_of(master, root);
         let options = CommandLine::of(master);
         let prefix = options.prefix.or(build.prefix()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
-        let prefix = self.from_directory_of(master, prefix);
+        let prefix = self.relative_to_directory_of(master, prefix);
         let config = options.config.map(|config| absolute(&config, &prefix));
-        let config = config.or(build.path("--conf-path", "conf/nginx.conf"));
+        let config = config.or(build.path("--conf-path", "conf/nginx.conf", &prefix));
         let config = config.unwrap_or_else(|| absolute("conf/nginx.conf", &prefix));
         let workers: Vec<&Process> =
             list.processes.iter().filter(|process| is_worker(process, master.pid)).collect();
@@ -190,7 +190,7 @@ impl Finder<'_> {
     }
 
     /// A relative prefix is relative to the directory in which the master was started.
-    fn from_directory_of(&mut self, master: &Process, prefix: String) -> String {
+    fn relative_to_directory_of(&mut self, master: &Process, prefix: String) -> String {
         if prefix.starts_with('/') {
             return prefix;
         }
@@ -216,12 +216,10 @@ impl Finder<'_> {
             Some((path, build)) => (Some(path), build),
             None => (None, Build { flavour: "nginx".to_owned(), ..Build::default() }),
         };
-        let own_prefix = self.invocation.prefix.clone();
-        let given = self.invocation.config.clone();
-        let Some(config) = given.or_else(|| build.path("--conf-path", "conf/nginx.conf")) else {
-            return Vec::new();
-        };
-        let prefix = own_prefix.or_else(|| build.prefix()).unwrap_or_else(|| directory_of(&config));
+        let prefix = self.invocation.prefix.clone().or_else(|| build.prefix());
+        let compiled = || build.path("--conf-path", "conf/nginx.conf", prefix.as_deref()?);
+        let Some(config) = self.invocation.config.clone().or_else(compiled) else { return Vec::new() };
+        let prefix = prefix.unwrap_or_else(|| directory_of(&config));
         vec![Instance::stopped(build, binary, absolute(&config, &prefix), prefix)]
     }
 
@@ -327,8 +325,7 @@ mod tests {
     }
 
     fn world(processes: &[Process]) -> World {
-        let mut world = World::default();
-        world.processes = processes.to_vec();
+        let mut world = World { processes: processes.to_vec(), ..World::default() };
         world.strings("/usr/sbin/nginx", &STRINGS);
         world
     }

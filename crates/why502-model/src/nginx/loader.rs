@@ -274,7 +274,7 @@ impl Loader<'_> {
 
     fn list(&mut self, pattern: &str) -> Vec<String> {
         match self.facts.paths(self.origin.root, pattern) {
-            Observed::Known(paths) => paths.clone(),
+            Observed::Known(paths) => paths.iter().map(|path| glob::as_written(pattern, path)).collect(),
             Observed::Absent => Vec::new(),
             Observed::Unknown(gap) => {
                 self.note(gap);

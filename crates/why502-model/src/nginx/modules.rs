@@ -82,6 +82,19 @@ impl Modules {
         }
     }
 
+    /// Whether the binary, which is for Linux, can wait for events in that way.
+    pub(crate) fn has_event_method(&self, method: &str) -> bool {
+        let is_built = |option: &str| {
+            self.options.as_ref().is_none_or(|options| options.iter().any(|own| own == option))
+        };
+        match method {
+            "epoll" => true,
+            "poll" => is_built("--with-poll_module"),
+            "select" => is_built("--with-select_module"),
+            _ => false,
+        }
+    }
+
     /// Whether an option of `configure` switches something on, or as a dynamic module that is loaded.
     fn switched(&self, option: &str, file: &str) -> Option<bool> {
         let is_loaded = self.loaded.iter().any(|own| own.strip_suffix(".so").unwrap_or(own) == file);

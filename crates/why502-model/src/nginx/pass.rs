@@ -103,7 +103,7 @@ pub(crate) fn read_pass(
     Some(Pass {
         protocol,
         tls: aim.tls,
-        keeps_alive: keeps_alive(protocol, &aim.target, groups, (&http_version, &headers), place),
+        keeps_alive: keeps_alive(protocol, &aim.target, groups, place, &http_version, &headers),
         target: aim.target,
         text: text.to_owned(),
         path: aim.path,
@@ -159,8 +159,9 @@ fn keeps_alive(
     protocol: Protocol,
     target: &Target,
     groups: &Groups<'_>,
-    (http_version, headers): (&Setting<String>, &[Setting<(String, String)>]),
     place: &Place<'_>,
+    http_version: &Setting<String>,
+    headers: &[Setting<(String, String)>],
 ) -> bool {
     let Target::Group(id) = target else { return false };
     if groups.groups[id.0].keepalive.is_none() {

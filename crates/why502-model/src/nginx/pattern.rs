@@ -60,6 +60,11 @@ impl Pattern {
         Some(Captures { groups, names: self.names() })
     }
 
+    /// How many groups it has.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.regex.captures_len() - 1
+    }
+
     /// The names of its groups with their numbers: nginx makes variables of them.
     pub(crate) fn names(&self) -> Vec<(String, usize)> {
         let names = self.regex.capture_names().iter().enumerate();
@@ -70,7 +75,6 @@ impl Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn patterns_match_bytes() {
@@ -100,9 +104,9 @@ mod tests {
 
     #[test]
     fn hostile_patterns_end_soon() {
-        let begin = Instant::now();
         let pattern = Pattern::compile("^(a+)+$", Case::Kept).unwrap();
-        assert!(!pattern.is_match(format!("{}b", "a".repeat(4000)).as_bytes()));
-        assert!(begin.elapsed().as_secs() < 5);
+        let hostile = format!("{}b", "a".repeat(4000));
+        assert!(pattern.regex.is_match(hostile.as_bytes()).is_err(), "a bound is reached");
+        assert!(!pattern.is_match(hostile.as_bytes()));
     }
 }

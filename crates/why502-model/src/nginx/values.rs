@@ -99,6 +99,26 @@ pub(crate) fn parse_number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number| is_number && *number <= MAX)
 }
 
+/// Whether a text is an address or a network of any family (`ngx_ptocidr`).
+pub(crate) fn is_network(text: &str) -> bool {
+    let (address, length) =
+        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let width = if is_ipv4(address) {
+        32
+    } else if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        128
+    } else {
+        return false;
+    };
+    length.is_none_or(|length| parse_number(length).is_some_and(|length| length <= width))
+}
+
+/// `ngx_inet_addr`: four numbers, of which a leading zero means nothing.
+fn is_ipv4(text: &str) -> bool {
+    let is_byte = |part: &str| parse_number(part).is_some_and(|number| number <= 255);
+    text.split('.').count() == 4 && text.split('.').all(is_byte)
+}
+
 /// Reads `on` or `off`.
 pub(crate) fn parse_flag(text: &str) -> Option<bool> {
     match text {

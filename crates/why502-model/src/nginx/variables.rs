@@ -323,13 +323,12 @@ mod tests {
 
     #[test]
     fn tables_of_tables_do_not_take_forever() {
-        let mut http = String::new();
-        for level in 0..10 {
-            http.push_str(&format!("map $arg_x $v{level} {{ "));
-            (0..60).for_each(|row| http.push_str(&format!("k{row} $v{}{row}; ", level + 1)));
-            (0..60).for_each(|row| http.push_str(&format!("l{row} $v{}; ", level + 1)));
-            http.push_str("} ");
-        }
+        let table = |level: u32| {
+            let next = level + 1;
+            let rows = (0..60).map(|row| format!("k{row} $v{next}{row}; l{row} $v{next}; "));
+            format!("map $arg_x $v{level} {{ {} }} ", rows.collect::<String>())
+        };
+        let http: String = (0..10).map(table).collect();
         assert!(!values(&http, "$v0", &RequestVars::default()).1);
     }
 }

@@ -10,6 +10,7 @@ impl Checker<'_, '_> {
     /// What follows the `}` of `http` (`ngx_http_block`): groups, merged levels, locations, modules, variables, names.
     pub(super) fn end_http(&mut self, http: NodeId) {
         self.init_upstreams();
+        self.certificate_keys(http);
         self.merge(http);
         let servers: Vec<NodeId> = self.config.named(Some(http), "server").collect();
         for server in servers {

@@ -5,7 +5,7 @@ use crate::nginx::address::{Use, parse_url};
 use crate::nginx::config::NodeId;
 use crate::nginx::locate::NameTable;
 use crate::nginx::pattern::{Case, Pattern};
-use crate::nginx::values::{parse_number, parse_size};
+use crate::nginx::values::{TimeUnit, parse_number, parse_size, parse_time_in};
 use crate::{Host, ProblemKind, Server, ServerName, Version};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use why502_facts::{Observed, PeerAddress};
 /// The listening addresses, in the order in which they come first.
 #[derive(Debug, Default)]
 pub(super) struct Listens {
-    addresses: Vec<Listening>,
+    pub(super) addresses: Vec<Listening>,
 }
 
 #[derive(Debug)]
-struct Listening {
+pub(super) struct Listening {
     address: PeerAddress,
-    servers: Vec<NodeId>,
+    pub(super) servers: Vec<NodeId>,
     has_default: bool,
     /// The server for hosts that no name fits.
-    default: NodeId,
+    pub(super) default: NodeId,
     /// Whether options of the socket were given.
     has_options: bool,
-    tls: bool,
+    pub(super) tls: bool,
 }
 
 /// What a `listen` says of its socket.
@@ -100,7 +100,7 @@ impl Checker<'_, '_> {
         let since = |version: Version| self.modules.version.is_none_or(|own| own >= version);
         match word {
             "default_server" | "default" => options.is_default = true,
-            "bind" | "deferred" | "reuseport" | "ipv6only=on" | "ipv6only=off" => options.is_set = true,
+            "bind" | "deferred" | "reuseport" => options.is_set = true,
             "multipath" if since(Version(1, 29, 7)) => options.is_set = true,
             "ssl" => options.tls = true,
             "http2" | "proxy_protocol" => {}
@@ -110,9 +110,20 @@ impl Checker<'_, '_> {
                     return Err(format!("invalid parameter \"{word}\""));
                 };
                 let is_right = match name {
+                    "ipv6only" if value.starts_with('o') && !matches!(value, "on" | "off") => {
+                        return Err(format!("invalid ipv6only flags \"{value}\""));
+                    }
+                    "ipv6only" if value.starts_with('o') => true,
                     "backlog" => parse_number(value).is_some_and(|number| number > 0),
                     "rcvbuf" | "sndbuf" => parse_size(value).is_some(),
+                    // For FreeBSD only: a binary that was looked into is one for Linux.
+                    "setfib" if self.modules.options.is_some() => {
+                        return Err(format!("invalid parameter \"{word}\""));
+                    }
                     "fastopen" | "setfib" => parse_number(value).is_some(),
+                    "so_keepalive" if !is_keepalive(value) => {
+                        return Err(format!("invalid so_keepalive value: \"{value}\""));
+                    }
                     "so_keepalive" | "accept_filter" => true,
                     _ => return Err(format!("invalid parameter \"{word}\"")),
                 };
@@ -222,32 +233,24 @@ impl Checker<'_, '_> {
             self.refuse_unplaced(at, words);
         }
     }
+}
 
-    /// Sockets with TLS need a certificate (`ngx_http_ssl_init`).
-    pub(super) fn certificates(&mut self) {
-        let config = self.config;
-        let has = |server: NodeId, name: &str| {
-            let levels = crate::nginx::parameters::Levels::of(config, server);
-            levels.last(name).is_some_and(|id| config.node(id).arg(0) != Some("off"))
-        };
-        let lacks = |server: &&NodeId| !has(**server, "ssl_certificate");
-        let mut found: Option<NodeId> = None;
-        for listening in self.listens.addresses.iter().filter(|own| own.tls) {
-            let default = listening.default;
-            if !lacks(&&default) || found.is_some() {
-                continue;
-            }
-            found = if has(default, "ssl_reject_handshake") {
-                let others = listening.servers.iter().filter(|server| !has(**server, "ssl_reject_handshake"));
-                others.into_iter().find(lacks).copied()
-            } else {
-                Some(default)
-            };
-        }
-        if let Some(server) = found.filter(|_| config.is_complete()) {
-            self.refuse(server, "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive");
-        }
+/// `on`, `off`, or `idle:interval:count`, of which not all may be left out.
+fn is_keepalive(value: &str) -> bool {
+    if matches!(value, "on" | "off") {
+        return true;
     }
+    let mut parts = value.splitn(3, ':');
+    let mut seconds = || match parts.next().unwrap_or_default() {
+        "" => Some(0),
+        time => parse_time_in(time, TimeUnit::Seconds).map(|time| time.as_secs()),
+    };
+    let (Some(idle), Some(interval)) = (seconds(), seconds()) else { return false };
+    let count = match parts.next().unwrap_or_default() {
+        "" => Some(0),
+        count => parse_number(count),
+    };
+    count.is_some_and(|count| idle + interval + count > 0)
 }
 
 #[cfg(test)]

@@ -43,6 +43,24 @@ impl Checker<'_, '_> {
                 self.template(id, at, text);
             }
         }
+        self.log_buffer(id, &words);
+    }
+
+    /// What buffers ask for (`ngx_http_log_set_log`).
+    fn log_buffer(&mut self, id: NodeId, words: &[&str]) {
+        let target = words.first().copied().unwrap_or_default();
+        let has = |wanted: &[&str]| {
+            words.iter().skip(2).any(|word| wanted.contains(&word.split('=').next().unwrap_or(word)))
+        };
+        if !has(&["buffer", "gzip"]) {
+            if has(&["flush"]) {
+                self.refuse(id, format!("no buffer is defined for access_log \"{target}\""));
+            }
+        } else if target.starts_with("syslog:") {
+            self.refuse(id, "logs to syslog cannot be buffered");
+        } else if target.contains('$') {
+            self.refuse(id, "buffered logs cannot have variables in name");
+        }
     }
 
     /// `ngx_log_set_levels`.

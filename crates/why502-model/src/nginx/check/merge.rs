@@ -17,12 +17,14 @@ const MAX_TEMP_FILE: u64 = 1 << 30;
 const MODULES: [Protocol; 4] = [Protocol::Http, Protocol::FastCgi, Protocol::Uwsgi, Protocol::Scgi];
 
 /// The directives of a module that can be wrong together.
-const WATCHED: [&str; 9] = [
+const WATCHED: [&str; 11] = [
     "buffer_size",
     "buffers",
     "busy_buffers_size",
     "cache",
     "max_temp_file_size",
+    "param",
+    "set_header",
     "ssl_certificate",
     "ssl_verify",
     "temp_file_write_size",
@@ -58,7 +60,7 @@ impl Checker<'_, '_> {
         let config = self.config;
         let merged = Merged { prefix: protocol.prefix(), levels: Levels::of(config, block) };
         if protocol != Protocol::Grpc {
-            if let Some((at, words)) = merged.wrong_buffers(config.span(block)) {
+            if let Some((at, words)) = merged.wrong_buffers(&config.span(block)) {
                 return self.refuse_at_end(http, at, words);
             }
             if let Some((at, zone)) =
@@ -71,11 +73,42 @@ impl Checker<'_, '_> {
         if let Some((at, words)) = merged.wrong_tls(block, protocol) {
             return self.refuse_unplaced(at, words);
         }
+        self.headers(http, &merged, protocol);
         for id in config.children(Some(block)) {
             if matches!(config.node(*id).name.as_str(), "location" | "if" | "limit_except") {
                 self.merge_block(http, *id, protocol);
             }
         }
+    }
+}
+
+impl Checker<'_, '_> {
+    /// The headers that are set are compiled once per level that has some, where a block inherits them
+    /// (`ngx_http_proxy_init_headers`).
+    fn headers(&mut self, http: NodeId, merged: &Merged<'_>, protocol: Protocol) {
+        let Some(directive) = header_directive(protocol) else { return };
+        for id in merged.levels.nearest(directive) {
+            if !self.compiled.insert(id) {
+                continue;
+            }
+            let text = self.arg(id, 1);
+            if let Err(words) = self.use_template(id, 1, text) {
+                let at = self.config.arg_span(id, 1);
+                return self.refuse_at_end(http, at, words);
+            }
+        }
+    }
+}
+
+/// The directive that sets request headers or parameters.
+pub(crate) fn header_directive(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::FastCgi => Some("fastcgi_param"),
+        Protocol::Grpc => Some("grpc_set_header"),
+        Protocol::Http => Some("proxy_set_header"),
+        Protocol::Memcached => None,
+        Protocol::Scgi => Some("scgi_param"),
+        Protocol::Uwsgi => Some("uwsgi_param"),
     }
 }
 
@@ -94,14 +127,14 @@ impl Merged<'_> {
     }
 
     /// `ngx_http_proxy_merge_loc_conf`, as far as it compares buffers.
-    fn wrong_buffers(&self, block: Span) -> Option<(Span, String)> {
+    fn wrong_buffers(&self, block: &Span) -> Option<(Span, String)> {
         let prefix = self.prefix;
         let (number, one) = self.find("buffers").map_or(Some((8, PAGE)), |id| {
             let node = self.levels.config.node(id);
             Some((parse_number(node.arg(0)?)?, parse_size(node.arg(1)?)?))
         })?;
         let least = self.size("buffer_size").unwrap_or(PAGE).max(one);
-        let at = |rests: &[&str]| self.place(rests, &block);
+        let at = |rests: &[&str]| self.place(rests, block);
         if number < 2 {
             return Some((at(&["buffers"]), format!("there must be at least 2 \"{prefix}_buffers\"")));
         }

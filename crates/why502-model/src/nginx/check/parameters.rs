@@ -4,9 +4,26 @@ use super::Checker;
 use crate::nginx::address::{Use, parse_url};
 use crate::nginx::config::NodeId;
 use crate::nginx::directives::DirectiveSpec;
-use crate::nginx::values::{TimeUnit, parse_number, parse_time_in};
+use crate::nginx::pattern::{Case, Pattern};
+use crate::nginx::values::{TimeUnit, is_network, parse_number, parse_size, parse_time_in};
 use crate::{Host, ProblemKind};
+use std::sync::Arc;
 use why502_facts::Observed;
+
+/// The methods of which answers are cached (`ngx_http_upstream_cache_method_mask`).
+const CACHED_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
+/// The headers of answers that have a meaning for nginx (`ngx_http_upstream_ignore_headers_masks`).
+const IGNORED_HEADERS: [&str; 9] = [
+    "X-Accel-Redirect",
+    "X-Accel-Expires",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+    "Expires",
+    "Cache-Control",
+    "Set-Cookie",
+    "Vary",
+];
 
 impl Checker<'_, '_> {
     /// What is left: directives of which only a parameter can be wrong.
@@ -15,20 +32,56 @@ impl Checker<'_, '_> {
         let name = self.config.node(id).name.as_str();
         match (name, words.as_slice()) {
             ("add_header" | "add_trailer", [_, _, third]) if *third != "always" => {
-                self.invalid_parameter(id, 2)
+                self.invalid_parameter(id, 2);
             }
             ("fastcgi_param" | "scgi_param" | "uwsgi_param", [_, _, third]) if *third != "if_not_empty" => {
                 self.invalid_parameter(id, 2);
             }
-            ("allow" | "deny", [rule]) if !is_rule(rule) => self.invalid_parameter(id, 0),
+            ("allow" | "deny", [rule]) if !matches!(*rule, "all" | "unix:") && !is_network(rule) => {
+                self.invalid_parameter(id, 0);
+            }
+            ("fastcgi_split_path_info", [text]) => self.split_path_info(id, text),
+            ("keepalive_timeout", words) => self.keepalive_timeout(id, words),
+            ("limit_rate" | "limit_rate_after", [rate])
+                if !rate.contains('$') && parse_size(rate).is_none() =>
+            {
+                self.refuse_arg(id, 0, format!("\"{name}\" directive invalid value"));
+            }
+            ("set_real_ip_from", [source]) if *source != "unix:" && !is_network(source) => {
+                self.trusted_host(id, source);
+            }
+            (name, words) if name.ends_with("_cache_methods") => self.masks(id, words, &CACHED_METHODS),
+            (name, words) if name.ends_with("_ignore_headers") => self.masks(id, words, &IGNORED_HEADERS),
+            ("disable_symlinks", words) => self.disable_symlinks(id, words),
+            ("expires", words) => self.expires(id, words),
+            ("proxy_cookie_domain" | "proxy_cookie_path" | "proxy_redirect", words)
+                if self.follows_switch(id, words == ["off"]) =>
+            {
+                self.refuse(id, format!("\"{name}\" directive is duplicate"));
+            }
+            ("proxy_cookie_domain" | "proxy_cookie_path", [only]) if *only != "off" => {
+                self.invalid_parameter(id, 0);
+            }
             ("proxy_redirect", [only]) if !matches!(*only, "off" | "default") => {
-                self.invalid_parameter(id, 0)
+                self.invalid_parameter(id, 0);
             }
             ("proxy_redirect", ["default"]) => self.default_redirect(id),
+            ("proxy_cookie_domain" | "proxy_cookie_path" | "proxy_redirect", [from, to]) => {
+                self.substitution(id, from, to);
+            }
             ("try_files", words) => self.try_files(id, words),
             (name, words) if name.ends_with("_cache_valid") => self.cache_valid(id, words),
             (name, words) if name.ends_with("_cache_path") && spec.module.starts_with("http_") => {
                 self.cache_path(id, words);
+            }
+            ("open_file_cache" | "open_log_file_cache", words) => self.open_files(id, words),
+            (name, [value]) if name.ends_with("_store") && *value != "off" && self.follows(id, "_cache") => {
+                let prefix = name.trim_end_matches("_store");
+                self.refuse(id, format!("\"{name}\" directive is incompatible with \"{prefix}_cache\""));
+            }
+            (name, [zone]) if is_cache(name) && *zone != "off" && self.follows(id, "_store") => {
+                let prefix = name.trim_end_matches("_cache");
+                self.refuse(id, format!("\"{name}\" directive is incompatible with \"{prefix}_store\""));
             }
             (name, [zone]) if is_cache(name) && !zone.contains('$') => self.use_cache(id, zone),
             _ => {}
@@ -38,6 +91,141 @@ impl Checker<'_, '_> {
     pub(super) fn invalid_parameter(&mut self, id: NodeId, arg: usize) {
         let word = self.arg(id, arg);
         self.refuse_arg(id, arg, format!("invalid parameter \"{word}\""));
+    }
+
+    /// Whether the same module's directive of that ending stands before one in its block, switched on.
+    fn follows(&self, id: NodeId, ending: &str) -> bool {
+        let config = self.config;
+        let node = config.node(id);
+        let wanted = format!("{}{ending}", node.name.split('_').next().unwrap_or_default());
+        let mut before = config.children(node.parent).iter().take_while(|sibling| **sibling != id);
+        before.any(|own| config.node(*own).name == wanted && config.node(*own).arg(0) != Some("off"))
+    }
+
+    /// `ngx_http_core_open_file_cache`, `ngx_http_log_open_file_cache`.
+    fn open_files(&mut self, id: NodeId, words: &[&str]) {
+        let name = self.config.node(id).name.as_str();
+        let (mut has_max, mut is_off) = (false, false);
+        for (at, word) in words.iter().enumerate() {
+            let of_log = name == "open_log_file_cache";
+            let is_positive = |number: &str| parse_number(number).is_some_and(|number| number > 0);
+            let is_time = |time: &str| parse_time_in(time, TimeUnit::Seconds).is_some();
+            let is_right = match word.split_once('=') {
+                Some(("max", number)) => {
+                    has_max = true;
+                    is_positive(number)
+                }
+                Some(("inactive", time)) => is_time(time),
+                Some(("min_uses", number)) => of_log && is_positive(number),
+                Some(("valid", time)) => of_log && is_time(time),
+                _ => *word == "off",
+            };
+            is_off |= *word == "off";
+            if !is_right {
+                return self.refuse_arg(id, at, format!("invalid \"{name}\" parameter \"{word}\""));
+            }
+        }
+        if !has_max && !is_off {
+            let article = if name == "open_file_cache" { "the " } else { "" };
+            self.refuse(id, format!("\"{name}\" must have {article}\"max\" parameter"));
+        }
+    }
+
+    /// Whether directives of the name stand before one that switches them off, or one that does so before any.
+    fn follows_switch(&self, id: NodeId, is_switch: bool) -> bool {
+        let config = self.config;
+        let node = config.node(id);
+        let before = config.children(node.parent).iter().take_while(|sibling| **sibling != id);
+        let mut before = before.map(|own| config.node(*own)).filter(|own| own.name == node.name);
+        before.any(|own| is_switch || own.values().eq(["off"]))
+    }
+
+    /// A text or pattern that is replaced by another (`ngx_http_proxy_redirect`).
+    fn substitution(&mut self, id: NodeId, from: &str, to: &str) {
+        let compiled = match from.strip_prefix('~') {
+            None => self.use_template(id, 0, from),
+            Some(text) => {
+                let (text, case) = match text.strip_prefix('*') {
+                    Some(text) => (text, Case::Ignored),
+                    None => (text, Case::Kept),
+                };
+                Pattern::compile(text, case).map(|pattern| self.define_groups(&pattern))
+            }
+        };
+        match compiled {
+            Ok(()) => self.template(id, 1, to),
+            Err(words) => self.refuse_arg(id, 0, words),
+        }
+    }
+
+    fn disable_symlinks(&mut self, id: NodeId, words: &[&str]) {
+        let is_known =
+            |word: &str| matches!(word, "on" | "off" | "if_not_owner") || word.starts_with("from=");
+        for (at, word) in words.iter().enumerate() {
+            if !is_known(word) {
+                return self.invalid_parameter(id, at);
+            }
+            if let Some(text) = word.strip_prefix("from=") {
+                self.template(id, at, text);
+            }
+        }
+    }
+
+    /// `ngx_http_headers_expires`.
+    fn expires(&mut self, id: NodeId, words: &[&str]) {
+        let (is_modified, at) = (words.len() == 2, words.len() - 1);
+        let wrong = if is_modified && words[0] != "modified" {
+            Some("invalid value")
+        } else if words[at].contains('$') {
+            None
+        } else {
+            wrong_expiry(words[at], is_modified)
+        };
+        if let Some(words) = wrong {
+            self.refuse_arg(id, at, format!("\"expires\" directive {words}"));
+        }
+    }
+
+    fn masks(&mut self, id: NodeId, words: &[&str], known: &[&str]) {
+        let is_known = |word: &str| known.iter().any(|own| own.eq_ignore_ascii_case(word));
+        if let Some((at, word)) = words.iter().enumerate().find(|(_, word)| !is_known(word)) {
+            self.refuse_arg(id, at, format!("invalid value \"{word}\""));
+        }
+    }
+
+    /// `ngx_http_core_keepalive`: a time, and one that the client is told.
+    fn keepalive_timeout(&mut self, id: NodeId, words: &[&str]) {
+        let units = [TimeUnit::Milliseconds, TimeUnit::Seconds];
+        let wrong = words.iter().zip(units).position(|(word, unit)| parse_time_in(word, unit).is_none());
+        if let Some(at) = wrong {
+            self.refuse_arg(id, at, "\"keepalive_timeout\" directive invalid value");
+        }
+    }
+
+    fn split_path_info(&mut self, id: NodeId, text: &str) {
+        match Pattern::compile(text, Case::Kept) {
+            Ok(pattern) if pattern.n_groups() != 2 => {
+                self.refuse_arg(id, 0, format!("pattern \"{text}\" must have 2 captures"));
+            }
+            Ok(_) => {}
+            Err(words) => self.refuse_arg(id, 0, words),
+        }
+    }
+
+    /// `ngx_http_realip_from`: what is no network is a name.
+    fn trusted_host(&mut self, id: NodeId, name: &str) {
+        if matches!(self.groups.resolve(name), Observed::Absent) {
+            let kind = ProblemKind::HostNotFound { name: name.to_owned() };
+            self.refuse_name(id, 0, kind, format!("host not found in set_real_ip_from \"{name}\""));
+        }
+    }
+
+    /// Refuses a name that the system does not know.
+    fn refuse_name(&mut self, id: NodeId, arg: usize, kind: ProblemKind, message: String) {
+        let at = self.config.arg_span(id, arg);
+        let node = self.config.node(id);
+        let printed = Some((Arc::clone(&self.config.files[node.file].0.path), node.line));
+        self.add(kind, message, at, printed);
     }
 
     /// `ngx_http_file_cache_valid_set_slot`.
@@ -87,7 +275,7 @@ impl Checker<'_, '_> {
         let words = self.words(id);
         let mut has_server = false;
         for (at, word) in words.iter().enumerate() {
-            let parameter = word.split_once('=').map(|(name, value)| (name, value));
+            let parameter = word.split_once('=');
             let is_right = match parameter {
                 Some(("valid", time)) => parse_time_in(time, TimeUnit::Seconds).is_some(),
                 Some(("ipv4" | "ipv6", value)) => matches!(value, "on" | "off"),
@@ -118,13 +306,8 @@ impl Checker<'_, '_> {
             }
             Ok(address) => match &address.host {
                 Host::Name(name) if matches!(self.groups.resolve(name), Observed::Absent) => {
-                    let at = self.config.arg_span(id, arg);
-                    let printed = Some((
-                        std::sync::Arc::clone(&self.config.files[self.config.node(id).file].0.path),
-                        self.config.node(id).line,
-                    ));
                     let kind = ProblemKind::HostNotFound { name: name.clone() };
-                    self.add(kind, format!("host not found in resolver \"{word}\""), at, printed);
+                    self.refuse_name(id, arg, kind, format!("host not found in resolver \"{word}\""));
                     false
                 }
                 _ => true,
@@ -133,19 +316,19 @@ impl Checker<'_, '_> {
     }
 }
 
-/// `ngx_http_access_rule`.
-fn is_rule(text: &str) -> bool {
-    if matches!(text, "all" | "unix:") {
-        return true;
+/// `ngx_http_parse_expires`.
+fn wrong_expiry(text: &str, is_modified: bool) -> Option<&'static str> {
+    if !is_modified && matches!(text, "epoch" | "max" | "off") {
+        return None;
     }
-    let (address, length) =
-        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let Ok(ip) = address.parse::<std::net::IpAddr>() else { return false };
-    let width = if ip.is_ipv4() { 32 } else { 128 };
-    length.is_none_or(|length| {
-        parse_number(length).is_some_and(|length| length <= width)
-            || (ip.is_ipv4() && length.parse::<std::net::Ipv4Addr>().is_ok())
-    })
+    let daily = text.strip_prefix('@');
+    if daily.is_some() && is_modified {
+        return Some("daily time cannot be used with \"modified\" parameter");
+    }
+    let signed = daily.unwrap_or_else(|| text.strip_prefix(['+', '-']).unwrap_or(text));
+    let Some(time) = parse_time_in(signed, TimeUnit::Seconds) else { return Some("invalid value") };
+    let is_too_long = daily.is_some() && time > std::time::Duration::from_hours(24);
+    is_too_long.then_some("daily time value must be less than 24 hours")
 }
 
 fn is_cache(name: &str) -> bool {

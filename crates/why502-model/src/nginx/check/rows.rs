@@ -3,12 +3,19 @@
 use super::Checker;
 use crate::nginx::config::NodeId;
 use crate::nginx::pattern::{Case, Pattern};
+use crate::nginx::values::is_network;
 use nginx_syntax::Terminator;
 
 impl Checker<'_, '_> {
     /// The head of a table: the variable that it defines.
     pub(super) fn table(&mut self, id: NodeId) {
         let node = self.config.node(id);
+        // The source of `geo` is a variable as well; that of the others is a text.
+        if let (2, "geo") = (node.args.len(), node.name.as_str())
+            && !self.arg(id, 0).starts_with('$')
+        {
+            return self.refuse_arg(id, 0, format!("invalid variable name \"{}\"", self.arg(id, 0)));
+        }
         let name = node.values().next_back().unwrap_or_default();
         let Some(bare) = name.strip_prefix('$') else {
             let last = node.args.len().saturating_sub(1);
@@ -71,6 +78,12 @@ impl Checker<'_, '_> {
             return;
         }
         let bare = key.strip_prefix('\\').unwrap_or(key);
+        let siblings = self.config.children(self.config.node(id).parent).iter();
+        let has_hostnames =
+            siblings.take_while(|own| **own != id).any(|own| self.config.node(*own).name == "hostnames");
+        if has_hostnames && !is_hostname(bare) {
+            return self.refuse(id, format!("invalid hostname or wildcard \"{bare}\""));
+        }
         if !self.keys.insert(bare.to_ascii_lowercase()) {
             self.refuse(id, format!("conflicting parameter \"{bare}\""));
         }
@@ -78,20 +91,56 @@ impl Checker<'_, '_> {
 
     fn geo_row(&mut self, id: NodeId) {
         let node = self.config.node(id);
-        let wanted = if node.name == "ranges" || node.name == "proxy_recursive" { 0 } else { 1 };
+        let wanted = usize::from(node.name != "ranges" && node.name != "proxy_recursive");
         if node.args.len() != wanted {
-            self.refuse(id, "invalid number of the geo parameters");
+            return self.refuse(id, "invalid number of the geo parameters");
+        }
+        let has_ranges = self.config.named(node.parent, "ranges").next().is_some();
+        let network = match node.name.as_str() {
+            "default" | "include" | "proxy_recursive" | "ranges" => return,
+            "delete" | "proxy" => self.arg(id, 0),
+            name => name,
+        };
+        if !has_ranges && !is_network(network) {
+            self.refuse(id, format!("invalid network \"{network}\""));
         }
     }
 
     fn split_row(&mut self, id: NodeId) {
         let node = self.config.node(id);
         let percent = node.name.as_str();
-        let number = percent.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-        if percent != "*" && number.is_none_or(|number| number <= 0.0) {
+        if percent != "*" && percent != "include" && hundredths(percent).is_none_or(|number| number == 0) {
             self.refuse(id, format!("invalid percent value \"{percent}\""));
         }
     }
+
+    /// What comes to light when all rows were read.
+    pub(super) fn end_split_clients(&mut self, id: NodeId) {
+        let rows = self.config.children(Some(id)).iter();
+        let total: u64 = rows.filter_map(|row| hundredths(&self.config.node(*row).name)).sum();
+        if total > 10_000 {
+            let at = self.config.span(id);
+            self.refuse_at_end(id, at, "percent total is greater than 100%");
+        }
+    }
+}
+
+/// Whether a key can stand in a table of host names, with a wildcard at one end at most (`ngx_hash_add_key`).
+fn is_hostname(key: &str) -> bool {
+    let n_stars = key.bytes().filter(|byte| *byte == b'*').count();
+    let is_at_end = (key.starts_with("*.") && key.len() > 2) || (key.ends_with(".*") && key.len() > 2);
+    !key.contains("..") && (n_stars == 0 || (n_stars == 1 && is_at_end && !key.starts_with('.')))
+}
+
+/// A percentage in hundredths: at most two places behind the point (`ngx_atofp`).
+fn hundredths(percent: &str) -> Option<u64> {
+    let number = percent.strip_suffix('%').filter(|number| !number.is_empty())?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    if !is_number || fraction.len() > 2 {
+        return None;
+    }
+    format!("{whole}{fraction:0<2}").parse().ok().filter(|number| u32::try_from(*number).is_ok())
 }
 
 #[cfg(test)]

@@ -68,27 +68,34 @@ impl Checker<'_, '_> {
             let at = self.config.span(id);
             self.variables.used.push(("memcached_key".to_owned(), at));
         }
-        if let ("auth_request_set" | "js_set" | "perl_set" | "js_var", Some(name)) =
-            (node.name.as_str(), node.arg(0))
-        {
+        // `geo $name` has no source but the client's address.
+        if let ("geo", 2, Some(source)) = (node.name.as_str(), n_args, node.arg(0)) {
+            self.use_variable(id, 0, source.strip_prefix('$').unwrap_or(source));
+        }
+        if let ("js_set" | "perl_set" | "js_var", Some(name)) = (node.name.as_str(), node.arg(0)) {
             self.variables.defined.insert(name.trim_start_matches('$').to_ascii_lowercase());
         }
     }
 
     /// Looks at the variables in a text that stands in an argument.
     pub(super) fn template(&mut self, id: NodeId, arg: usize, text: &str) {
-        if !text.contains('$') {
-            return;
+        if let Err(words) = self.use_template(id, arg, text) {
+            self.refuse_arg(id, arg, words);
         }
+    }
+
+    /// Takes the variables of a text in, or gives nginx's words for what is wrong with it.
+    pub(super) fn use_template(&mut self, id: NodeId, arg: usize, text: &str) -> Result<(), String> {
         match Template::parse(text) {
             Ok(template) => {
                 for name in template.variables() {
                     self.use_variable(id, arg, name);
                 }
+                Ok(())
             }
-            Err(TemplateError::InvalidName) => self.refuse_arg(id, arg, "invalid variable name"),
+            Err(TemplateError::InvalidName) => Err("invalid variable name".to_owned()),
             Err(TemplateError::BracketMissing(name)) => {
-                self.refuse_arg(id, arg, format!("the closing bracket in \"{name}\" variable is missing"));
+                Err(format!("the closing bracket in \"{name}\" variable is missing"))
             }
         }
     }
@@ -168,15 +175,12 @@ fn own_variables() -> &'static BTreeMap<&'static str, Change> {
 /// The arguments of a directive that nginx compiles.
 fn texts_of(name: &str, n_args: usize) -> Texts {
     match name {
-        "add_header" | "add_trailer" | "fastcgi_param" | "grpc_set_header" | "proxy_set_header"
-        | "rewrite" | "scgi_param" | "set" | "uwsgi_param" => Texts::Only(1),
-        "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "geo" | "grpc_pass"
+        "return" if n_args == 1 => Texts::Only(0),
+        "add_header" | "add_trailer" | "auth_request_set" | "return" | "rewrite" | "set" => Texts::Only(1),
+        "access_log" | "alias" | "fastcgi_cache_key" | "fastcgi_pass" | "grpc_pass" | "hash"
         | "limit_conn_zone" | "limit_req_zone" | "map" | "proxy_bind" | "proxy_cache" | "proxy_cache_key"
-        | "proxy_pass" | "root" | "scgi_pass" | "split_clients" | "uwsgi_pass" => {
-            // `geo $name` has no source but the client's address.
-            if name == "geo" && n_args == 1 { Texts::None } else { Texts::Only(0) }
-        }
-        "error_page" => Texts::Last,
+        | "proxy_pass" | "root" | "scgi_pass" | "split_clients" | "uwsgi_pass" => Texts::Only(0),
+        "error_page" | "expires" => Texts::Last,
         "fastcgi_cache_bypass"
         | "fastcgi_no_cache"
         | "index"
@@ -184,8 +188,6 @@ fn texts_of(name: &str, n_args: usize) -> Texts {
         | "proxy_no_cache"
         | "try_files" => Texts::All,
         "log_format" => Texts::From(1),
-        "return" if n_args == 1 => Texts::Only(0),
-        "return" => Texts::Only(1),
         _ if specs_of(name).iter().any(|spec| spec.value == Value::Complex) => Texts::All,
         _ => Texts::None,
     }

@@ -134,6 +134,8 @@ impl Checker<'_, '_> {
                 self.upstreams.no_backup = true;
                 if words.first().is_some_and(|first| *first != "two") {
                     self.invalid_parameter(id, 0);
+                } else if words.get(1).is_some_and(|second| *second != "least_conn") {
+                    self.invalid_parameter(id, 1);
                 }
             }
             "least_conn" => self.upstreams.no_backup = false,
@@ -220,7 +222,7 @@ impl Checker<'_, '_> {
     pub(super) fn init_upstreams(&mut self) {
         for entry in std::mem::take(&mut self.upstreams.entries) {
             match (entry.block, &entry.address) {
-                (Some(block), _) => self.init_group(block, &entry.host),
+                (Some(block), _) => self.init_group(block, &entry),
                 (None, Some(address)) => self.init_implicit(&entry, address),
                 (None, None) => {}
             }
@@ -228,30 +230,38 @@ impl Checker<'_, '_> {
     }
 
     /// `ngx_http_upstream_init_round_robin` for an `upstream` block.
-    fn init_group(&mut self, block: NodeId, host: &str) {
+    ///
+    /// nginx keeps the place where the group was named first, be it by a pass.
+    fn init_group(&mut self, block: NodeId, entry: &Entry) {
         let config = self.config;
         let servers: Vec<NodeId> = config.named(Some(block), "server").collect();
         let has = |id: &NodeId, word: &str| config.node(*id).values().any(|own| own == word);
         let resolved_later = servers.iter().any(|id| has(id, "resolve"));
-        let name = config.node(block).arg(0).unwrap_or(host).to_owned();
+        let name = config.node(block).arg(0).unwrap_or(&entry.host).to_owned();
         if resolved_later && config.named(Some(block), "zone").next().is_none() {
             let words = format!("resolving names at run time requires upstream \"{name}\"");
-            return self.refuse_with_place(block, &words, "to be in shared memory");
+            return self.refuse_with_place(block, entry.origin, &words, "to be in shared memory");
         }
         if resolved_later && Levels::of(config, block).last("resolver").is_none() {
             let words = format!("no resolver defined to resolve names at run time in upstream \"{name}\"");
-            return self.refuse(block, words);
+            return self.refuse_group(block, entry.origin, words);
         }
         if !servers.is_empty() && servers.iter().all(|id| has(id, "backup")) {
-            self.refuse(block, format!("no servers in upstream \"{name}\""));
+            self.refuse_group(block, entry.origin, format!("no servers in upstream \"{name}\""));
         }
     }
 
+    fn refuse_group(&mut self, block: NodeId, first: Origin, message: String) {
+        let node = self.config.node(first.id);
+        let printed = Some((Arc::clone(&self.config.files[node.file].0.path), node.line));
+        self.add(ProblemKind::Refused, message, self.config.span(block), printed);
+    }
+
     /// Words in the middle of which nginx names the place.
-    fn refuse_with_place(&mut self, id: NodeId, before: &str, behind: &str) {
-        let node = self.config.node(id);
+    fn refuse_with_place(&mut self, block: NodeId, first: Origin, before: &str, behind: &str) {
+        let node = self.config.node(first.id);
         let (file, line) = (&self.config.files[node.file].0.path, node.line);
-        let at = self.config.span(id);
+        let at = self.config.span(block);
         self.refuse_unplaced(at, format!("{before} in {file}:{line} {behind}"));
     }
 

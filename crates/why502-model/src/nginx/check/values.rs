@@ -6,7 +6,7 @@ use crate::nginx::directives::{DirectiveSpec, Value};
 use crate::nginx::values::{TimeUnit, parse_flag, parse_number, parse_offset, parse_size, parse_time_in};
 
 /// Directives with handlers of their own that refuse a second one in the same block.
-const ONCE: [&str; 53] = [
+const ONCE: [&str; 55] = [
     "aio",
     "auth_basic_user_file",
     "auth_request",
@@ -59,6 +59,8 @@ const ONCE: [&str; 53] = [
     "userid_expires",
     "uwsgi_pass",
     "worker_connections",
+    "worker_cpu_affinity",
+    "worker_priority",
     "worker_processes",
 ];
 
@@ -68,7 +70,7 @@ impl Checker<'_, '_> {
         let node = self.config.node(id);
         let name = node.name.as_str();
         let is_once = match spec.value {
-            Value::Array | Value::Bitmask(_) | Value::KeyValue => false,
+            Value::Array | Value::Bitmask(_) | Value::Pairs => false,
             Value::Custom => ONCE.contains(&name),
             _ => true,
         };
@@ -111,6 +113,9 @@ impl Checker<'_, '_> {
                 let size = parse_size(self.arg(id, 1)).filter(|size| *size > 0);
                 if number.is_none() || size.is_none() { invalid("invalid value") } else { None }
             }
+            Value::Path if !are_levels(self.words(id).get(1..).unwrap_or_default()) => {
+                invalid("invalid value")
+            }
             Value::Enum(words) if !has_word(words, value) => Some((0, format!("invalid value \"{value}\""))),
             Value::Bitmask(words) => {
                 let mut values = self.config.node(id).values().enumerate();
@@ -120,6 +125,13 @@ impl Checker<'_, '_> {
             _ => None,
         }
     }
+}
+
+/// The levels of folders behind a path (`ngx_conf_set_path_slot`): none is 0, and together they are short.
+fn are_levels(words: &[&str]) -> bool {
+    let levels: Option<Vec<u64>> =
+        words.iter().map(|word| parse_number(word).filter(|level| (1..=10).contains(level))).collect();
+    levels.is_some_and(|levels| levels.iter().sum::<u64>() <= 10)
 }
 
 /// Words of an enumeration are compared in any case (`ngx_conf_set_enum_slot`).

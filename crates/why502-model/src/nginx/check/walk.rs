@@ -4,6 +4,7 @@ use super::Checker;
 use crate::nginx::config::{Config, NodeId};
 use crate::nginx::directives::{Context, DirectiveSpec};
 use crate::nginx::modules::Knowledge;
+use crate::nginx::values::parse_number;
 use nginx_syntax::Terminator;
 
 /// Where a configuration begins.
@@ -139,6 +140,7 @@ impl Checker<'_, '_> {
             (Context::Main, "http") => self.end_http(id),
             (Context::Http, "server") => self.end_server(id),
             (Context::Http, "upstream") => self.end_upstream(id),
+            (Context::Http, "split_clients") => self.end_split_clients(id),
             _ => {}
         }
     }
@@ -161,23 +163,64 @@ impl Checker<'_, '_> {
             "load_module" if self.modules_used => {
                 self.refuse(id, "\"load_module\" directive is specified too late");
             }
+            "worker_priority" => self.worker_priority(id),
             "worker_processes" => self.worker_processes(id),
+            "thread_pool" => self.thread_pool(id),
             "error_log" => self.error_log(id),
             _ => {}
         }
     }
 
     fn event_directive(&mut self, id: NodeId) {
-        let name = self.config.node(id).name.as_str();
-        let method = self.arg(id, 0);
-        if name == "use" && !matches!(method, "epoll" | "poll" | "select") {
-            self.refuse_arg(id, 0, format!("invalid event type \"{method}\""));
+        let value = self.arg(id, 0);
+        match self.config.node(id).name.as_str() {
+            "use" if !self.modules.has_event_method(value) => {
+                self.refuse_arg(id, 0, format!("invalid event type \"{value}\""));
+            }
+            "worker_connections" if parse_number(value).is_none() => {
+                self.refuse_arg(id, 0, format!("invalid number \"{value}\""));
+            }
+            _ => {}
+        }
+    }
+
+    fn worker_priority(&mut self, id: NodeId) {
+        let priority = self.arg(id, 0);
+        if parse_number(priority.strip_prefix(['-', '+']).unwrap_or(priority)).is_none() {
+            self.refuse_arg(id, 0, "\"worker_priority\" directive invalid number");
+        }
+    }
+
+    /// `ngx_thread_pool`.
+    fn thread_pool(&mut self, id: NodeId) {
+        let mut has_threads = false;
+        for (at, word) in self.words(id).into_iter().enumerate().skip(1) {
+            let is_positive = |number: &str| parse_number(number).is_some_and(|number| number > 0);
+            let wrong = match word.split_once('=') {
+                Some(("threads", number)) => {
+                    has_threads = true;
+                    (!is_positive(number)).then_some("threads")
+                }
+                Some(("max_queue", number)) => parse_number(number).is_none().then_some("max_queue"),
+                _ => None,
+            };
+            if let Some(name) = wrong {
+                return self.refuse_arg(id, at, format!("invalid {name} value \"{word}\""));
+            }
+        }
+        let config = self.config;
+        let name = self.arg(id, 0);
+        let mut earlier = config.named(None, "thread_pool").take_while(|own| *own != id);
+        if !has_threads {
+            self.refuse(id, "\"thread_pool\" must have \"threads\" parameter");
+        } else if earlier.any(|own| config.node(own).arg(0) == Some(name)) {
+            self.refuse_arg(id, 0, format!("duplicate thread pool \"{name}\""));
         }
     }
 
     fn worker_processes(&mut self, id: NodeId) {
         let number = self.arg(id, 0);
-        if number != "auto" && crate::nginx::values::parse_number(number).is_none() {
+        if number != "auto" && parse_number(number).is_none() {
             self.refuse_arg(id, 0, "\"worker_processes\" directive invalid value");
         }
     }
@@ -187,6 +230,7 @@ impl Checker<'_, '_> {
             "access_log" => self.access_log(id),
             "alias" | "root" => self.root(id),
             "auth_request" | "mirror" => {}
+            "auth_request_set" | "set" => self.set(id),
             "error_log" => self.error_log(id),
             "error_page" => self.error_page(id),
             "fastcgi_pass" | "grpc_pass" | "memcached_pass" | "proxy_pass" | "scgi_pass" | "uwsgi_pass" => {
@@ -205,7 +249,7 @@ impl Checker<'_, '_> {
             "return" => self.answer(id),
             "rewrite" => self.rewrite(id),
             "server_name" => self.server_name(id),
-            "set" => self.set(id),
+            "ssl_session_cache" => self.session_cache(id),
             "upstream" => self.upstream(id),
             _ => self.parameters(id, spec),
         }
@@ -236,7 +280,7 @@ fn inside(name: &str, context: Context) -> Inside {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{first, problems};
+    use super::super::tests::problems;
 
     #[test]
     fn names_places_and_numbers_are_looked_at_in_that_order() {

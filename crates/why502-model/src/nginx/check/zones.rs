@@ -6,12 +6,14 @@ use crate::nginx::config::NodeId;
 use crate::nginx::values::{TimeUnit, parse_number, parse_offset, parse_size, parse_time, parse_time_in};
 
 /// A page of memory, in bytes.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// The zones in the order in which they are named first.
 #[derive(Debug, Default)]
 pub(super) struct Zones {
     zones: Vec<Zone>,
+    /// The folders of caches, with the places that nginx prints for them.
+    cache_paths: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -26,16 +28,16 @@ struct Zone {
 }
 
 /// A zone as a directive names it.
-struct Named<'n> {
-    name: &'n str,
-    module: &'static str,
+pub(super) struct Named<'n> {
+    pub(super) name: &'n str,
+    pub(super) module: &'static str,
     /// 0 where it is only used.
-    size: u64,
+    pub(super) size: u64,
 }
 
 impl Checker<'_, '_> {
     /// Names a zone; `None` where nginx refuses that.
-    fn name_zone(&mut self, id: NodeId, arg: usize, named: &Named<'_>) -> Option<usize> {
+    pub(super) fn name_zone(&mut self, id: NodeId, arg: usize, named: &Named<'_>) -> Option<usize> {
         let at = self.config.arg_span(id, arg);
         let Named { name, module, size } = *named;
         let Some(place) = self.zones.zones.iter().position(|zone| zone.name == name) else {
@@ -181,6 +183,14 @@ impl Checker<'_, '_> {
         let Some((at, name, size)) = found.filter(|(_, name, _)| !name.is_empty()) else {
             return self.refuse(id, format!("\"{directive}\" must have \"keys_zone\" parameter"));
         };
+        let path = words.first().copied().unwrap_or_default().trim_end_matches('/');
+        if let Some((_, first)) = self.zones.cache_paths.iter().find(|(own, _)| own == path) {
+            let words = format!("the same path name \"{path}\" used in {first} and");
+            return self.refuse_arg(id, 0, words);
+        }
+        let node = self.config.node(id);
+        let place = format!("{}:{}", self.config.files[node.file].0.path, node.line);
+        self.zones.cache_paths.push((path.to_owned(), place));
         let module = cache_module(directive);
         if let Some(place) = self.name_zone(id, at, &Named { name, module, size }) {
             let zone = &mut self.zones.zones[place];

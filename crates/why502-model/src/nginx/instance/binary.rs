@@ -63,10 +63,11 @@ impl Build {
         Some(self.option("--prefix").unwrap_or("/usr/local/nginx").to_owned())
     }
 
-    /// A path that `configure` decided, absolute where the prefix is.
-    pub(crate) fn path(&self, option: &str, default: &str) -> Option<String> {
-        let prefix = self.prefix()?;
-        Some(absolute(self.option(option).unwrap_or(default), &prefix))
+    /// A path that `configure` decided. The binary keeps it as it was written, mostly relative: to its own prefix, or to
+    /// the one that it is started with (`ngx_process_options`).
+    pub(crate) fn path(&self, option: &str, default: &str, prefix: &str) -> Option<String> {
+        self.options.as_ref()?;
+        Some(absolute(self.option(option).unwrap_or(default), prefix))
     }
 }
 
@@ -139,22 +140,17 @@ mod tests {
         ]);
         assert_eq!(build.option("--with-cc-opt"), Some("-g -O2"));
         assert_eq!(build.prefix().as_deref(), Some("/usr/share/nginx"));
-        assert_eq!(build.path("--conf-path", "conf/nginx.conf").as_deref(), Some("/etc/nginx/nginx.conf"));
-        assert_eq!(
-            build.path("--http-log-path", "logs/access.log").as_deref(),
-            Some("/usr/share/nginx/log/a")
-        );
-        assert_eq!(build.path("--error-log-path", "logs/error.log").as_deref(), Some("stderr"));
+        let path = |option| build.path(option, "default", "/srv");
+        assert_eq!(path("--conf-path").as_deref(), Some("/etc/nginx/nginx.conf"));
+        assert_eq!(path("--http-log-path").as_deref(), Some("/srv/log/a"));
+        assert_eq!(path("--error-log-path").as_deref(), Some("stderr"));
+        assert_eq!(path("--pid-path").as_deref(), Some("/srv/default"));
     }
 
     #[test]
     fn without_arguments_nothing_is_claimed() {
         let unknown = build(&["nginx version: nginx/1.22.1"]);
-        assert_eq!((unknown.prefix(), unknown.path("--conf-path", "conf/nginx.conf")), (None, None));
-        let plain = build(&["configure arguments: "]);
-        assert_eq!(
-            plain.path("--conf-path", "conf/nginx.conf").as_deref(),
-            Some("/usr/local/nginx/conf/nginx.conf")
-        );
+        assert_eq!((unknown.prefix(), unknown.path("--conf-path", "conf/nginx.conf", "/srv")), (None, None));
+        assert_eq!(build(&["configure arguments: "]).prefix().as_deref(), Some("/usr/local/nginx"));
     }
 }

@@ -95,34 +95,30 @@ mod tests {
         CommandLine::read(&rejoin(command))
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[test]
     fn titles_are_read_as_command_lines() {
         let line = titled("/usr/sbin/nginx -c /etc/a.conf -p /srv/ -e stderr");
         assert_eq!(
             (line.config, line.prefix, line.error_log),
-            (some("/etc/a.conf"), some("/srv/"), some("stderr"))
+            (Some("/etc/a.conf".to_owned()), Some("/srv/".to_owned()), Some("stderr".to_owned()))
         );
-        assert_eq!(titled("nginx -c/etc/a.conf -qp/srv").prefix, some("/srv"));
+        assert_eq!(titled("nginx -c/etc/a.conf -qp/srv").prefix, Some("/srv".to_owned()));
         assert_eq!(titled("nginx"), CommandLine::default());
     }
 
     #[test]
     fn directives_keep_their_blanks() {
-        assert_eq!(titled("nginx -g daemon off;").directives, some("daemon off;"));
+        assert_eq!(titled("nginx -g daemon off;").directives, Some("daemon off;".to_owned()));
         let line = titled("/usr/sbin/nginx -g daemon on; master_process on; -c /etc/a.conf");
         assert_eq!(
             (line.directives, line.config),
-            (some("daemon on; master_process on;"), some("/etc/a.conf"))
+            (Some("daemon on; master_process on;".to_owned()), Some("/etc/a.conf".to_owned()))
         );
         let line = titled("nginx -gdaemon off; -p x");
-        assert_eq!((line.directives, line.prefix), (some("daemon off;"), some("x")));
+        assert_eq!((line.directives, line.prefix), (Some("daemon off;".to_owned()), Some("x".to_owned())));
         assert_eq!(
             titled("nginx -g worker_processes 2; error_log -x debug; ").directives,
-            some("worker_processes 2; error_log -x debug;")
+            Some("worker_processes 2; error_log -x debug;".to_owned())
         );
     }
 
@@ -130,7 +126,7 @@ mod tests {
     fn angie_writes_its_version_first() {
         assert_eq!(
             titled("v1.5.0 #1 [/usr/sbin/angie -c /etc/angie/angie.conf]").config,
-            some("/etc/angie/angie.conf")
+            Some("/etc/angie/angie.conf".to_owned())
         );
     }
 

@@ -68,14 +68,14 @@ mod tests {
         Some(files.into_iter().map(|(path, text)| (path, String::from_utf8(text).unwrap())).collect())
     }
 
-    fn owned(files: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-        Some(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+    fn owned(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
     }
 
     #[test]
     fn a_dump_is_split_into_its_files() {
         let text = "# configuration file /etc/n.conf:\na;\n\n# configuration file /etc/c/b.conf:\nb;\n\n\n";
-        assert_eq!(files(text), owned(&[("/etc/c/b.conf", "b;\n\n"), ("/etc/n.conf", "a;\n")]));
+        assert_eq!(files(text), Some(owned(&[("/etc/c/b.conf", "b;\n\n"), ("/etc/n.conf", "a;\n")])));
     }
 
     #[test]
@@ -83,13 +83,13 @@ mod tests {
         let text = "nginx: the configuration file /etc/n.conf syntax is ok\n\
                     nginx: configuration file /etc/n.conf test is successful\n\
                     # configuration file /etc/n.conf:\r\na;\r\nnginx: [warn] x\r\n\r\n";
-        assert_eq!(files(text), owned(&[("/etc/n.conf", "a;\r\n")]));
+        assert_eq!(files(text), Some(owned(&[("/etc/n.conf", "a;\r\n")])));
     }
 
     #[test]
     fn of_two_dumps_the_first_is_read() {
         let text = "# configuration file /n:\na;\n\n# configuration file /n:\nb;\n\n";
-        assert_eq!(files(text), owned(&[("/n", "a;\n")]));
+        assert_eq!(files(text), Some(owned(&[("/n", "a;\n")])));
     }
 
     #[test]

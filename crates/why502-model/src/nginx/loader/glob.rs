@@ -5,14 +5,23 @@ pub(super) fn is_pattern(name: &str) -> bool {
     name.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'['))
 }
 
-/// glob(3) in the C locale: each wildcard stays within its part of the path, a leading point is matched by a point only.
+/// glob(3) in the C locale: each wildcard stays within its part of the path, a leading point is matched by a point only,
+/// and slashes are as many as the pattern has.
 pub(super) fn matches(pattern: &str, path: &str) -> bool {
     let split =
         |text: &str| text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (patterns, parts) = (split(pattern), split(path));
     let pairs = patterns.iter().zip(&parts);
     patterns.len() == parts.len()
+        && as_written(pattern, path) == path
         && pairs.into_iter().all(|(pattern, part)| part_matches(pattern.as_bytes(), part.as_bytes()))
+}
+
+/// A path that a pattern matches, with slashes as many as the pattern has: so glob(3) gives it, and so nginx calls the file.
+pub(super) fn as_written(pattern: &str, path: &str) -> String {
+    let mut slashes = pattern.split(|letter| letter != '/').filter(|run| !run.is_empty());
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    parts.flat_map(|part| [slashes.next().unwrap_or("/"), part]).collect()
 }
 
 fn part_matches(pattern: &[u8], name: &[u8]) -> bool {
@@ -81,6 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn doubled_slashes_stay() {
+        assert_eq!(as_written("/etc//c.d/*.conf", "/etc/c.d/a.conf"), "/etc//c.d/a.conf");
+        assert_eq!(as_written("/c/*", "/c/a"), "/c/a");
+    }
+
+    #[test]
     fn patterns_match_as_glob_does() {
         for (pattern, path) in [
             ("/c/*.conf", "/c/a.conf"),
@@ -91,7 +106,7 @@ mod tests {
             ("/c/[ab].conf", "/c/b.conf"),
             ("/c/[!a-c]?", "/c/dz"),
             ("/c/[]]", "/c/]"),
-            ("/c//[a", "/c/[a"),
+            ("/c//[a", "/c//[a"),
             ("/c/.*", "/c/.x"),
             ("/c/\\*", "/c/*"),
         ] {
@@ -104,6 +119,7 @@ mod tests {
             ("/c/[!a-c]?", "/c/az"),
             ("/c/?.conf", "/c/ab.conf"),
             ("/c/*", "/d/x"),
+            ("/c/*", "/c//x"),
         ] {
             assert!(!matches(pattern, path), "{pattern} {path}");
         }

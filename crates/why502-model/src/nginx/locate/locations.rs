@@ -118,9 +118,8 @@ impl Level {
         if let Some(route) = self.exact.get(path) {
             return Static::Exact(*route);
         }
-        let lengths = self.prefix_lengths.range(..=path.len()).rev();
-        let longest =
-            lengths.filter_map(|length| Some((*length, self.prefixes.get(&path[..*length])?))).next();
+        let mut lengths = self.prefix_lengths.range(..=path.len()).rev();
+        let longest = lengths.find_map(|length| Some((*length, self.prefixes.get(&path[..*length])?)));
         let is_whole = longest.is_some_and(|(length, _)| length == path.len());
         if !is_whole && let Some(route) = self.redirects.get(&[path, b"/"].concat()) {
             return Static::Redirect(*route);

@@ -1,7 +1,7 @@
 //! Where a request may go on from a route: internal redirects and subrequests.
 
 use super::LocationName;
-use crate::{Fallback, FallbackKind, Gateway, Route, RouteId};
+use crate::{Fallback, FallbackKind, Gateway, RequestVars, Route, RouteId};
 use std::collections::{BTreeSet, VecDeque};
 
 impl Gateway {
@@ -67,11 +67,11 @@ impl Gateway {
         }
     }
 
-    /// The location of a path, the server's own rewrites left out: they ran already.
+    /// The location that a path inside the server comes to.
     fn location_of(&self, server: usize, path: &str) -> Option<RouteId> {
-        let own = *self.locator.server_routes.get(server)?;
-        let path = path.split('?').next().unwrap_or(path);
-        Some(self.locator.find(own, path.as_bytes()).route)
+        let mut request = RequestVars::default();
+        request.set_path(path.split('?').next().unwrap_or(path));
+        self.first_route(server, &request)
     }
 
     /// The locations for paths that begin so: the one for just that, those of longer paths, and those of patterns, of which

@@ -42,6 +42,8 @@ pub enum Stop {
     Cycle,
     /// A rewrite left nothing of the path: an error 500.
     EmptyPath,
+    /// The last route takes no requests of clients (`internal`): an error 404.
+    Internal,
     /// The last route redirects the client.
     Redirect {
         /// Where that is written; `None` where a missing slash is the reason.
@@ -61,14 +63,21 @@ pub enum Stop {
 }
 
 impl Gateway {
-    /// The way of a request that a server takes, as far as it can be foreseen.
+    /// The way of a client's request that a server takes, as far as it can be foreseen.
     pub fn serve(&self, server: usize, request: &RequestVars) -> Option<Served> {
+        self.follow(server, request, Sender::Client)
+    }
+
+    /// The way of a request that the gateway itself sends on to a path: to an error page, by `try_files`, as a subrequest.
+    ///
+    /// The server's own rewrites run for these too (`ngx_http_internal_redirect`).
+    pub fn serve_inside(&self, server: usize, request: &RequestVars) -> Option<Served> {
+        self.follow(server, request, Sender::Gateway)
+    }
+
+    fn follow(&self, server: usize, request: &RequestVars, sender: Sender) -> Option<Served> {
         let own = *self.locator.server_routes.get(server)?;
-        let mut walk = Walk {
-            gateway: self,
-            run: Run { known: self.seen_by(server, request)?, ..Run::default() },
-            steps: Vec::new(),
-        };
+        let mut walk = Walk { gateway: self, run: self.begin(server, request)?, sender, steps: Vec::new() };
         let stop = walk.go(own);
         let undecided = walk.run.undecided.iter().map(|id| self.locator.config.span(*id)).collect();
         Some(Served { steps: walk.steps, stop, undecided })
@@ -77,9 +86,9 @@ impl Gateway {
     /// The route that a request comes to first.
     pub(super) fn first_route(&self, server: usize, request: &RequestVars) -> Option<RouteId> {
         let own = *self.locator.server_routes.get(server)?;
-        let known = self.seen_by(server, request)?;
-        known.get("uri")?;
-        let mut walk = Walk { gateway: self, run: Run { known, ..Run::default() }, steps: Vec::new() };
+        let run = self.begin(server, request)?;
+        run.known.get("uri")?;
+        let mut walk = Walk { gateway: self, run, sender: Sender::Gateway, steps: Vec::new() };
         if walk.rewrite(own).is_some() {
             return Some(own);
         }
@@ -87,23 +96,32 @@ impl Gateway {
     }
 
     /// The request as the server sees it: slashes are merged by the default server's leave (`ngx_http_process_request_uri`).
-    fn seen_by(&self, server: usize, request: &RequestVars) -> Option<RequestVars> {
+    fn begin(&self, server: usize, request: &RequestVars) -> Option<Run> {
         let slashes = self.locator.entrances.iter().find(|entrance| entrance.servers.contains(&server));
         let default = slashes.map_or(server, |entrance| entrance.default);
-        let mut known = request.clone();
-        if let Some(target) = request.get("request_uri").map(str::to_owned)
-            && let Some(parsed) = uri::parse_target(&target, *self.locator.slashes.get(default)?)
-        {
-            let path = why502_facts::lossy(&parsed.path);
-            known.set("uri", &path);
-            known.set("document_uri", &path);
+        let mut run = Run { known: request.clone(), ..Run::default() };
+        let Some(target) = request.get("request_uri") else { return Some(run) };
+        match uri::parse_target(target, *self.locator.slashes.get(default)?) {
+            Some(parsed) => {
+                run.known.set_path(&why502_facts::lossy(&parsed.path));
+                run.exact_path = Some(parsed.path);
+            }
+            None => run.known.forget_path(),
         }
-        Some(known)
+        Some(run)
     }
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Client,
+    Gateway,
 }
 
 struct Walk<'a> {
     gateway: &'a Gateway,
+    sender: Sender,
     run: Run,
     steps: Vec<Step>,
 }
@@ -120,6 +138,9 @@ impl Walk<'_> {
         for _ in 0..=MAX_CHANGES {
             let (route, end) = self.find(server);
             self.steps.push(Step { route, path: self.path() });
+            if self.is_internal(route) {
+                return Stop::Internal;
+            }
             if end == End::Redirect {
                 return Stop::Redirect { at: None, status: 301 };
             }
@@ -138,12 +159,19 @@ impl Walk<'_> {
         Stop::Cycle
     }
 
+    /// Whether a route refuses the request: it is for those that the gateway sends on, by a rewrite too.
+    fn is_internal(&self, route: RouteId) -> bool {
+        self.sender == Sender::Client
+            && !self.run.was_rewritten
+            && !self.gateway.in_force(route, "internal").is_empty()
+    }
+
     fn path(&self) -> String {
         self.run.known.get("uri").unwrap_or_default().to_owned()
     }
 
     fn find(&mut self, server: RouteId) -> (RouteId, End) {
-        let found = self.gateway.locator.find(server, self.path().as_bytes());
+        let found = self.gateway.locator.find(server, &self.run.path());
         if found.captures.is_some() {
             self.run.state.captures = found.captures;
         }

@@ -43,7 +43,9 @@ pub(crate) fn parse_condition(arguments: &[&str]) -> Result<Condition, Refusal> 
     if !last.ends_with(')') {
         return Err(invalid(words.last().copied().unwrap_or_default()));
     }
-    if let Some(end) = words.last_mut() {
+    if let Some(end) = words.last_mut()
+        && (arguments.len() > 1 || end.len() > 1)
+    {
         *end = end.strip_suffix(')').unwrap_or(end);
     }
     if words.len() > 1 && words[0].is_empty() {
@@ -53,7 +55,7 @@ pub(crate) fn parse_condition(arguments: &[&str]) -> Result<Condition, Refusal> 
         words.pop();
     }
     match words.as_slice() {
-        [variable] if is_variable(variable) => condition(variable, Test::True, false),
+        [variable] if is_variable(variable) => Ok(condition(variable, Test::True, false)),
         [variable, operator, value] if is_variable(variable) => compare(variable, operator, value),
         [operator, path] if is_file_test(operator) => {
             let is_negated = operator.starts_with('!');
@@ -74,17 +76,17 @@ fn is_file_test(word: &str) -> bool {
 fn compare(variable: &str, operator: &str, value: &str) -> Result<Condition, Refusal> {
     let (bare, is_negated) = operator.strip_prefix('!').map_or((operator, false), |bare| (bare, true));
     let case = match bare {
-        "=" => return condition(variable, Test::Equals(value.to_owned()), is_negated),
+        "=" => return Ok(condition(variable, Test::Equals(value.to_owned()), is_negated)),
         "~" => Case::Kept,
         "~*" => Case::Ignored,
         _ => return Err(format!("unexpected \"{operator}\" in condition")),
     };
-    condition(variable, Test::Matches(Pattern::compile(value, case)?), is_negated)
+    Ok(condition(variable, Test::Matches(Pattern::compile(value, case)?), is_negated))
 }
 
-fn condition(variable: &str, test: Test, is_negated: bool) -> Result<Condition, Refusal> {
+fn condition(variable: &str, test: Test, is_negated: bool) -> Condition {
     let name = variable.trim_start_matches('$').to_owned();
-    Ok(Condition { subject: Subject::Variable(name), test, is_negated })
+    Condition { subject: Subject::Variable(name), test, is_negated }
 }
 
 #[cfg(test)]
@@ -126,6 +128,7 @@ mod tests {
             ("$a", "invalid condition \"$a\""),
             ("($a", "invalid condition \"$a\""),
             ("(a = b)", "invalid condition \"a\""),
+            ("()", "invalid condition \")\""),
             ("($a = b c)", "invalid condition \"$a\""),
             ("($a == b)", "unexpected \"==\" in condition"),
             ("(-q /x)", "invalid condition \"-q\""),

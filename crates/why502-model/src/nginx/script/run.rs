@@ -3,7 +3,8 @@
 use super::{Code, Condition, If, Rewrite, Script, Subject, Test, Then};
 use crate::RequestVars;
 use crate::nginx::config::NodeId;
-use crate::nginx::variables::{Book, Evaluated, Scope, State};
+use crate::nginx::pattern::Captures;
+use crate::nginx::variables::{Book, Evaluated, Part, Scope, State, Template};
 
 /// What is known when a script begins, and what it leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,10 @@ pub(crate) struct Run {
     /// The request; its `uri` and `args` change with rewrites.
     pub(crate) known: RequestVars,
     pub(crate) state: State,
+    /// The path's bytes where `uri` is the path that came in: it need not be UTF-8.
+    pub(crate) exact_path: Option<Vec<u8>>,
+    /// Whether a rewrite has changed the path.
+    pub(crate) was_rewritten: bool,
     /// Whether the URI was changed so that a location is to be searched again.
     pub(crate) uri_changed: bool,
     /// The last `if` that held, in a location.
@@ -19,6 +24,14 @@ pub(crate) struct Run {
     pub(crate) undecided: Vec<NodeId>,
     /// Conditions that are known to have held.
     pub(crate) assumed: Vec<NodeId>,
+}
+
+impl Run {
+    /// The path as patterns and locations see it.
+    pub(crate) fn path(&self) -> Vec<u8> {
+        let text = || self.known.get("uri").unwrap_or_default().as_bytes().to_vec();
+        self.exact_path.clone().unwrap_or_else(text)
+    }
 }
 
 /// How a script ends.
@@ -142,27 +155,36 @@ fn holds(condition: &Condition, book: &Book, run: &mut Run) -> Option<bool> {
 }
 
 fn run_rewrite(own: &Rewrite, book: &Book, run: &mut Run) -> Flow {
-    let Some(uri) = run.known.get("uri").map(str::to_owned) else {
+    if run.known.get("uri").is_none() {
         run.undecided.push(own.at);
         run.state.captures = None;
         return Flow::Next;
-    };
-    let Some(captures) = own.pattern.captures(uri.as_bytes()) else {
-        run.state.captures = Some(crate::nginx::pattern::Captures::default());
+    }
+    let Some(captures) = own.pattern.captures(&run.path()) else {
+        run.state.captures = Some(Captures::default());
         return Flow::Next;
     };
     run.state.captures = Some(captures);
     if let Then::Redirect(status) = own.then {
         return Flow::Stop(Landing::Redirected { at: own.at, status });
     }
-    let written = Scope::new(book, &run.state, &run.known).text(&own.replacement);
+    // Only a `?` that is written begins arguments, not one in a value (`ngx_http_script_compile`).
+    let (path, args) = match own.replacement.split_once('?') {
+        Some((path, args)) => (path, Some(args)),
+        None => (own.replacement.as_str(), None),
+    };
+    let exact_path = run.state.captures.as_ref().and_then(|captures| exact_text(path, captures));
+    let scope = Scope::new(book, &run.state, &run.known);
+    let (path, args) = (scope.text(path), args.map(|args| scope.text(args)));
     run.uri_changed = own.then != Then::Break;
-    let Some(written) = written.only() else {
+    let (Some(path), Ok(args)) = (path.only(), args.as_ref().map(|args| args.only().ok_or(())).transpose())
+    else {
         // Somewhere else, and nobody knows where.
         run.undecided.push(own.at);
         return Flow::Stop(Landing::Through);
     };
-    change_uri(run, &written.to_owned(), own.keeps_args);
+    change_uri(run, path, args, own.keeps_args);
+    run.exact_path = exact_path;
     match own.then {
         _ if run.known.get("uri") == Some("") => Flow::Stop(Landing::ZeroLength),
         Then::Continue => Flow::Next,
@@ -170,16 +192,29 @@ fn run_rewrite(own: &Rewrite, book: &Book, run: &mut Run) -> Flow {
     }
 }
 
-fn change_uri(run: &mut Run, written: &str, keeps_args: bool) {
+/// The bytes of a text of captures that are no UTF-8; `None` for any other.
+fn exact_text(text: &str, captures: &Captures) -> Option<Vec<u8>> {
+    let mut exact = Vec::new();
+    for part in Template::lenient(text).parts {
+        match part {
+            Part::Capture(at) => exact.extend_from_slice(captures.groups.get(at)?.as_deref()?),
+            Part::Literal(text) => exact.extend_from_slice(text.as_bytes()),
+            Part::Variable(_) => return None,
+        }
+    }
+    std::str::from_utf8(&exact).is_err().then_some(exact)
+}
+
+fn change_uri(run: &mut Run, path: &str, args: Option<&str>, keeps_args: bool) {
     let old = run.known.get("args").unwrap_or_default().to_owned();
-    let (path, args) = match written.split_once('?') {
-        Some((path, own)) if keeps_args && !old.is_empty() => (path, format!("{own}&{old}")),
-        Some((path, own)) => (path, own.to_owned()),
-        None if keeps_args => (written, old),
-        None => (written, String::new()),
+    let args = match args {
+        Some(own) if keeps_args && !old.is_empty() => format!("{own}&{old}"),
+        Some(own) => own.to_owned(),
+        None if keeps_args => old,
+        None => String::new(),
     };
-    run.known.set("uri", path);
-    run.known.set("document_uri", path);
+    run.known.set_path(path);
+    run.was_rewritten = true;
     run.known.set("is_args", if args.is_empty() { "" } else { "?" });
     run.known.set("args", &args);
     run.known.set("query_string", &args);

@@ -92,7 +92,7 @@ fn read_table(config: &Config, id: NodeId) -> Option<(String, Table)> {
             ("volatile", None) | ("include", _) => {}
             // Ranges, exceptions and proxies make a lookup that is not imitated.
             ("ranges" | "delete" | "proxy" | "proxy_recursive", _) if kind == Kind::Geo => {
-                table.is_whole = false
+                table.is_whole = false;
             }
             ("default", Some(value)) if kind != Kind::SplitClients => value.clone_into(&mut table.default),
             (key, Some(value)) => table.rows.push((key.to_owned(), value.to_owned())),
