@@ -30,7 +30,7 @@ use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
     FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, PathComponent,
     PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable, RequestKey,
-    SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets,
+    SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets, lossy,
 };
 use why502_model::Model;
 
@@ -249,7 +249,7 @@ impl Fixture {
         let mut processes = vec![process(1, 0, "systemd", "/sbin/init")];
         if self.option("not-running").is_none() {
             processes.push(process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx"));
-            processes.push(process(WORKER, MASTER, "nginx", "nginx: worker process"));
+            processes.push(self.worker());
         }
         let listeners = self.sections.get("listeners").map_or("", String::as_str);
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
@@ -260,12 +260,23 @@ impl Fixture {
         ProcessTable { processes, hidden: false }
     }
 
+    /// The worker, started when the option `loaded` says, else long ago.
+    fn worker(&self) -> ProcessRecord {
+        let mut record = process(WORKER, MASTER, "nginx", "nginx: worker process");
+        if let (Some(loaded), Some(booted)) = (self.option("loaded"), self.host().booted) {
+            let ticks = (Self::stamp(&loaded).0 - booted.0) / 10;
+            let stat = lossy(record.stat.as_slice()).replace(" 1000 0", &format!(" {ticks} 0"));
+            record.stat = Blob::from(stat.as_str());
+        }
+        record
+    }
+
     fn process(&self, pid: u32) -> ProcessRecord {
         if pid != WORKER {
             let found = self.processes().processes.into_iter().find(|process| process.pid == pid);
             return found.unwrap();
         }
-        let mut record = process(pid, MASTER, "nginx", "nginx: worker process");
+        let mut record = self.worker();
         let ids = self.sections.get("worker").map_or("33 33 33", |ids| ids.trim());
         let ids: Vec<&str> = ids.split_whitespace().collect();
         let (uid, gid, groups) = (ids[0], ids[1], ids[2..].join(" "));

@@ -78,6 +78,10 @@ fn ended_requests(access_tails: &[(&AccessFormat, &[u8])]) -> HashMap<Vec<u8>, V
             let Some(parsed) = format.parse(line) else { continue };
             let Some(stamp) = parsed.stamp() else { continue };
             let client = parsed.client().unwrap_or_default();
+            // Without the client, good answers of the same path are too many to tell apart.
+            if client.is_empty() && !parsed.status().is_some_and(|status| status == 499 || status >= 500) {
+                continue;
+            }
             let Some(parts) = parsed.request(&mut scratch) else { continue };
             let stamps = ended.entry(key(client, parts)).or_default();
             if stamps.len() < MAX_SAME {

@@ -107,13 +107,18 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 }
 
 /// The newest file that was changed after the running configuration was loaded.
+///
+/// When the workers were started tells when that was at the latest: a worker that died is replaced without a reload. So a
+/// worker that dials what no file has shows as well that the files were changed since.
 pub(super) fn newer_source<'c>(case: &'c Case<'_>) -> Option<(&'c Source, Stamp)> {
     case.gateway.master?;
     let loaded = case.gateway.loaded?;
-    // Start times are known to a hundredth of a second, boot times to a second.
-    let slack = 2000;
-    let newer = case.gateway.sources.iter().filter(|source| source.modified.0 > loaded.0 + slack);
-    newer.max_by_key(|source| source.modified).map(|source| (source, loaded))
+    // Start times are known to a hundredth of a second, stamps of the log to a second.
+    let is_newer = |source: &&Source| source.modified.0 > loaded.0 + 100;
+    let dials_old =
+        case.failures().any(|(_, failure)| failure.at.0 > loaded.0 + 1000 && dials_foreign(case, failure));
+    let newest = case.gateway.sources.iter().max_by_key(|source| source.modified)?;
+    (is_newer(&newest) || dials_old).then_some((newest, loaded))
 }
 
 /// Whether an attempt went to an address that no file has.
@@ -194,8 +199,17 @@ modified=2026-11-21T02:20:00Z
 
     #[test]
     fn near_miss_reloaded_since() {
-        let summary = Fixture::new(HIT).without("options").summary();
+        let reloaded = Fixture::new(HIT).with("options", "loaded=2026-11-21T02:30:00Z");
+        let summary = reloaded.summary();
         assert!(!summary.contains("config-not-reloaded"), "{summary}");
+    }
+
+    #[test]
+    fn hit_a_worker_that_was_replaced_is_no_reload() {
+        let respawned =
+            Fixture::new(HIT).with("options", "modified=2026-11-21T02:20:00Z\nloaded=2026-11-21T02:25:00Z");
+        let summary = respawned.summary();
+        assert!(summary.contains("Confirmed config-not-reloaded"), "{summary}");
     }
 
     #[test]

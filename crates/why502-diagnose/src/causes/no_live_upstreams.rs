@@ -62,9 +62,10 @@ fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruli
         count(Case::weigh(&without), "request"),
         name = name_of(group)
     );
+    let offline = case.facts.manifest.invocation.offline;
     let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
         .explaining(without.iter().map(|(id, _)| *id))
-        .still_failing(answers_again(case, id, &without).then_some(false))
+        .still_failing((!offline && answers_again(case, id, &without)).then_some(false))
         .with([Evidence::supporting(says, origin)])
         .at([group.at.clone()]);
     Ok(Ruling::found(finding))

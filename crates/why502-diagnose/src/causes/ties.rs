@@ -4,11 +4,12 @@
 //! that the route's protocol needs, or its name, command, directory or unit bears the upstream's name. Everything here is
 //! taken from `/proc`; nothing is sent to a listener that the configuration does not name.
 
-use crate::case::{Case, PeerSubject};
+use crate::case::{Case, PeerSubject, count};
 use crate::cause::Asks;
+use crate::finding::Open;
 use crate::plan::is_own_listener;
 use std::collections::BTreeSet;
-use why502_facts::{Ask, GapReason, Observed, PeerAddress, Process};
+use why502_facts::{Ask, Gap, GapReason, Observed, PeerAddress, Process};
 use why502_model::{Host, Protocol};
 
 /// So many processes are looked at closely.
@@ -16,8 +17,10 @@ const MAX_LOOKED_AT: usize = 24;
 /// Names that say nothing of which upstream is meant.
 const GENERIC: &[&str] = &[
     "app",
+    "application",
     "apps",
     "api",
+    "asgi",
     "backend",
     "backends",
     "cluster",
@@ -28,6 +31,9 @@ const GENERIC: &[&str] = &[
     "home",
     "http",
     "https",
+    "index",
+    "jar",
+    "js",
     "lib",
     "local",
     "localhost",
@@ -40,6 +46,7 @@ const GENERIC: &[&str] = &[
     "php",
     "pool",
     "proxy",
+    "py",
     "python",
     "run",
     "server",
@@ -56,6 +63,7 @@ const GENERIC: &[&str] = &[
     "upstream",
     "upstreams",
     "uwsgi",
+    "wsgi",
     "var",
     "web",
     "www",
@@ -111,7 +119,7 @@ pub(super) fn candidates(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Cand
         .into_iter()
         .filter_map(|(address, pids)| {
             let processes: Vec<&Process> = pids.iter().filter_map(|pid| process(case, *pid)).collect();
-            let tie = processes.iter().find_map(|process| tie(case, peer, process));
+            let tie = processes.iter().find_map(|process| tie(case, peer, &address, process));
             let may_be = tie.is_some() || processes.iter().any(|process| runs_applications(process));
             may_be.then_some(Candidate { address, pids, tie })
         })
@@ -130,6 +138,31 @@ fn is_stranger(case: &Case<'_>, peer: &PeerSubject, address: &PeerAddress, pids:
         && !case.peers.iter().any(|other| other.address == *address)
 }
 
+/// The listeners of which nobody may see whose they are: one of them may be what a peer was meant to be.
+pub(super) fn hidden_owners(case: &Case<'_>, peer: &PeerSubject) -> Option<Open> {
+    let table = case.sockets().known()?;
+    // Below are the services of the system.
+    let tcp = table
+        .listeners
+        .iter()
+        .filter(|own| own.address.port() >= 1024)
+        .map(|own| (PeerAddress::Inet(own.address), &own.pids));
+    let is_systems = |path: &str| {
+        ["@", "/run/dbus/", "/run/systemd/", "/run/user/"].iter().any(|begin| path.starts_with(begin))
+    };
+    let unix = table.unix.iter().filter(|own| own.listening && own.stream && !is_systems(&own.path));
+    let unix = unix.map(|own| (PeerAddress::Unix(own.path.clone()), &own.pids));
+    let hidden: Vec<PeerAddress> = tcp
+        .chain(unix)
+        .filter(|(address, pids)| pids.is_empty() && is_stranger(case, peer, address, pids))
+        .map(|(address, _)| address)
+        .collect();
+    let first = hidden.first()?;
+    let says = format!("whose {first} is may not be seen ({})", count(hidden.len() as u64, "such listener"));
+    let gap = Gap { ask: Ask::Sockets { pid: case.gateway.master }, why: GapReason::Denied, says };
+    Some(Case::open(gap, "whether the backend listens elsewhere"))
+}
+
 /// Asks for what only a closer look tells: the directory that a process runs in.
 fn look_closely(case: &Case<'_>, strangers: &[(PeerAddress, Vec<u32>)]) -> Result<(), Asks> {
     let pids: BTreeSet<u32> = strangers.iter().filter_map(|(_, pids)| pids.first().copied()).collect();
@@ -144,19 +177,46 @@ fn process<'c>(case: &'c Case<'_>, pid: u32) -> Option<&'c Process> {
     case.facts.process(pid).known().or_else(|| case.facts.processes().known()?.get(pid))
 }
 
-fn tie(case: &Case<'_>, peer: &PeerSubject, process: &Process) -> Option<String> {
+fn tie(case: &Case<'_>, peer: &PeerSubject, address: &PeerAddress, process: &Process) -> Option<String> {
+    let names = names(case, peer);
     if let Some(protocol) = case.pass_to(peer).map(|pass| pass.protocol)
         && speaks(process, protocol)
+        && !is_somebody_elses(&names, address, process)
     {
         return Some(format!("{} speaks {}", process.comm, protocol.name()));
     }
-    let named = names(case, peer).into_iter().find_map(|name| Some((bears(process, &name)?, name)));
+    let named = names.into_iter().find_map(|name| Some((bears(process, &name)?, name)));
     if let Some((place, name)) = named {
         return Some(format!("its {place} bears the name {name:?}"));
     }
     let port = peer.address.port()?.to_string();
-    let is_port = |argument: &String| argument.split([':', '=', ' ']).any(|part| part == port);
-    process.argv.iter().skip(1).any(is_port).then(|| format!("its command line names port {port}"))
+    is_told_to_listen(process, &port).then(|| format!("its command line names port {port}"))
+}
+
+/// Whether an upstream has a name of its own, and the listener another one: pools of several tenants.
+fn is_somebody_elses(names: &BTreeSet<String>, address: &PeerAddress, process: &Process) -> bool {
+    let pool =
+        process.argv.first().and_then(|title| title.split_once(": pool ")).map(|(_, pool)| core_of(pool));
+    let socket = address.unix_path().and_then(|path| path.rsplit('/').next()).map(core_of);
+    let theirs: Vec<String> = [pool, socket].into_iter().flatten().filter(|name| !name.is_empty()).collect();
+    !names.is_empty() && !theirs.is_empty() && !theirs.iter().any(|name| names.contains(name))
+}
+
+/// Whether a command line says that the process is to listen on a port: `--port 3000`, `-p 3000`, `--bind=:3000`.
+fn is_told_to_listen(process: &Process, port: &str) -> bool {
+    let is_option = |option: &str| {
+        let option = option.trim_start_matches('-').to_ascii_lowercase();
+        option.ends_with("port")
+            || ["p", "b", "l", "bind", "listen", "address", "addr", "http"].contains(&option.as_str())
+    };
+    let is_port = |value: &str| value.rsplit(':').next() == Some(port);
+    let joined = process.argv.iter().filter_map(|argument| argument.split_once('='));
+    let apart = process
+        .argv
+        .iter()
+        .zip(process.argv.iter().skip(1))
+        .map(|(one, other)| (one.as_str(), other.as_str()));
+    joined.chain(apart).any(|(option, value)| option.starts_with('-') && is_option(option) && is_port(value))
 }
 
 /// Whether a process is of the kind that a protocol needs. HTTP is spoken by too many to tie anything.
@@ -185,31 +245,35 @@ fn names(case: &Case<'_>, peer: &PeerSubject) -> BTreeSet<String> {
         // The directories above are the system's, or shared by many.
         texts.extend(path.rsplit('/').take(2).map(str::to_owned));
     }
-    let words = texts
-        .iter()
-        .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase));
-    words
-        .filter(|word| {
-            word.len() > 2
-                && !GENERIC.contains(&word.as_str())
-                && !word.bytes().all(|byte| byte.is_ascii_digit())
-        })
-        .collect()
+    texts.iter().map(|text| core_of(text)).filter(|name| name.len() > 2).collect()
 }
 
-/// Where a process bears a name.
-fn bears(process: &Process, name: &str) -> Option<&'static str> {
-    let has = |text: &str| {
-        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase);
-        words.any(|word| word == name || (name.len() > 4 && word.starts_with(name)))
+/// What is left of a name without the words that say nothing of which one is meant.
+fn core_of(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase);
+    let tells = |word: &String| {
+        let kind = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        !kind.is_empty() && !GENERIC.contains(&kind)
     };
-    if process.unit.as_deref().is_some_and(has) {
+    words.filter(tells).collect::<Vec<_>>().join("-")
+}
+
+/// Where a process bears a name, whole: another program of the same product has a longer one.
+fn bears(process: &Process, name: &str) -> Option<&'static str> {
+    let is_it = |text: &str| core_of(text) == name;
+    let last = |path: &str| is_it(path.rsplit('/').next().unwrap_or(path));
+    let argument = |argument: &String| {
+        let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
+        // A path: its file, or the directory that the file lies in.
+        value.rsplit('/').take(2).any(is_it)
+    };
+    if process.unit.as_deref().is_some_and(is_it) {
         Some("unit")
-    } else if has(&process.comm) || process.exe.as_deref().is_some_and(has) {
+    } else if is_it(&process.comm) || process.exe.as_deref().is_some_and(last) {
         Some("command")
-    } else if process.argv.iter().any(|argument| has(argument)) {
+    } else if process.argv.iter().any(argument) {
         Some("command line")
-    } else if process.cwd.as_deref().and_then(|cwd| cwd.rsplit('/').next()).is_some_and(has) {
+    } else if process.cwd.as_deref().is_some_and(last) {
         Some("directory")
     } else {
         None

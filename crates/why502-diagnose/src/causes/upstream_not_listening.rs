@@ -37,6 +37,7 @@
 
 use super::config_not_reloaded::{is_foreign, newer_source};
 use super::refused::refusal;
+use super::ties::hidden_owners;
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -70,8 +71,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         let says = format!("no socket listens on {}", refusal.address);
         // A name that stands for other addresses now may be the root.
         let is_left_by_name = refusal.peer.place.is_none() && refusal.peer.group.is_some();
-        let confidence = if is_left_by_name { Confidence::Likely } else { Confidence::Confirmed };
-        let finding = refusal.finding(case, &CAUSE, confidence, subject).still_failing(Some(true));
+        let hidden = hidden_owners(case, refusal.peer);
+        let confidence =
+            if is_left_by_name || hidden.is_some() { Confidence::Likely } else { Confidence::Confirmed };
+        let finding =
+            refusal.finding(case, &CAUSE, confidence, subject).still_failing(Some(true)).open(hidden);
         return Ok(Ruling::found(finding.with([Evidence::supporting(says, case.sockets_origin())])));
     }
     let stands = refusal.stands().then_some(true);

@@ -91,7 +91,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     evidence.extend(
         probed.as_ref().map(|(answer, origin)| Evidence::supporting(describe(answer), origin.clone())),
     );
-    let well = peers(case, subject).any(|peer| answers_well(case, peer));
+    // A HEAD that is answered well says nothing of a POST.
+    let is_seen = |failure: &Failure| matches!(failure.method.as_deref(), None | Some("GET" | "HEAD"));
+    let well = sent.iter().all(|(_, failure)| is_seen(failure))
+        && peers(case, subject).any(|peer| answers_well(case, peer));
     let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(sent.iter().map(|(id, _)| *id))
         .still_failing(probed.is_some().then_some(true).or(well.then_some(false)))

@@ -200,7 +200,10 @@ refused
     #[test]
     fn hit_corrected_since() {
         let corrected = HIT.replace("server 127.0.0.1:3000;", "server 127.0.0.1:3001;");
-        insta::assert_snapshot!(Fixture::new(&corrected).with("probe 127.0.0.1:3001", "connected").summary(), @"
+        let corrected = Fixture::new(&corrected)
+            .with("probe 127.0.0.1:3001", "connected")
+            .with("options", "loaded=2026-11-21T02:30:00Z");
+        insta::assert_snapshot!(corrected.summary(), @"
         Recovered
         Likely upstream-wrong-port -> upstream-not-listening: 127.0.0.1:3000 was dialled, and the backend was on another port [1 requests, mended]
         ");

@@ -121,9 +121,23 @@ impl Finder<'_> {
     }
 
     /// With `--config` or `--pid` only that instance is judged.
-    fn is_wanted(&self, instance: &Instance) -> bool {
-        self.invocation.pid.is_none_or(|pid| instance.master == Some(pid))
-            && self.invocation.config.as_ref().is_none_or(|config| *config == instance.config)
+    fn is_wanted(&mut self, instance: &Instance) -> bool {
+        let invocation = self.invocation;
+        invocation.pid.is_none_or(|pid| instance.master == Some(pid))
+            && invocation.config.as_ref().is_none_or(|config| {
+                *config == instance.config
+                    || (instance.root == Root::Host && self.is_same_file(config, &instance.config))
+            })
+    }
+
+    /// Whether two paths lead to one file, over whatever links.
+    fn is_same_file(&mut self, one: &str, other: &str) -> bool {
+        let mut target = |path: &str| {
+            self.want(&Ask::PathWalk { root: Root::Host, path: path.to_owned() });
+            self.facts.path_walk(Root::Host, path).known().and_then(|walk| Some(walk.target()?.path.clone()))
+        };
+        let one = target(one);
+        one.is_some() && one == target(other)
     }
 
     /// While a binary is replaced (`USR2`), the old master starts the new one: the one whose workers serve counts, the
