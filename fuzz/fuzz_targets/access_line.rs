@@ -11,7 +11,9 @@ fuzz_target!(|text: &[u8]| {
     let lines: Vec<&[u8]> = lines.collect();
     guess_format(&lines);
     for escape in [FormatEscape::Default, FormatEscape::Json, FormatEscape::None] {
-        let Ok(format) = AccessFormat::compile(&AccessLogFormat { text: first.clone(), escape }) else { continue };
+        let Ok(format) = AccessFormat::compile(&AccessLogFormat { text: first.clone(), escape }) else {
+            continue;
+        };
         for line in &lines {
             format.stamp(line);
             if let Some(parsed) = format.parse(line) {

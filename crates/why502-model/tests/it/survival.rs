@@ -114,7 +114,7 @@ fn files_that_include_each_other_end_where_nginx_ends() {
     world.files.insert("/etc/nginx/nginx.conf".to_owned(), circle.clone().into_bytes());
     world.files.insert("/etc/nginx/a.conf".to_owned(), circle.into_bytes());
     let gateway = world.gateway();
-    let problems: Vec<String> = gateway.problems.iter().map(|problem| problem.words()).collect();
+    let problems: Vec<String> = gateway.problems.iter().map(why502_model::Problem::words).collect();
     assert_eq!(
         problems,
         ["open() \"/etc/nginx/a.conf\" failed (24: Too many open files) in /etc/nginx/a.conf:1"]
