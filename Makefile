@@ -1,13 +1,15 @@
 # make demo   installs what is missing, builds, breaks a real nginx and diagnoses it
 # make test   installs what the tests need, runs all of them
 # make lab    runs every lab scenario against the real nginx and prints the accuracy table
+# make fuzz   runs every fuzz target for FUZZ_SECONDS (20) seconds
 # make bench  prints times as ratios to named tools on the same bytes
 # make fmt    formats; make lint checks format, lints and documents
 
 CARGO ?= cargo
+FUZZ_SECONDS ?= 20
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lab bench fmt lint setup-build setup-test
+.PHONY: demo test lab fuzz bench fmt lint setup-build setup-test
 
 demo: setup-demo
 	$(CARGO) build --release --quiet -p why502
@@ -28,6 +30,9 @@ fmt:
 lab: setup-test
 	$(CARGO) build --release --quiet -p why502 -p why502-lab
 	target/release/why502-lab run
+
+fuzz: setup-test
+	scripts/fuzz $(FUZZ_SECONDS)
 
 bench: setup-test
 	$(CARGO) build --release --quiet -p why502 -p why502-lab

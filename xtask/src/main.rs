@@ -1,10 +1,14 @@
 //! Chores of the workspace that write files which are committed.
 //!
 //! ```text
-//! xtask directives NGINX_GIT [GROUP=GIT …]    nginx's directives and variables, from its sources
+//! cargo xtask directives NGINX_GIT [GROUP=GIT …]    nginx's directives and variables, from its sources
+//! cargo xtask schema                                the JSON Schema of the report
 //! ```
 
 mod directives;
+mod schema;
+#[cfg(test)]
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -12,7 +16,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((chore, rest)) if chore == "directives" => directives::run(rest),
-        _ => Err("usage: xtask directives NGINX_GIT [GROUP=GIT …]".to_owned()),
+        Some((chore, [])) if chore == "schema" => schema::run(),
+        _ => Err("usage: cargo xtask directives NGINX_GIT [GROUP=GIT …] | schema".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

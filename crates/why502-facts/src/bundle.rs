@@ -278,6 +278,25 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_bytes_are_survived(
+            archive in any::<Vec<u8>>(),
+            other in "\\PC{0,60}|\\{\"format\":\\{\"major\":[0-9]{1,6},\"minor\":0\\}.{0,40}",
+            facts in "(\\{\"ask\":\"(host|processes)\",\"at\":-?[0-9]{1,20},\"answer\":\"absent\"(,\"raw\":\"raw/0\")?\\}\n|\\PC{0,20}\n){0,4}",
+        ) {
+            prop_assert!(Bundle::read_archive(archive.as_slice()).is_err());
+            let sound = serde_json::to_string(&manifest()).unwrap();
+            for text in [other, sound] {
+                let entries = BTreeMap::from([
+                    (MANIFEST.to_owned(), text.into_bytes()),
+                    (FACTS.to_owned(), facts.clone().into_bytes()),
+                ]);
+                if let Ok(bundle) = Bundle::from_entries(&entries) {
+                    prop_assert!(bundle.to_entries().is_ok());
+                }
+            }
+        }
+
+        #[test]
         fn a_bundle_survives_the_archive(files in prop::collection::vec(("/[a-z/]{1,12}", any::<Vec<u8>>()), 0..8)) {
             let mut bundle = Bundle::new(manifest());
             bundle.facts.extend(files.into_iter().map(|(path, content)| file_fact(path, content)));

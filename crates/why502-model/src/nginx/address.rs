@@ -136,14 +136,17 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| is_number && *port != 0)
 }
 
-/// `ngx_inet_addr`: four decimal numbers, leading zeros allowed; all ones count as a name there.
-fn parse_v4(text: &str) -> Option<Ipv4Addr> {
+/// `ngx_inet_addr`: four numbers, of which a leading zero means nothing, and one that is left out is 0.
+pub(crate) fn parse_v4(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0u8; 4];
     let mut parts = text.split('.');
     for octet in &mut octets {
-        let part =
-            parts.next().filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))?;
-        *octet = part.parse().ok()?;
+        let part = parts.next()?;
+        if !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let digits = part.trim_start_matches('0');
+        *octet = if digits.is_empty() { 0 } else { digits.parse().ok()? };
     }
     let address = Ipv4Addr::from(octets);
     (parts.next().is_none() && address != Ipv4Addr::BROADCAST).then_some(address)

@@ -45,6 +45,7 @@ pub(crate) fn load(facts: &Facts, origin: &Origin) -> Config {
         main: origin.path.clone(),
         file_of: BTreeMap::new(),
         n_reads: 0,
+        gave_up: false,
         config: Config::default(),
     };
     loader.load_command_line();
@@ -64,6 +65,8 @@ struct Loader<'a> {
     main: String,
     file_of: BTreeMap<String, usize>,
     n_reads: usize,
+    /// Whether more files include each other than can be opened.
+    gave_up: bool,
     config: Config,
 }
 
@@ -209,9 +212,14 @@ impl Loader<'_> {
     /// `ngx_conf_include`: a pattern takes whatever it matches, a plain name must be there.
     fn include(&mut self, id: NodeId, directive: Directive<'_>, place: Place) {
         let (Some(argument), None) = (directive.argument(0), directive.argument(1)) else { return };
+        if self.gave_up {
+            return;
+        }
         let written = self.absolute(&lossy(&argument.value()));
         if place.depth >= MAX_DEPTH || self.n_reads >= MAX_FILES {
             self.refuse(id, place, format!("open() \"{written}\" failed (24: Too many open files)"));
+            // nginx ends here: files that include each other need not be followed any further.
+            self.gave_up = true;
             return;
         }
         let inner = Place { nesting: place.nesting + 1, depth: place.depth + 1, ..place };

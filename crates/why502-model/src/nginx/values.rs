@@ -1,5 +1,6 @@
 //! Values in nginx's notation: times, sizes, numbers, flags.
 
+use super::address::parse_v4;
 use std::time::Duration;
 
 /// What a bare number in a time counts, and how fine the time may be written.
@@ -103,7 +104,7 @@ pub(crate) fn parse_number(text: &str) -> Option<u64> {
 pub(crate) fn is_network(text: &str) -> bool {
     let (address, length) =
         text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let width = if is_ipv4(address) {
+    let width = if parse_v4(address).is_some() {
         32
     } else if address.parse::<std::net::Ipv6Addr>().is_ok() {
         128
@@ -111,12 +112,6 @@ pub(crate) fn is_network(text: &str) -> bool {
         return false;
     };
     length.is_none_or(|length| parse_number(length).is_some_and(|length| length <= width))
-}
-
-/// `ngx_inet_addr`: four numbers, of which a leading zero means nothing.
-fn is_ipv4(text: &str) -> bool {
-    let is_byte = |part: &str| parse_number(part).is_some_and(|number| number <= 255);
-    text.split('.').count() == 4 && text.split('.').all(is_byte)
 }
 
 /// Reads `on` or `off`.

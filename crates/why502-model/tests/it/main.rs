@@ -11,6 +11,7 @@ mod passes;
 #[path = "../../../nginx-syntax/tests/it/random.rs"]
 mod random;
 mod servers;
+mod survival;
 #[path = "../../src/testing.rs"]
 #[expect(dead_code, reason = "the unit tests use more of it")]
 mod testing;

@@ -58,7 +58,10 @@ impl Checker<'_, '_> {
 
     fn merge_block(&mut self, http: NodeId, block: NodeId, protocol: Protocol) {
         let config = self.config;
-        let merged = Merged { prefix: protocol.prefix(), levels: Levels::of(config, block) };
+        let mut levels = Levels::of(config, block);
+        // What stands outside of `http` is refused there, and nothing inherits it.
+        levels.blocks.retain(Option::is_some);
+        let merged = Merged { prefix: protocol.prefix(), levels };
         if protocol != Protocol::Grpc {
             if let Some((at, words)) = merged.wrong_buffers(&config.span(block)) {
                 return self.refuse_at_end(http, at, words);

@@ -101,7 +101,8 @@ impl Checker<'_, '_> {
             "delete" | "proxy" => self.arg(id, 0),
             name => name,
         };
-        if !has_ranges && !is_network(network) {
+        // All ones are an address here only (`ngx_http_geo_cidr_value`).
+        if !has_ranges && network != "255.255.255.255" && !is_network(network) {
             self.refuse(id, format!("invalid network \"{network}\""));
         }
     }

@@ -255,6 +255,33 @@ mod tests {
     }
 
     #[test]
+    fn internal_locations_refuse_clients_only() {
+        let http = "server { rewrite ^/r /i/x; location /i/ { internal; location /i/in/ { return 204; } return 203; }
+            location /i/p/ { internal; proxy_pass http://127.0.0.1:1; } }";
+        assert_eq!(way(http, "/i/x"), "/i/x /i/ -> internal");
+        assert_eq!(way(http, "/i/in/x"), "/i/in/x /i/in/ -> internal", "nested locations inherit it");
+        assert_eq!(way(http, "/i/p"), "/i/p /i/p/ -> internal", "before a missing slash redirects");
+        assert_eq!(way(http, "/r"), "/i/x /i/ -> return 203", "a rewrite makes a request internal");
+        let gateway = World::http(http).gateway();
+        let served = gateway.serve_inside(0, &RequestVars::default().with("uri", "/i/x")).unwrap();
+        assert!(matches!(served.stop, Stop::Return { status: 203, .. }));
+    }
+
+    #[test]
+    fn only_a_written_question_mark_begins_arguments() {
+        let http = "server { location /a { rewrite ^/a(.*) /b$1x last; } location /b? { return 201; }
+            location /b { return 202; } }";
+        assert_eq!(way(http, "/a%3Fy"), "/a?y /a, /b?yx /b? -> return 201");
+    }
+
+    #[test]
+    fn paths_need_not_be_utf_8() {
+        let http =
+            "server { location ~ ^/.$ { rewrite ^/(.)$ /x/$1 last; } location ~ ^/x/.$ { return 201; } }";
+        assert!(way(http, "/%ff").ends_with("-> return 201"));
+    }
+
+    #[test]
     fn slashes_are_merged_by_the_default_server_s_leave() {
         let http = "server { merge_slashes off; location /a//b { return 201; } location / { return 202; } }";
         assert_eq!(way(http, "/a//b"), "/a//b /a//b -> return 201");
