@@ -11,7 +11,7 @@ const PURE: [(&str, &[&str]); 5] = [
     ("why502-decode", &["domain", "memchr", "why502-facts"]),
     ("why502-diagnose", &["schemars", "serde", "serde_json", "similar", "why502-facts", "why502-model"]),
     ("why502-facts", &["base64", "jiff", "regex", "serde", "serde_json", "tar", "thiserror", "zstd"]),
-    ("why502-model", &["nginx-syntax", "pcre2", "why502-facts"]),
+    ("why502-model", &["memchr", "nginx-syntax", "pcre2", "why502-facts"]),
 ];
 
 /// The most lines that a file has.

@@ -1,6 +1,6 @@
 //! The helper process: it looks at the world from the place of another process.
 //!
-//! One helper is started per security context, as `/proc/self/exe __helper` with a [`Job`] on its standard input. It
+//! One helper is started per security context, as `/proc/self/exe __helper` with a `Job` on its standard input. It
 //! enters the network and mount namespaces of the process that it stands in for, drops to its user and groups, and only
 //! then starts a thread per task: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
