@@ -65,7 +65,7 @@ fn needs_library(nsswitch: &[u8], name: &str) -> bool {
     host_sources(nsswitch).iter().any(|source| match source.as_str() {
         // The last two ask the same servers, and know the host's own names, which the hosts file has.
         "files" | "dns" | "resolve" | "myhostname" => false,
-        multicast if multicast.starts_with("mdns") => name.ends_with(".local"),
+        multicast if multicast.starts_with("mdns") => name.to_ascii_lowercase().ends_with(".local"),
         _ => true,
     })
 }
