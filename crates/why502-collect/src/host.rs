@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn release_and_boot_time_are_read() {
         assert_eq!(pretty_name("NAME=x\nPRETTY_NAME=\"Debian 12\"\n").as_deref(), Some("Debian 12"));
-        let told = std::fs::read_to_string("/proc/stat").unwrap();
+        let told = fs::read_to_string("/proc/stat").unwrap();
         let told = told.lines().find_map(|line| line.strip_prefix("btime ")?.parse::<i64>().ok()).unwrap();
         assert!((boot_time().0 - told * 1000).abs() < 3000, "{:?} {told}", boot_time());
     }
