@@ -1,5 +1,6 @@
 //! The commands of the program.
 
+use crate::bench::{self, Bench};
 use crate::isolate::{self, Isolation};
 use crate::judge::Kind;
 use crate::orchestrate::{self, Plan};
@@ -17,6 +18,9 @@ use std::process::ExitCode;
 /// Where recorded bundles are kept.
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/lab");
 
+/// The size of the small log of `bench`.
+const SMALL_LOG: u64 = 10_000_000;
+
 /// Breaks a real nginx and checks that why502 names the cause.
 #[derive(Debug, Parser)]
 #[command(name = "why502-lab", version)]
@@ -31,6 +35,8 @@ enum Command {
     List(Select),
     /// Runs scenarios and prints how often the diagnosis was right.
     Run(RunArgs),
+    /// Measures how long a diagnosis takes, as ratios.
+    Bench(BenchArgs),
     /// Diagnoses the recorded bundles again.
     Replay {
         /// The folder of bundles.
@@ -102,11 +108,25 @@ struct RunArgs {
     no_namespaces: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct BenchArgs {
+    /// The size of the large log.
+    #[arg(long, default_value = "10G", value_parser = bench::parse_size)]
+    size: u64,
+    /// Where the logs are built; they are removed at the end.
+    #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+    /// How often each is measured.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+}
+
 /// Runs what was asked for.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::List(select) => list(&select),
         Command::Run(args) => run_all(&args),
+        Command::Bench(args) => measure(args),
         Command::Replay { corpus } => replay(&corpus),
         Command::Guard { arguments } => isolate::guard(&arguments),
         Command::Scenario { file, dir, why502, isolated, record } => {
@@ -188,6 +208,17 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
         fs::write(file, serde_json::to_vec_pretty(&done)?).with_context(|| file.display().to_string())?;
     }
     Ok(if table.n_failed() == 0 || args.allow_misses { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure(args: BenchArgs) -> Result<ExitCode> {
+    bench::run(&Bench {
+        why502: fs::canonicalize(orchestrate::find_why502(&std::env::current_exe()?)?)?,
+        dir: args.dir,
+        large: args.size,
+        small: SMALL_LOG,
+        n_runs: args.runs.max(1),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_one(order: &Order) -> Result<ExitCode> {

@@ -6,9 +6,12 @@
 //! them. The child ([`run`]) puts the files in place, starts backends and nginx, takes the steps, checks that the symptom
 //! occurs, runs the real why502 and hands its report to the judge ([`judge`]).
 //!
+//! How long why502 takes is measured by [`bench`].
+//!
 //! Backends are real programs or this program under another name ([`serve`]): a server that misbehaves as told.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cli;
 pub mod isolate;
 pub mod judge;

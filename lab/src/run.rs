@@ -10,7 +10,8 @@ mod snapshot;
 mod steps;
 mod withhold;
 
-pub(crate) use files::chown;
+pub(crate) use files::{chown, prepare};
+pub(crate) use gateway::Nginx;
 pub(crate) use product::report_of_bundle;
 
 use crate::judge::{self, Kind, Miss, Outcome};
@@ -19,7 +20,6 @@ use crate::replay::Recorder;
 use crate::scenario::Scenario;
 use anyhow::{Context as _, Result, bail};
 use backends::Backends;
-use gateway::Nginx;
 use product::Product;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,7 +67,7 @@ fn try_run(order: &Order, scenario: &Scenario, outcome: &mut Outcome) -> Result<
     let mut place = Place::new(dir, order.isolated);
     place.ports.prefer(&scenario.ports);
     let scenario = place.expand_all(scenario)?;
-    files::prepare(&place, &scenario)?;
+    prepare(&place, &scenario)?;
     let nginx = Nginx::new(&place, &scenario.nginx)?;
     let backends = Backends::new(scenario.backend.clone());
     let mut stage = Stage { place, scenario, backends, nginx, background: Background::default() };

@@ -1,15 +1,19 @@
 //! Asks in, facts out.
 
-use crate::helper::{Job, Task, run_job};
+use crate::helper::{Job, Task, out_of_time, run_job};
 use crate::{files, host, logs, processes, sockets};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use why502_facts::{Answer, Ask, Fact, GapReason, RequestKey, Resolver, Root, Security, Stamp};
+use why502_facts::{
+    Answer, Ask, Fact, FactBody, GapReason, PeerAddress, ProbeOutcome, RequestKey, Resolver, Root, Security,
+    Stamp, StepKind, Transcript,
+};
 
 /// Names the route of a request in a log of an owner.
-pub type RouteOfOwner<'a> = dyn Fn(&str, &RequestKey<'_>) -> Option<std::sync::Arc<str>> + Sync + 'a;
+pub type RouteOfOwner = dyn Fn(&str, &RequestKey<'_>) -> Option<Arc<str>> + Send + Sync;
 
 /// What the options of a run allow.
 #[derive(Clone, Debug)]
@@ -24,52 +28,77 @@ pub struct Policy {
 #[derive(Debug)]
 pub struct Collector {
     policy: Policy,
-    deadline: Instant,
+    /// When whatever can stop by itself stops.
+    stop: Instant,
+    /// When nothing is waited for any longer.
+    end: Instant,
     probe_timeout: Duration,
+    /// How long the peers took that answered a probe or closed by themselves.
+    paces: Mutex<BTreeMap<(Security, PeerAddress), Duration>>,
 }
 
 /// How long one probe may take at most: a peer on a network answers within it, a silent one shows in it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How much of a run's time is kept for handing over what was found until then.
+const HANDING_OVER: Duration = Duration::from_millis(500);
+/// How long a further probe of a peer may take at least that ended the first one by itself.
+const FURTHER_PROBE_TIMEOUT: Duration = Duration::from_millis(600);
+/// How many times as long as the first one it may take.
+const FURTHER_PROBE_FACTOR: u32 = 10;
 
 impl Collector {
-    /// A collector whose answers are all in within `timeout`.
+    /// A collector whose answers are all in within `timeout`, whatever is looked at.
     pub fn new(policy: Policy, timeout: Duration) -> Self {
-        Self { policy, deadline: Instant::now() + timeout, probe_timeout: PROBE_TIMEOUT.min(timeout) }
+        let begin = Instant::now();
+        Self {
+            policy,
+            stop: begin + timeout.saturating_sub(HANDING_OVER.min(timeout / 10)),
+            end: begin + timeout,
+            probe_timeout: PROBE_TIMEOUT.min(timeout),
+            paces: Mutex::default(),
+        }
     }
 
     /// Answers every ask with a fact. `route` names the routes of log lines.
-    pub fn answer(&self, asks: &[Ask], route: &RouteOfOwner<'_>) -> Vec<Fact> {
-        let (looks, tasks): (Vec<&Ask>, Vec<&Ask>) = asks.iter().partition(|ask| task(ask).is_none());
+    pub fn answer(&self, asks: &[Ask], route: &Arc<RouteOfOwner>) -> Vec<Fact> {
+        let (tasks, looks): (Vec<&Ask>, Vec<&Ask>) = asks.iter().partition(|ask| task(ask).is_some());
         thread::scope(|scope| {
             let helpers = scope.spawn(|| self.perform(&tasks));
-            let mut facts: Vec<Fact> =
-                looks.into_iter().map(|ask| fact(ask, self.look(ask, route))).collect();
+            let mut facts = self.look_at_all(&looks, route);
             // A panic in a helper's thread is a bug and must not be swallowed.
             facts.extend(helpers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             facts
         })
     }
 
-    fn look(&self, ask: &Ask, route: &RouteOfOwner<'_>) -> Answer {
-        if let Some(refusal) = self.refuse(ask) {
-            return refusal;
-        }
-        match ask {
-            Ask::File { root, path } => files::read_file(*root, path),
-            Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
-            Ask::Host => host::read_host(),
-            Ask::Log(slice) => {
-                let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
-                logs::read_slice(slice, &route_of, self.deadline)
+    /// Looks in a thread that is left behind when the time is up: a file system that hangs cannot be interrupted.
+    fn look_at_all(&self, asks: &[&Ask], route: &Arc<RouteOfOwner>) -> Vec<Fact> {
+        let (sender, answers) = mpsc::channel();
+        let (todo, route, stop) = (self.allowed(asks), Arc::clone(route), self.stop);
+        let looker = thread::spawn(move || {
+            for (ask, refusal) in todo {
+                let answer = refusal.unwrap_or_else(|| look(&ask, &*route, stop));
+                if sender.send(fact(&ask, answer)).is_err() {
+                    break;
+                }
             }
-            Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
-            Ask::PathWalk { root, path } => files::walk_path(*root, path),
-            Ask::Process { pid } => processes::read_process(*pid),
-            Ask::Processes => processes::read_processes(),
-            Ask::Sockets { pid } => sockets::read_sockets(*pid),
-            Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
-            Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),
+        });
+        let mut facts = Vec::with_capacity(asks.len());
+        while let Ok(fact) = answers.recv_timeout(self.end.saturating_duration_since(Instant::now())) {
+            facts.push(fact);
         }
+        if looker.is_finished()
+            && let Err(panic) = looker.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+        facts.extend(asks[facts.len()..].iter().map(|ask| fact(ask, out_of_time())));
+        facts
+    }
+
+    /// The asks, each with the gap that the options make of it.
+    fn allowed(&self, asks: &[&Ask]) -> Vec<(Ask, Option<Answer>)> {
+        asks.iter().map(|&ask| (ask.clone(), self.refuse(ask))).collect()
     }
 
     /// The gap that the options make of an ask.
@@ -101,13 +130,83 @@ impl Collector {
                 (None, None) => {}
             }
         }
-        let timeout = self.probe_timeout.min(self.deadline.saturating_duration_since(Instant::now()));
-        for (security, asks) in jobs {
-            let tasks = asks.iter().filter_map(|ask| task(ask)).map(|(_, task)| task).collect();
-            let answers = run_job(&Job { security, tasks, timeout });
-            facts.extend(asks.into_iter().zip(answers).map(|(ask, answer)| fact(ask, answer)));
-        }
+        let done = thread::scope(|scope| {
+            let helpers: Vec<_> = jobs
+                .into_iter()
+                .map(|(security, asks)| scope.spawn(move || self.perform_as(security, &asks)))
+                .collect();
+            let join = |helper: thread::ScopedJoinHandle<'_, Vec<Fact>>| {
+                helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            helpers.into_iter().flat_map(join).collect::<Vec<Fact>>()
+        });
+        facts.extend(done);
         facts
+    }
+
+    /// The tasks of one security context.
+    fn perform_as(&self, security: Security, asks: &[&Ask]) -> Vec<Fact> {
+        let left = self.stop.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return asks.iter().map(|ask| fact(ask, out_of_time())).collect();
+        }
+        let timed = |ask: &&Ask| Some((task(ask)?.1, left.min(self.patience(ask))));
+        let job = Job { security, tasks: asks.iter().filter_map(timed).collect() };
+        let answers = run_job(&job, self.end);
+        for (ask, answer) in asks.iter().zip(&answers) {
+            self.learn(ask, answer);
+        }
+        asks.iter().zip(answers).map(|(ask, answer)| fact(ask, answer)).collect()
+    }
+
+    /// How long a task may take. A peer that ended a probe by itself shows by its pace how soon it reacts: only what it
+    /// has no answer to keeps it silent for many times as long.
+    fn patience(&self, ask: &Ask) -> Duration {
+        let Ask::Probe { security, target, .. } = ask else { return self.probe_timeout };
+        let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let further = paces.get(&(*security, target.clone())).map(|pace| *pace * FURTHER_PROBE_FACTOR);
+        further
+            .map_or(self.probe_timeout, |further| further.max(FURTHER_PROBE_TIMEOUT).min(self.probe_timeout))
+    }
+
+    fn learn(&self, ask: &Ask, answer: &Answer) {
+        let (Ask::Probe { security, target, .. }, Answer::Known(body)) = (ask, answer) else { return };
+        let FactBody::Probe(transcript) = &**body else { return };
+        if let Some(pace) = pace(transcript) {
+            let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+            paces.insert((*security, target.clone()), pace);
+        }
+    }
+}
+
+/// How long a peer took to answer what was sent, or to end the conversation; `None` if it did neither.
+fn pace(transcript: &Transcript) -> Option<Duration> {
+    let last = transcript.steps.last()?;
+    let reacted = matches!(last.kind, StepKind::Handshake | StepKind::Receive)
+        && last.outcome != ProbeOutcome::TimedOut;
+    reacted.then(|| Duration::from_micros(transcript.steps.iter().map(|step| step.micros).sum()))
+}
+
+/// Looks, unless it is too late.
+fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
+    if Instant::now() >= stop {
+        return out_of_time();
+    }
+    match ask {
+        Ask::File { root, path } => files::read_file(*root, path),
+        Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
+        Ask::Host => host::read_host(),
+        Ask::Log(slice) => {
+            let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
+            logs::read_slice(slice, &route_of, stop)
+        }
+        Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
+        Ask::PathWalk { root, path } => files::walk_path(*root, path),
+        Ask::Process { pid } => processes::read_process(*pid),
+        Ask::Processes => processes::read_processes(),
+        Ask::Sockets { pid } => sockets::read_sockets(*pid),
+        Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
+        Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),
     }
 }
 
@@ -136,4 +235,94 @@ fn now() -> Stamp {
 
 fn is_below(path: &str, allowed: &[PathBuf]) -> bool {
     allowed.iter().any(|root| Path::new(path).starts_with(root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use why502_facts::{AccessWriting, LogClock, LogClockSource, LogKind, ProbeSpec, ProbeStep};
+
+    fn everything() -> Policy {
+        Policy { only_files: None, may_probe: true }
+    }
+
+    fn no_route() -> Arc<RouteOfOwner> {
+        Arc::new(|_: &str, _: &RequestKey<'_>| None)
+    }
+
+    fn why(fact: &Fact) -> Option<GapReason> {
+        match &fact.answer {
+            Answer::Unknown { why, .. } => Some(*why),
+            Answer::Absent | Answer::Known(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("error.log");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        let path = pipe.display().to_string();
+        let begin = Instant::now();
+        let collector = Collector::new(everything(), Duration::from_secs(5));
+        let facts = collector.answer(&[Ask::File { root: Root::Host, path }, Ask::Host], &no_route());
+        assert_eq!((why(&facts[0]), why(&facts[1])), (Some(GapReason::Unsupported), None));
+        assert!(begin.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn once_the_time_is_up_everything_is_a_gap() {
+        let collector = Collector::new(everything(), Duration::ZERO);
+        let target = PeerAddress::Unix("/nowhere.sock".to_owned());
+        let probe = Ask::Probe { security: Security::Own, target, spec: ProbeSpec::Connect };
+        let facts = collector.answer(&[Ask::Host, probe, Ask::Processes], &no_route());
+        assert_eq!(facts.iter().map(why).collect::<Vec<_>>(), vec![Some(GapReason::TimedOut); 3]);
+    }
+
+    #[test]
+    fn what_hangs_is_left_behind() {
+        let collector = Collector::new(everything(), Duration::from_millis(300));
+        let stuck: Arc<RouteOfOwner> = Arc::new(|_: &str, _: &RequestKey<'_>| {
+            thread::sleep(Duration::from_mins(1));
+            None
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let line = "127.0.0.1 - - [21/Nov/2026:02:28:30 +0000] \"GET / HTTP/1.1\" 502 1 \"-\" \"-\"\n";
+        std::fs::write(&path, line).unwrap();
+        let slice = why502_facts::LogSlice {
+            root: Root::Host,
+            path: path.display().to_string(),
+            owner: String::new(),
+            kind: LogKind::Access { format: None, writing: AccessWriting::default() },
+            from: None,
+            to: None,
+            clock: LogClock { offset_seconds: 0, source: LogClockSource::Assumed },
+            max_bytes: None,
+        };
+        let begin = Instant::now();
+        let facts = collector.answer(&[Ask::Log(slice), Ask::Host], &stuck);
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        assert_eq!(facts.iter().map(why).collect::<Vec<_>>(), vec![Some(GapReason::TimedOut); 2]);
+    }
+
+    #[test]
+    fn a_peer_that_reacts_soon_is_not_waited_for_long_again() {
+        let collector = Collector::new(everything(), Duration::from_secs(10));
+        let target: PeerAddress = "127.0.0.1:3000".parse().unwrap();
+        let ask = Ask::Probe { security: Security::Own, target, spec: ProbeSpec::Connect };
+        let answered = |outcome, millis: u64| {
+            let step = ProbeStep { kind: StepKind::Receive, micros: millis * 1000, outcome };
+            Answer::known(FactBody::Probe(Transcript { steps: vec![step], ..Transcript::default() }))
+        };
+        collector.learn(&ask, &answered(ProbeOutcome::TimedOut, 3000));
+        assert_eq!(collector.patience(&ask), PROBE_TIMEOUT);
+        collector.learn(&ask, &answered(ProbeOutcome::Closed, 5));
+        assert_eq!(collector.patience(&ask), FURTHER_PROBE_TIMEOUT);
+        collector.learn(&ask, &answered(ProbeOutcome::Done, 100));
+        assert_eq!(collector.patience(&ask), Duration::from_secs(1));
+        collector.learn(&ask, &answered(ProbeOutcome::Done, 2000));
+        assert_eq!(collector.patience(&ask), PROBE_TIMEOUT);
+    }
 }

@@ -27,10 +27,8 @@ pub const ARGUMENT: &str = "__helper";
 pub(crate) struct Job {
     /// Whose place it takes.
     pub(crate) security: Security,
-    /// Its tasks.
-    pub(crate) tasks: Vec<Task>,
-    /// How long each task may take.
-    pub(crate) timeout: Duration,
+    /// Its tasks, each with how long it may take.
+    pub(crate) tasks: Vec<(Task, Duration)>,
 }
 
 /// One look.
@@ -67,10 +65,9 @@ struct Reply {
     answer: Answer,
 }
 
-/// Runs a job in a helper process and collects its answers, one per task.
-pub(crate) fn run_job(job: &Job) -> Vec<Answer> {
-    let unanswered = || Answer::unknown(GapReason::TimedOut, "no answer within the time of the run");
-    let mut answers = vec![unanswered(); job.tasks.len()];
+/// Runs a job in a helper process and collects its answers, one per task, those that come until `end`.
+pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Answer> {
+    let mut answers = vec![out_of_time(); job.tasks.len()];
     let mut child = match start(job) {
         Ok(child) => child,
         Err(error) => {
@@ -79,7 +76,8 @@ pub(crate) fn run_job(job: &Job) -> Vec<Answer> {
         }
     };
     // Starting, entering and the last reply take a moment beyond the tasks' own time.
-    let deadline = Instant::now() + job.timeout + Duration::from_millis(500);
+    let longest = job.tasks.iter().map(|(_, timeout)| *timeout).max().unwrap_or_default();
+    let deadline = end.min(Instant::now() + longest + Duration::from_millis(500));
     let (sender, replies) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
         thread::spawn(move || {
@@ -103,6 +101,11 @@ pub(crate) fn run_job(job: &Job) -> Vec<Answer> {
     }
     stop(&mut child);
     answers
+}
+
+/// The answer to what the run's time did not suffice for.
+pub(crate) fn out_of_time() -> Answer {
+    Answer::unknown(GapReason::TimedOut, "the time of the run was up: --timeout raises it")
 }
 
 fn start(job: &Job) -> io::Result<Child> {
@@ -144,9 +147,9 @@ pub fn run_helper() -> ExitCode {
         }
     };
     thread::scope(|scope| {
-        for (at, task) in job.tasks.iter().enumerate() {
+        for (at, (task, timeout)) in job.tasks.iter().enumerate() {
             let place = &place;
-            scope.spawn(move || send(&Reply { task: at, answer: perform(task, place, job.timeout) }));
+            scope.spawn(move || send(&Reply { task: at, answer: perform(task, place, *timeout) }));
         }
     });
     ExitCode::SUCCESS

@@ -27,8 +27,7 @@ pub(crate) fn read_sockets(pid: Option<u32>) -> Answer {
 fn read_record(net: &str) -> io::Result<SocketRecord> {
     let mut connected = BTreeMap::new();
     let tcp = read_tcp(&format!("{net}/tcp"), &mut connected)?;
-    // A kernel without IPv6 has no such file.
-    let tcp6 = read_tcp(&format!("{net}/tcp6"), &mut connected).unwrap_or_default();
+    let tcp6 = or_empty(read_tcp(&format!("{net}/tcp6"), &mut connected))?;
     let mut connected: Vec<_> =
         connected.into_iter().map(|((state, remote), count)| (state, remote, count)).collect();
     connected.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
@@ -36,14 +35,22 @@ fn read_record(net: &str) -> io::Result<SocketRecord> {
     let mut record = SocketRecord {
         tcp: tcp.into(),
         tcp6: tcp6.into(),
-        unix: read_unix(&format!("{net}/unix")).unwrap_or_default().into(),
+        unix: or_empty(read_unix(&format!("{net}/unix")))?.into(),
         connected,
-        fib_trie: read_fib_trie(&format!("{net}/fib_trie")).unwrap_or_default().into(),
-        if_inet6: fs::read(format!("{net}/if_inet6")).unwrap_or_default().into(),
+        fib_trie: or_empty(read_fib_trie(&format!("{net}/fib_trie")))?.into(),
+        if_inet6: or_empty(fs::read(format!("{net}/if_inet6")))?.into(),
         ..SocketRecord::default()
     };
     (record.owners, record.owners_hidden) = find_owners(&listening_inodes(&record));
     Ok(record)
+}
+
+/// A kernel without IPv6 or without routing tables has no such file; any other error is no sign that it would be empty.
+fn or_empty(read: io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
 }
 
 /// Keeps listening lines and counts the others; a busy host has a hundred thousand of them.
@@ -115,26 +122,42 @@ fn listening_inodes(record: &SocketRecord) -> BTreeSet<u64> {
 
 /// Who holds which of the sockets, and whether somebody may hold one unseen.
 fn find_owners(inodes: &BTreeSet<u64>) -> (Vec<(u64, u32)>, bool) {
+    let Ok(pids) = process_ids() else { return (Vec::new(), true) };
+    // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
+    let mut hidden = !pids.contains(&1);
     let mut owners = Vec::new();
-    let mut hidden = false;
-    for pid in process_ids().unwrap_or_default() {
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            hidden = true;
-            continue;
-        };
-        for descriptor in descriptors.flatten() {
-            let Ok(target) = fs::read_link(descriptor.path()) else { continue };
-            let inode = target
-                .to_str()
-                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
-                owners.push((inode, pid));
-            }
+    for pid in pids {
+        match sockets_of(pid) {
+            Ok(held) => owners
+                .extend(held.into_iter().filter(|inode| inodes.contains(inode)).map(|inode| (inode, pid))),
+            Err(error) => hidden |= !is_gone(&error),
         }
     }
     owners.sort_unstable();
     owners.dedup();
-    (owners, hidden && rustix::process::geteuid().as_raw() != 0)
+    (owners, hidden)
+}
+
+/// The inodes of the sockets that a process holds.
+fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
+    let mut inodes = Vec::new();
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let target = match fs::read_link(descriptor?.path()) {
+            Ok(target) => target,
+            // It was closed meanwhile.
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let inode: Option<u64> =
+            target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        inodes.extend(inode);
+    }
+    Ok(inodes)
+}
+
+/// Whether a process or a descriptor ended while it was looked at.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(errno(error), Errno::NOENT | Errno::SRCH)
 }
 
 fn errno(error: &io::Error) -> Errno {
@@ -148,6 +171,20 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use why502_decode::host::decode_sockets;
     use why502_facts::PeerAddress;
+
+    #[test]
+    fn only_a_table_that_is_not_there_is_empty() {
+        let failed = |errno: Errno| or_empty(Err(errno.into())).map_err(|error| error.kind());
+        assert_eq!(failed(Errno::NOENT), Ok(Vec::new()));
+        assert_eq!(failed(Errno::ACCESS), Err(io::ErrorKind::PermissionDenied));
+        assert_eq!(or_empty(Ok(vec![1])).ok(), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_hides_nothing() {
+        assert!(is_gone(&sockets_of(u32::MAX).unwrap_err()));
+        assert!(is_gone(&Errno::SRCH.into()) && !is_gone(&Errno::ACCESS.into()));
+    }
 
     #[test]
     fn our_own_listeners_are_found_with_us_as_owner() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
-use why502_collect::Collector;
+use why502_collect::{Collector, RouteOfOwner};
 use why502_decode::load;
 use why502_diagnose::{Report, diagnose, wanted};
 use why502_facts::{Ask, Bundle, GapReason, Observed, RequestKey, View};
@@ -20,7 +20,7 @@ pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
     let mut asked: BTreeSet<Ask> = bundle.facts.iter().map(|fact| fact.ask.clone()).collect();
     for _ in 0..MAX_ROUNDS {
         let facts = load(bundle);
-        let model = Model::build(&facts);
+        let model = Arc::new(Model::build(&facts));
         let mut asks = model.asks.clone();
         if asks.is_empty() {
             asks = wanted(&facts, &model);
@@ -29,10 +29,10 @@ pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
         if asks.is_empty() {
             break;
         }
-        let route = |owner: &str, key: &RequestKey<'_>| {
+        let route: Arc<RouteOfOwner> = Arc::new(move |owner: &str, key: &RequestKey<'_>| {
             let gateway = model.gateways.iter().find(|gateway| gateway.owner() == owner)?;
             gateway.attribute(key).map(|id| Arc::from(gateway.route(id).key()))
-        };
+        });
         bundle.facts.extend(collector.answer(&asks, &route));
     }
 }

@@ -15,7 +15,7 @@ const FOLDERS: [(&str, u32); 5] =
     [("logs", 0o755), ("run", 0o777), ("tmp", 0o777), ("out", 0o777), ("bin", 0o755)];
 
 /// Makes the folders and writes the files.
-pub(super) fn prepare(place: &Place, scenario: &Scenario) -> Result<()> {
+pub(crate) fn prepare(place: &Place, scenario: &Scenario) -> Result<()> {
     fs::set_permissions(&place.dir, fs::Permissions::from_mode(0o755))?;
     for (folder, mode) in FOLDERS {
         let path = place.path(folder);

@@ -22,12 +22,12 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    pub(super) fn new(place: &Place, spec: &NginxSpec) -> Result<Self> {
+    pub(crate) fn new(place: &Place, spec: &NginxSpec) -> Result<Self> {
         Ok(Self { binary: find_program("nginx")?, dir: place.dir.clone(), spec: spec.clone() })
     }
 
     /// Does what a step says.
-    pub(super) fn take(&self, step: NginxStep, place: &mut Place) -> Result<()> {
+    pub(crate) fn take(&self, step: NginxStep, place: &mut Place) -> Result<()> {
         match step {
             NginxStep::Start => self.start(place),
             NginxStep::StartRefused => self.start_refused(place),
@@ -130,7 +130,7 @@ impl Nginx {
     }
 
     /// The master, if it runs.
-    pub(super) fn master(&self) -> Option<Pid> {
+    pub(crate) fn master(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.dir.join(&self.spec.pid)).ok()?;
         let pid = Pid::from_raw(text.trim().parse().ok()?)?;
         rustix::process::test_kill_process(pid).ok().map(|()| pid)

@@ -1,0 +1,47 @@
+//! Tests of what a helper process does: this program is its own helper, as `why502` is.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::net::TcpListener;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use why502_collect::{Collector, Policy, RouteOfOwner, helper, run_helper};
+use why502_facts::{
+    Answer, Ask, FactBody, PeerAddress, ProbeOutcome, ProbeSpec, RequestKey, Security, TlsSpec,
+};
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(helper::ARGUMENT) {
+        return run_helper();
+    }
+    let trials = vec![Trial::test("silent_peers_of_several_contexts_share_the_time", || {
+        silent_peers_of_several_contexts_share_the_time().map_err(|error| Failed::from(error.to_string()))
+    })];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// One after the other the third would find no time left: three probes of three seconds do not fit into five.
+fn silent_peers_of_several_contexts_share_the_time() -> std::io::Result<()> {
+    // It never accepts: whoever connects is never answered.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let target = PeerAddress::Inet(silent.local_addr()?);
+    let mut other = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn()?;
+    let contexts = [Security::Own, Security::Process(std::process::id()), Security::Process(other.id())];
+    let asks = contexts.map(|security| Ask::Probe {
+        security,
+        target: target.clone(),
+        spec: ProbeSpec::Tls(TlsSpec::default()),
+    });
+    let policy = Policy { only_files: None, may_probe: true };
+    let no_route: Arc<RouteOfOwner> = Arc::new(|_: &str, _: &RequestKey<'_>| None);
+    let facts = Collector::new(policy, Duration::from_secs(5)).answer(&asks, &no_route);
+    other.kill()?;
+    other.wait()?;
+    assert_eq!(facts.len(), asks.len());
+    for fact in facts {
+        let Answer::Known(body) = &fact.answer else { panic!("{fact:?}") };
+        let FactBody::Probe(transcript) = &**body else { panic!("{fact:?}") };
+        assert_eq!(transcript.steps.last().map(|step| step.outcome), Some(ProbeOutcome::TimedOut));
+    }
+    Ok(())
+}
