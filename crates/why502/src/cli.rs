@@ -3,6 +3,7 @@
 mod collect;
 mod diagnose;
 mod explain;
+mod rerun;
 
 use crate::failure::Failure;
 use clap::{Parser, Subcommand};

@@ -37,7 +37,7 @@ fn page(cause: &'static Cause) -> String {
 fn list() -> String {
     let mut text = String::new();
     for cause in CAUSES {
-        let statuses: Vec<String> = cause.statuses.iter().map(ToString::to_string).collect();
+        let statuses: Vec<String> = cause.statuses.iter().map(|status| format!("{status:03}")).collect();
         let line = format!("{:<32} {}", cause.id, statuses.join(" "));
         let _ = writeln!(text, "{}\n    {}", line.trim_end(), cause.summary());
     }
