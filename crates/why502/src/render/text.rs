@@ -143,8 +143,10 @@ impl Page<'_> {
     /// What was left out, what was sent, and what could not be seen.
     fn closing(&mut self, report: &Report) {
         if report.unexplained.requests > 0 {
-            let number = grouped(report.unexplained.requests);
-            self.line(&format!("unexplained: {number} failed requests that nothing here accounts for"));
+            let number = report.unexplained.requests;
+            let requests = if number == 1 { "request" } else { "requests" };
+            let number = grouped(number);
+            self.line(&format!("unexplained: {number} failed {requests} that nothing here accounts for"));
             let n_examples = if self.style.verbose { 3 } else { 1 };
             for example in report.unexplained.examples.iter().take(n_examples) {
                 self.line(&format!("  {}", cut(example, MAX_EXAMPLE)));
