@@ -3,7 +3,7 @@
 //! Masking keeps lengths (every byte becomes `*`), because sizes and positions are evidence, and it is idempotent. It
 //! works on single lines of text, whatever they stem from: a directive, a log line, a header, an argument vector.
 
-use crate::{Answer, Blob, Fact, FactBody};
+use crate::{Answer, Blob, Fact, FactBody, RequestLine};
 use regex::bytes::{Captures, Regex};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -13,6 +13,15 @@ use std::sync::{Arc, LazyLock};
 /// The word itself stays readable; what follows it is masked.
 const SECRET_NAME: &str = r"(?:authorization|cookie2?|passw(?:or)?d|passphrase|secret(?:[-_]?key)?|api[-_]?key|access[-_]?key|private[-_]?key|auth[-_]?token|access[-_]?token|refresh[-_]?token|token|signature|credentials?|jwt|sessionid|sid)";
 
+/// A name that holds a secret in a query, a cookie or an argument, where `=` tells it from a directive's name.
+const SECRET_KEY: &str = r"(?:session(?:[-_]?(?:id|key))?|auth|pwd)";
+
+/// A directive that sets a header or parameter of the request to an upstream or of the answer.
+const SETS_HEADER: &str = r"(?:(?:proxy|grpc)_set_header|(?:fastcgi|uwsgi|scgi)_param|add_header)";
+
+/// What the name of a header that holds a secret has in it.
+const SECRET_PART: &str = r"(?:auth|token|secret|key|session|passw)";
+
 static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
         // A URL's user information: scheme://USER:PASSWORD@host.
@@ -21,12 +30,14 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?im)\b(?:proxy-)?(?:authorization|cookie2?|set-cookie)\b[\x22']?[ \t]*:[ \t]*(?P<secret>[^\r\n]+)".to_owned(),
         r#"(?i)\b(?:http_)?(?:proxy[-_])?(?:authorization|(?:set-)?cookie2?)[\x22']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{}()~=!][^\s;"'{}]*))"#.to_owned(),
         // name=value of a query, a cookie, an environment or an argument.
-        format!(r"(?i)\b[\w-]*{SECRET_NAME}=(?P<secret>[^\s&;,\x22'<>]+)"),
+        format!(r"(?i)\b[\w-]*(?:{SECRET_NAME}|{SECRET_KEY})=(?P<secret>[^\s&;,\x22'<>]+)"),
         // --name value of an argument vector (separated by NUL), and "name": "value" of JSON.
         format!(r"(?i)--?[\w-]*{SECRET_NAME}\x00(?P<secret>[^\x00]+)"),
         format!(r#"(?i)"[\w-]*{SECRET_NAME}"\s*:\s*"(?P<secret>[^"\r\n]+)""#),
         // A directive or parameter whose name ends so: `set $api_token abc;`, `fastcgi_param DB_PASSWORD "abc";`.
         format!(r#"(?i)(?:^|[\s$"'_-])[\w-]*{SECRET_NAME}[\x22']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{{}}~=!^:,)]+))[ \t]*;"#),
+        // A header of a request to an upstream: `proxy_set_header X-Auth-User "abc";`.
+        format!(r#"(?i)\b{SETS_HEADER}[ \t]+["']?[\w-]*{SECRET_PART}[\w-]*["']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{{}}]+))"#),
         r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<secret>.*?)(?:-----END|\z)".to_owned(),
         // A bearer or basic credential, wherever it stands.
         r"(?i)\b(?:bearer|basic|digest)[ \t]+(?P<secret>[a-z0-9+/=_.~-]{8,})".to_owned(),
@@ -104,13 +115,17 @@ fn mask_body(body: &mut FactBody) {
             for record in digest.records.iter_mut().chain(&mut digest.before) {
                 mask_text(&mut record.line.text);
                 mask_text(&mut record.detail);
+                mask_request(&mut record.context.request);
+                mask_text(&mut record.context.subrequest);
             }
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
         }
         FactBody::AccessLog(digest) => {
             for record in digest.records.iter_mut().chain(&mut digest.successes) {
                 mask_text(&mut record.line.text);
+                mask_request(&mut record.request);
             }
+            digest.own.iter_mut().for_each(|own| mask_request(&mut own.request));
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
         }
         FactBody::Addresses(_)
@@ -125,6 +140,14 @@ fn mask_body(body: &mut FactBody) {
 fn mask_blob(blob: &mut Blob) {
     if let Cow::Owned(masked) = mask_secrets(blob.as_slice()) {
         *blob = masked.into();
+    }
+}
+
+/// Both logs are masked alike, so that lines of the same request still join.
+fn mask_request(request: &mut Option<RequestLine>) {
+    let Some(request) = request else { return };
+    if let Cow::Owned(masked) = mask_secrets(request.path.as_bytes()) {
+        request.path = crate::lossy(&masked).into();
     }
 }
 
@@ -164,6 +187,12 @@ mod tests {
                 "GET /login?user=bob&token=abc123&x=1 HTTP/1.1",
                 "GET /login?user=bob&token=******&x=1 HTTP/1.1",
             ),
+            ("https://bob:pw@a.example/x?session=abc&y=1", "https://******@a.example/x?session=***&y=1"),
+            ("GET /reset/token=abc/confirm HTTP/1.1", "GET /reset/token=*********** HTTP/1.1"),
+            ("proxy_set_header X-Auth-Request \"a b\";", "proxy_set_header X-Auth-Request \"* *\";"),
+            ("proxy_set_header X-Api-Key-Id abc;", "proxy_set_header X-Api-Key-Id ***;"),
+            ("uwsgi_param X_SESSION_DATA 'abc';", "uwsgi_param X_SESSION_DATA '***';"),
+            ("proxy_set_header X-Auth $http_x_auth;", "proxy_set_header X-Auth $http_x_auth;"),
             ("Set-Cookie: sid=abc; Path=/\r\nServer: x", "Set-Cookie: ******** ******\r\nServer: x"),
             ("mysqld\0--password\0hunter2\0", "mysqld\0--password\0*******\0"),
             ("{\"access_token\": \"abc\"}", "{\"access_token\": \"***\"}"),
@@ -183,6 +212,8 @@ mod tests {
             "limit_req zone=login burst=5;",
             "proxy_pass http://backend:8080/path@x;",
             "map $cookie_session $backend { default a; }",
+            "hash $cookie_session consistent;",
+            "proxy_ssl_session_reuse off;",
             "if ($http_cookie ~* \"x\") { return 503; }",
             "connect() failed (111: Connection refused) while connecting to upstream",
         ] {
@@ -190,9 +221,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_request_is_masked_alike_in_both_logs() {
+        let request = RequestLine {
+            method: "GET".into(),
+            path: "/reset/token=abc".into(),
+            has_query: true,
+            version: "HTTP/1.1".into(),
+        };
+        let mut of_log = Some(request);
+        mask_request(&mut of_log);
+        assert_eq!(of_log.as_ref().map(|request| &*request.path), Some("/reset/token=***"));
+        let once = of_log.clone();
+        mask_request(&mut of_log);
+        assert_eq!(of_log, once);
+    }
+
     proptest! {
         #[test]
-        fn masking_keeps_lengths_and_is_idempotent(text in "(token=|Cookie: |password |://|[a-z0-9$;\"' @:&=*\\n]){0,40}") {
+        fn masking_keeps_lengths_and_is_idempotent(text in "(token=|session=|proxy_set_header |X-Auth |Cookie: |password |://|[a-z0-9$;\"' @:&=*\\n]){0,40}") {
             let once = mask_secrets(text.as_bytes()).into_owned();
             prop_assert_eq!(once.len(), text.len());
             prop_assert_eq!(mask_secrets(&once).into_owned(), once);

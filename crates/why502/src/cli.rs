@@ -3,6 +3,10 @@
 mod collect;
 mod diagnose;
 mod explain;
+mod nearest;
+mod rerun;
+
+pub(crate) use nearest::nearest;
 
 use crate::failure::Failure;
 use clap::{Parser, Subcommand};
@@ -13,13 +17,22 @@ use std::process::ExitCode;
 /// Without a command it diagnoses: finds nginx, reads its configuration and logs, looks at the host, connects to the
 /// upstreams as nginx would, and names the one cause.
 #[derive(Debug, Parser)]
-#[command(name = "why502", version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(
+    name = "why502",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    max_term_width = 80
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     diagnose: diagnose::Args,
 }
+
+/// The commands by name.
+pub(crate) const COMMANDS: [&str; 3] = ["collect", "diagnose", "explain"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -48,4 +61,18 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
     };
     result.unwrap_or_else(|failure: Failure| failure.report())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_is_known_by_name() {
+        let command = Cli::command();
+        let mut names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        names.sort_unstable();
+        assert_eq!(names, COMMANDS);
+    }
 }

@@ -1,5 +1,6 @@
 //! What was typed, resolved: durations, moments, absolute paths, and what the run may do.
 
+use crate::cli::{COMMANDS, nearest};
 use crate::failure::Failure;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
@@ -70,6 +71,9 @@ pub(crate) fn parse_url(text: &str) -> Result<String, String> {
     if text.starts_with("http://") || text.starts_with("https://") || text.starts_with('/') {
         return Ok(text.to_owned());
     }
+    if let [command] = nearest(text, COMMANDS.into_iter()).as_slice() {
+        return Err(format!("no command is called {text}: did you mean `why502 {command}`?"));
+    }
     let looks_like_host = text.contains('.') || text.contains(':') || text == "localhost";
     Err(if looks_like_host {
         format!("a URL begins with http://, https:// or /: try http://{text}")
@@ -137,6 +141,7 @@ mod tests {
     fn what_is_no_url_gets_a_suggestion() {
         assert!(parse_url("http://a/b").is_ok() && parse_url("/api").is_ok());
         assert!(parse_url("example.com/a").unwrap_err().contains("http://example.com/a"));
-        assert!(parse_url("diagnos").unwrap_err().contains("--help"));
+        assert!(parse_url("diagnos").unwrap_err().contains("`why502 diagnose`"));
+        assert!(parse_url("restart").unwrap_err().contains("--help"));
     }
 }

@@ -55,6 +55,8 @@ fn write_file(bytes: &[u8], file: &Path) -> io::Result<()> {
         Err(_) => file.to_path_buf(),
     };
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Said before a temporary name would be.
+    fs::metadata(directory)?;
     // As any program would create it: the umask decides.
     let permissions = fs::Permissions::from_mode(0o666);
     let mut temporary = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;

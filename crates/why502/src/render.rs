@@ -1,9 +1,12 @@
 //! The faces of a report. No face computes anything: what is not in the report is not shown.
 
+mod command;
 mod escape;
+mod lines;
 mod snippet;
 mod text;
 
+pub(crate) use command::command_line;
 pub(crate) use text::{TextStyle, oneline, text};
 
 use crate::failure::Failure;

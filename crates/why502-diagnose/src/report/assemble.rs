@@ -10,7 +10,7 @@ use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Step};
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{Ask, Facts, Observed, ProbeSpec, Stamp};
+use why502_facts::{Ask, Datum, Facts, Observed, Stamp, StepKind};
 use why502_model::{Gateway, Model, Span};
 
 /// Puts the report together.
@@ -153,7 +153,7 @@ fn evidence_info(case: &Case<'_>, evidence: &Evidence) -> EvidenceInfo {
             offset: line.offset,
             text: line.text.as_deref().map(masked),
         },
-        Origin::Probe(ask) => match action(ask) {
+        Origin::Probe(ask) => match action(ask, case.facts.look(ask)) {
             Some((kind, target)) => OriginInfo::Probe { action: kind, target },
             None => OriginInfo::Derived,
         },
@@ -213,26 +213,31 @@ fn example(failure: &Failure) -> Option<String> {
 /// What was sent, summed up per kind and target.
 fn actions(facts: &Facts) -> Vec<ActionInfo> {
     let mut sent: BTreeMap<(ActionKind, String), u64> = BTreeMap::new();
-    for (ask, answer) in facts.iter() {
-        let was_sent = matches!(answer, Observed::Known(_) | Observed::Absent);
-        if let Some(action) = action(ask).filter(|_| was_sent) {
-            *sent.entry(action).or_default() += 1;
-        }
+    for action in facts.iter().filter_map(|(ask, answer)| action(ask, answer.as_ref())) {
+        *sent.entry(action).or_default() += 1;
     }
     sent.into_iter().map(|((kind, target), count)| ActionInfo { kind, target, count }).collect()
 }
 
-fn action(ask: &Ask) -> Option<(ActionKind, String)> {
-    match ask {
-        Ask::Probe { target, spec, .. } => {
-            let kind = match spec {
-                ProbeSpec::Connect | ProbeSpec::Listen => ActionKind::Connect,
-                ProbeSpec::Http { .. } => ActionKind::Request,
-                ProbeSpec::Tls(_) => ActionKind::Tls,
+/// What an ask sent: of a probe the furthest step that it came to, not what it was meant to do.
+fn action(ask: &Ask, answer: Observed<&Datum>) -> Option<(ActionKind, String)> {
+    match (ask, answer) {
+        (Ask::Probe { target, .. }, Observed::Known(Datum::Probe(probe))) => {
+            let reached = |kind| probe.outcome(kind).is_some();
+            let kind = if reached(StepKind::Send) {
+                ActionKind::Request
+            } else if reached(StepKind::Handshake) {
+                ActionKind::Tls
+            } else if reached(StepKind::Connect) {
+                ActionKind::Connect
+            } else {
+                return None;
             };
             Some((kind, target.to_string()))
         }
-        Ask::Resolve { name, .. } => Some((ActionKind::Resolve, name.clone())),
+        (Ask::Resolve { name, .. }, Observed::Known(_) | Observed::Absent) => {
+            Some((ActionKind::Resolve, name.clone()))
+        }
         _ => None,
     }
 }

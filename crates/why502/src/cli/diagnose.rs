@@ -1,5 +1,6 @@
 //! `why502 diagnose [URL]`.
 
+use super::rerun;
 use crate::exit::{self, FailOn};
 use crate::failure::Failure;
 use crate::options::{self, Since};
@@ -15,10 +16,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use why502_collect::{Collector, Policy};
 use why502_facts::{
     AccessLogFormat, Bundle, BundleError, FORMAT_VERSION, FormatEscape, Invocation, Manifest, Stamp, View,
+    lossy, mask_secrets,
 };
 
 /// How far back failures count, unless it is said otherwise.
-const DEFAULT_SINCE: Duration = Duration::from_hours(1);
+pub(super) const DEFAULT_SINCE: Duration = Duration::from_hours(1);
+/// The bound of a run, unless it is said otherwise.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is looked at.
 #[derive(Debug, Default, clap::Args)]
@@ -111,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Some(file) => {
             let mut bundle = read_bundle(file)?;
             if args.url.is_some() {
-                bundle.manifest.invocation.url.clone_from(&args.url);
+                bundle.manifest.invocation.url = args.url.as_deref().map(masked);
             }
             (bundle, view(&args.scope))
         }
@@ -122,8 +126,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         (Format::Json, _) => render::json(&report)?,
         (Format::Text, true) => render::oneline(&report),
         (Format::Text, false) => {
+            let rerun = rerun::as_root(&bundle);
             let style = render::TextStyle {
                 color: args.color.applies(args.output.as_deref()),
+                rerun: rerun.as_deref(),
                 verbose: args.verbose,
             };
             render::text(&report, style)
@@ -177,7 +183,8 @@ fn invocation(scope: &Scope, url: Option<String>) -> Result<Invocation, Failure>
             .hint("name one: --config, --error-log or --access-log"));
     }
     Ok(Invocation {
-        url,
+        // What it looks for in logs, and what the bundle keeps, is masked as they are.
+        url: url.as_deref().map(masked),
         config: one(&scope.config, "--config")?,
         prefix: one(&scope.prefix, "--prefix")?,
         binary: one(&scope.nginx, "--nginx")?,
@@ -199,6 +206,11 @@ fn invocation(scope: &Scope, url: Option<String>) -> Result<Invocation, Failure>
         replay: false,
         timeout: scope.timeout,
     })
+}
+
+/// A URL without its passwords and tokens.
+fn masked(url: &str) -> String {
+    lossy(&mask_secrets(url.as_bytes()))
 }
 
 /// Offline only the files given may be read, and what lies beside the configuration, since it may include that.

@@ -1,5 +1,6 @@
 //! `why502 explain CAUSE`.
 
+use super::nearest;
 use crate::exit;
 use crate::failure::Failure;
 use crate::output::write_result;
@@ -37,7 +38,7 @@ fn page(cause: &'static Cause) -> String {
 fn list() -> String {
     let mut text = String::new();
     for cause in CAUSES {
-        let statuses: Vec<String> = cause.statuses.iter().map(ToString::to_string).collect();
+        let statuses: Vec<String> = cause.statuses.iter().map(|status| format!("{status:03}")).collect();
         let line = format!("{:<32} {}", cause.id, statuses.join(" "));
         let _ = writeln!(text, "{}\n    {}", line.trim_end(), cause.summary());
     }
@@ -49,12 +50,13 @@ fn list() -> String {
 }
 
 fn unknown(id: &str) -> Failure {
-    let nearest =
-        CAUSES.iter().filter(|cause| shares_a_word(cause.id, id)).map(|cause| cause.id).collect::<Vec<_>>();
-    let hint = if nearest.is_empty() {
+    let slips = nearest(id, CAUSES.iter().map(|cause| cause.id));
+    let related = || CAUSES.iter().map(|cause| cause.id).filter(|known| shares_a_word(known, id)).collect();
+    let meant: Vec<&str> = if slips.is_empty() { related() } else { slips };
+    let hint = if meant.is_empty() {
         "`why502 explain --list` lists them".to_owned()
     } else {
-        format!("did you mean {}?", nearest.join(", "))
+        format!("did you mean {}?", meant.join(", "))
     };
     Failure::usage(format!("no cause is called {id:?}")).hint(hint)
 }

@@ -1,10 +1,13 @@
 //! The text report, in the manner of rustc: three lines that stand alone, then the argument, then what to do.
 
+use super::command::command_line;
 use super::escape::terminal;
+use super::lines::{cut, shorten, wrap, wrap_at_most, wrap_command};
 use super::snippet;
 use anstyle::{AnsiColor, Style};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 use why502_diagnose::{
     ActionKind, Confidence, EvidenceInfo, FindingInfo, GapInfo, GapWhy, OriginInfo, RemedyInfo, Report, Risk,
     Role, StepInfo, Verdict,
@@ -19,18 +22,22 @@ const WIDTH: usize = 80;
 const MAX_LINES: usize = 24;
 /// The most lines of a remedy.
 const MAX_HELP_LINES: usize = 9;
+/// The most lines of a note.
+const MAX_NOTE_LINES: usize = 3;
 
 /// How the text report looks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TextStyle {
+pub(crate) struct TextStyle<'a> {
     /// Whether it is coloured.
     pub(crate) color: bool,
+    /// The command that would see what was denied; `None` where none would.
+    pub(crate) rerun: Option<&'a str>,
     /// Whether everything is told.
     pub(crate) verbose: bool,
 }
 
 /// The text report.
-pub(crate) fn text(report: &Report, style: TextStyle) -> String {
+pub(crate) fn text(report: &Report, style: TextStyle<'_>) -> String {
     let mut page = Page { style, text: String::new() };
     match report.findings.split_first() {
         Some((first, others)) => {
@@ -39,7 +46,7 @@ pub(crate) fn text(report: &Report, style: TextStyle) -> String {
                 page.further_finding(finding);
             }
         }
-        None => page.headline(report.verdict, &summary(report)),
+        None => page.headline(report.verdict, &summary(report), &[]),
     }
     page.closing(report);
     page.text
@@ -63,32 +70,28 @@ pub(crate) fn oneline(report: &Report) -> String {
     terminal(&line) + "\n"
 }
 
-struct Page {
-    style: TextStyle,
+struct Page<'a> {
+    style: TextStyle<'a>,
     text: String,
 }
 
-impl Page {
+impl Page<'_> {
     fn first_finding(&mut self, report: &Report, finding: &FindingInfo) {
         let begin = self.n_lines();
-        self.headline(report.verdict, &finding.title);
-        self.line(&format!("  {}", hit(report, finding)));
-        self.line(&format!("  {}", todo(finding)));
+        self.headline(report.verdict, &finding.title, &finding.peers);
+        for line in hit_lines(report, finding).iter().chain(&todo_lines(finding)) {
+            self.whole_line(line);
+        }
         self.text.push('\n');
         if let Some(place) = finding.r#where.first() {
             let label = if finding.acts_on == why502_diagnose::ActsOn::Config { "change this" } else { "" };
             self.block(&snippet::draw(place, label, self.style.color));
         }
         let help = self.help_lines(finding);
-        let room = (begin + MAX_LINES).saturating_sub(self.n_lines() + help.len().min(MAX_HELP_LINES) + 1);
-        let notes = notes(report, finding, self.style.verbose);
-        let n_shown = if self.style.verbose { notes.len() } else { notes.len().min(room) };
-        for (name, says) in &notes[..n_shown] {
-            self.note(name, says);
-        }
-        let n_help = if self.style.verbose { help.len() } else { help.len().min(MAX_HELP_LINES) };
-        for line in &help[..n_help] {
-            self.line(line);
+        let room = (begin + MAX_LINES).saturating_sub(self.n_lines() + help.len());
+        self.notes(&notes(report, finding, self.style.verbose), room);
+        for line in &help {
+            self.whole_line(line);
         }
     }
 
@@ -97,14 +100,22 @@ impl Page {
         let confidence = confidence(finding);
         self.text.push('\n');
         let kind = if finding.root { "also" } else { "note" };
-        self.line(&format!("{kind}: {} ({}, {confidence})", finding.title, finding.cause));
-        self.line(&format!("  {}", todo(finding)));
+        let what = format!(" ({}, {confidence})", finding.cause);
+        let room = WIDTH.saturating_sub(kind.len() + 2 + what.len());
+        let title = shorten(&terminal(&finding.title), room, &finding.peers);
+        let title = if self.style.verbose { title } else { cut(&title, room) };
+        self.line(&format!("{kind}: {title}{what}"));
+        match todo_lines(finding).as_slice() {
+            [line] => self.line(line),
+            lines if self.style.verbose => lines.iter().for_each(|line| self.line(line)),
+            // Half a command is worse than none.
+            _ => self.line(&format!("  why: why502 explain {}", finding.cause)),
+        }
         if self.style.verbose {
-            for (name, says) in finding.evidence.iter().map(evidence) {
-                self.note(name, &says);
-            }
+            let evidence: Vec<_> = finding.evidence.iter().map(evidence).collect();
+            self.notes(&evidence, evidence.len());
             for line in self.help_lines(finding) {
-                self.line(&line);
+                self.whole_line(&line);
             }
         }
     }
@@ -113,15 +124,18 @@ impl Page {
         let n_remedies = if self.style.verbose { finding.remedies.len() } else { 1 };
         let mut lines = Vec::new();
         for remedy in finding.remedies.iter().take(n_remedies) {
-            lines.push(format!("help: {} ({})", remedy.title, risk(remedy)));
+            let title = format!("help: {} ({})", terminal(&remedy.title), risk(remedy));
+            lines.extend(hanging(&wrap(&title, WIDTH - 6), "", "      "));
             for step in &remedy.steps {
                 lines.extend(step_lines(step));
             }
             if let Some(advice) = &remedy.advice {
-                lines.extend(
-                    wrap(&terminal(advice), WIDTH - 6).into_iter().map(|line| format!("      {line}")),
-                );
+                lines.extend(indented(&wrap(&terminal(advice), WIDTH - 6)));
             }
+        }
+        if !self.style.verbose && lines.len() > MAX_HELP_LINES {
+            lines.truncate(MAX_HELP_LINES - 1);
+            lines.push("      … the rest with --verbose".to_owned());
         }
         lines
     }
@@ -129,8 +143,10 @@ impl Page {
     /// What was left out, what was sent, and what could not be seen.
     fn closing(&mut self, report: &Report) {
         if report.unexplained.requests > 0 {
-            let number = grouped(report.unexplained.requests);
-            self.line(&format!("unexplained: {number} failed requests that nothing here accounts for"));
+            let number = report.unexplained.requests;
+            let requests = if number == 1 { "request" } else { "requests" };
+            let number = grouped(number);
+            self.line(&format!("unexplained: {number} failed {requests} that nothing here accounts for"));
             let n_examples = if self.style.verbose { 3 } else { 1 };
             for example in report.unexplained.examples.iter().take(n_examples) {
                 self.line(&format!("  {}", cut(example, MAX_EXAMPLE)));
@@ -151,33 +167,67 @@ impl Page {
         if telling.len() > n_shown {
             self.line(&format!("not seen: {} more (--verbose)", telling.len() - n_shown));
         }
-        if telling.iter().any(|gap| gap.why == GapWhy::Denied) {
-            self.line("  as root it would be seen: sudo why502");
+        let is_denied = telling.iter().any(|gap| gap.why == GapWhy::Denied);
+        if let Some(command) = self.style.rerun.filter(|_| is_denied) {
+            let told = format!("as root it would be seen: {}", terminal(command));
+            for line in hanging(&wrap_command(&told, WIDTH - 4), "  ", "    ") {
+                self.whole_line(&line);
+            }
         }
     }
 
-    fn headline(&mut self, verdict: Verdict, says: &str) {
+    /// The verdict and what it comes to, on one line or, if it must be, on two.
+    fn headline(&mut self, verdict: Verdict, says: &str, keep: &[String]) {
         let style = match verdict {
             Verdict::Broken => AnsiColor::Red.on_default().bold(),
             Verdict::Inconclusive | Verdict::AtRisk => AnsiColor::Yellow.on_default().bold(),
             Verdict::Healthy | Verdict::Recovered => AnsiColor::Green.on_default().bold(),
         };
         let name = word(verdict);
-        let rest = cut(&format!(": {}", terminal(says)), WIDTH - name.width());
-        let painted = self.paint(name, style);
-        let bold = self.paint(&rest, Style::new().bold());
-        let _ = writeln!(self.text, "{painted}{bold}");
+        let says = terminal(says);
+        let full = format!("{name}: {says}");
+        let lines = if full.width() <= WIDTH {
+            vec![full]
+        } else if self.style.verbose {
+            wrap(&full, WIDTH - 4)
+        } else {
+            let short = shorten(&full, WIDTH, keep);
+            if short.width() <= WIDTH { vec![short] } else { wrap_at_most(&short, WIDTH - 4, 2) }
+        };
+        for (at, line) in lines.iter().enumerate() {
+            let bold = |text: &str| self.paint(text, Style::new().bold());
+            let painted = match line.strip_prefix(name).filter(|_| at == 0) {
+                Some(rest) => self.paint(name, style) + &bold(rest),
+                None => format!("    {}", bold(line)),
+            };
+            let _ = writeln!(self.text, "{painted}");
+        }
     }
 
-    fn note(&mut self, name: &str, says: &str) {
-        let label = format!("   = {name}: ");
-        let says = terminal(says);
-        let room = WIDTH - label.width();
-        let lines = if self.style.verbose { wrap(&says, room) } else { vec![cut(&says, room)] };
-        let indent = " ".repeat(label.width());
-        let painted = self.paint(&label, Style::new().bold());
-        for (at, line) in lines.iter().enumerate() {
-            let _ = writeln!(self.text, "{}{line}", if at == 0 { &painted } else { &indent });
+    /// The argument, in so many lines: each note has one, and what is left goes to those that need more.
+    fn notes(&mut self, notes: &[(&'static str, String)], room: usize) {
+        let is_whole = self.style.verbose || notes.len() <= room;
+        let n_shown = if is_whole { notes.len() } else { room.saturating_sub(1) };
+        let mut spare = room.saturating_sub(notes.len());
+        for (name, says) in &notes[..n_shown] {
+            let label = format!("   = {name}: ");
+            let says = terminal(says);
+            let width = WIDTH - label.width();
+            let lines = if self.style.verbose {
+                wrap(&says, width)
+            } else {
+                let lines = wrap_at_most(&says, width, 1 + spare.min(MAX_NOTE_LINES - 1));
+                lines.iter().map(|line| cut(line, width)).collect()
+            };
+            spare -= spare.min(lines.len().saturating_sub(1));
+            let painted = self.paint(&label, Style::new().bold());
+            for line in hanging(&lines, &painted, &" ".repeat(label.width())) {
+                self.text.push_str(line.trim_end());
+                self.text.push('\n');
+            }
+        }
+        if !is_whole && room > 0 {
+            self.line(&format!("   = and {} more with --verbose", notes.len() - n_shown));
         }
     }
 
@@ -185,6 +235,12 @@ impl Page {
         let safe = terminal(line);
         let line = if self.style.verbose { safe } else { cut(&safe, WIDTH) };
         self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// A line that was fitted already, or that must not be cut.
+    fn whole_line(&mut self, line: &str) {
+        self.text.push_str(terminal(line).trim_end());
         self.text.push('\n');
     }
 
@@ -207,17 +263,31 @@ impl Page {
 
 /// Who is hit, how hard, since when, and whether it goes on.
 fn hit(report: &Report, finding: &FindingInfo) -> String {
-    let mut line = String::new();
-    let place = match (finding.server.as_deref().filter(|server| !server.is_empty()), &finding.location) {
-        (Some(server), Some(location)) => format!("{server} {location}"),
-        (Some(server), None) => server.to_owned(),
-        (None, Some(location)) => location.clone(),
-        (None, None) => String::new(),
-    };
-    if !place.is_empty() {
-        line.push_str(&place);
-        line.push_str(": ");
+    let place = route(finding);
+    let failures = failures(report, finding);
+    if place.is_empty() { failures } else { format!("{place}: {failures}") }
+}
+
+/// The same on one line: the place goes to the end, where something must be cut.
+fn hit_lines(report: &Report, finding: &FindingInfo) -> Vec<String> {
+    let width = WIDTH - 2;
+    let whole = terminal(&hit(report, finding));
+    if whole.width() <= width {
+        return vec![format!("  {whole}")];
     }
+    let place = terminal(&route(finding));
+    vec![format!("  {}", cut(&format!("{}: {place}", failures(report, finding)), width))]
+}
+
+/// The server and the location of the chief route.
+fn route(finding: &FindingInfo) -> String {
+    let server = finding.server.as_deref().filter(|server| !server.is_empty());
+    let parts: Vec<&str> = server.into_iter().chain(finding.location.as_deref()).collect();
+    parts.join(" ")
+}
+
+fn failures(report: &Report, finding: &FindingInfo) -> String {
+    let mut line = String::new();
     let explains = &finding.explains;
     if explains.requests > 0 {
         let statuses: Vec<String> = finding.statuses.iter().map(|status| format!("{status:03}")).collect();
@@ -239,23 +309,61 @@ fn hit(report: &Report, finding: &FindingInfo) -> String {
     line
 }
 
-/// The command to run, or where to look.
-fn todo(finding: &FindingInfo) -> String {
-    let commands = finding.remedies.iter().flat_map(|remedy| &remedy.steps).find_map(|step| match step {
-        StepInfo::Command { argv, .. } => Some(format!("run: {}", argv.join(" "))),
-        StepInfo::Edit { .. } => None,
-    });
-    let edit = || {
-        let edits = finding
-            .remedies
-            .iter()
-            .any(|remedy| remedy.steps.iter().any(|step| matches!(step, StepInfo::Edit { .. })));
-        let place = finding.r#where.first()?;
-        edits.then(|| format!("edit: {}:{}, then nginx -t and nginx -s reload", place.file, place.line))
+/// The command to run, or where to look: never cut.
+fn todo_lines(finding: &FindingInfo) -> Vec<String> {
+    let width = WIDTH - 4;
+    if let Some(commands) = commands(finding) {
+        let line = terminal(&format!("run: {commands}"));
+        return hanging(&wrap_command(&line, width), "  ", "    ");
+    }
+    let edits = finding
+        .remedies
+        .iter()
+        .any(|remedy| remedy.steps.iter().any(|step| matches!(step, StepInfo::Edit { .. })));
+    if let Some(place) = finding.r#where.first().filter(|_| edits) {
+        let edit = terminal(&format!("edit: {}:{}", place.file, place.line));
+        let whole = format!("{edit}, then nginx -t and nginx -s reload");
+        let lines = if whole.width() <= WIDTH - 2 {
+            vec![whole]
+        } else {
+            vec![edit, "then: nginx -t && nginx -s reload".to_owned()]
+        };
+        return hanging(&lines, "  ", "  ");
+    }
+    let advice = match finding.remedies.first() {
+        Some(remedy) => format!("do: {}", remedy.title),
+        None => format!("why: why502 explain {}", finding.cause),
     };
-    let advice = || finding.remedies.first().map(|remedy| format!("do: {}", remedy.title));
-    let explain = || format!("why: why502 explain {}", finding.cause);
-    commands.or_else(edit).or_else(advice).unwrap_or_else(explain)
+    let advice = shorten(&terminal(&advice), WIDTH - 2, &finding.peers);
+    let lines = if advice.width() <= WIDTH - 2 { vec![advice] } else { wrap(&advice, width) };
+    hanging(&lines, "  ", "    ")
+}
+
+/// The commands of the first remedy that has some.
+fn commands(finding: &FindingInfo) -> Option<String> {
+    let of_remedy = |remedy: &RemedyInfo| {
+        let lines: Vec<String> = remedy
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                StepInfo::Command { argv, .. } => Some(command_line(argv)),
+                StepInfo::Edit { .. } => None,
+            })
+            .collect();
+        (!lines.is_empty()).then(|| lines.join(" && "))
+    };
+    finding.remedies.iter().find_map(of_remedy)
+}
+
+/// Lines behind a first one.
+fn hanging(lines: &[String], first: &str, others: &str) -> Vec<String> {
+    let begin = |at: usize| if at == 0 { first } else { others };
+    lines.iter().enumerate().map(|(at, line)| format!("{}{line}", begin(at))).collect()
+}
+
+/// Lines below a heading.
+fn indented(lines: &[String]) -> Vec<String> {
+    hanging(lines, "      ", "      ")
 }
 
 /// The argument: evidence, what is open, what was ruled out, what will not help.
@@ -278,7 +386,10 @@ fn notes(report: &Report, finding: &FindingInfo, verbose: bool) -> Vec<(&'static
             .take(n_other)
             .map(|other| ("not", format!("{}: {}", other.cause, other.says))),
     );
-    notes.extend(finding.wont_help.iter().take(n_other).map(|advice| ("won't help", advice.clone())));
+    // Nobody needs to be kept from mending what is mended.
+    if finding.explains.still_failing != Some(false) {
+        notes.extend(finding.wont_help.iter().take(n_other).map(|advice| ("won't help", advice.clone())));
+    }
     notes
 }
 
@@ -297,15 +408,27 @@ fn evidence(evidence: &EvidenceInfo) -> (&'static str, String) {
 
 fn step_lines(step: &StepInfo) -> Vec<String> {
     match step {
-        StepInfo::Command { argv, .. } => vec![format!("      {}", argv.join(" "))],
-        StepInfo::Edit { diff, .. } => diff
-            .lines()
-            // The heading is the snippet's, and hunk marks tell a person nothing.
-            .filter(|line| !line.starts_with("---") && !line.starts_with("+++") && !line.starts_with("@@"))
-            .filter(|line| line.starts_with(['+', '-']))
-            .map(|line| format!("    {line}"))
-            .collect(),
+        StepInfo::Command { argv, .. } => {
+            let command = terminal(&command_line(argv));
+            hanging(&wrap_command(&command, WIDTH - 8), "      ", "        ")
+        }
+        StepInfo::Edit { diff, .. } => diff_lines(diff),
     }
+}
+
+/// The changed lines of a diff, without the indentation that they share.
+fn diff_lines(diff: &str) -> Vec<String> {
+    // The heading is the snippet's, and hunk marks tell a person nothing.
+    let changed: Vec<(&str, String)> = diff
+        .lines()
+        .filter(|line| !line.starts_with("---") && !line.starts_with("+++"))
+        .filter(|line| line.starts_with(['+', '-']))
+        .map(|line| (&line[..1], terminal(&line[1..])))
+        .collect();
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let shared = changed.iter().filter(|(_, line)| !line.is_empty()).map(|(_, line)| indent(line)).min();
+    let rest = |line: &str| line.get(shared.unwrap_or(0)..).unwrap_or_default().to_owned();
+    changed.iter().map(|(mark, line)| cut(&format!("    {mark} {}", rest(line)), WIDTH)).collect()
 }
 
 /// What was sent, in one line.
@@ -314,16 +437,16 @@ fn sent(report: &Report) -> Option<String> {
         report.actions.iter().filter(|action| action.kind == kind).map(|action| action.count).sum::<u64>()
     };
     let parts = [
-        (ActionKind::Resolve, "names resolved"),
-        (ActionKind::Connect, "connections"),
-        (ActionKind::Tls, "TLS handshakes"),
-        (ActionKind::Request, "HEAD requests to peers"),
+        (ActionKind::Resolve, "name resolved", "names resolved"),
+        (ActionKind::Connect, "connection", "connections"),
+        (ActionKind::Tls, "TLS handshake", "TLS handshakes"),
+        (ActionKind::Request, "HEAD request to a peer", "HEAD requests to peers"),
     ];
     let told: Vec<String> = parts
         .into_iter()
-        .map(|(kind, what)| (count(kind), what))
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{number} {what}"))
+        .map(|(kind, one, many)| (count(kind), one, many))
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, many)| format!("{} {}", grouped(number), if number == 1 { one } else { many }))
         .collect();
     (!told.is_empty()).then(|| format!("sent: {}", told.join(", ")))
 }
@@ -337,13 +460,16 @@ fn summary(report: &Report) -> String {
     if let Some(from) = &window.from {
         let _ = write!(line, " since {}", short_stamp(from, &window.to));
     }
-    let connects = report
+    let peers: BTreeSet<&str> = report
         .actions
         .iter()
-        .filter(|action| matches!(action.kind, ActionKind::Connect | ActionKind::Tls | ActionKind::Request));
-    let peers = connects.count();
+        .filter(|action| matches!(action.kind, ActionKind::Connect | ActionKind::Tls | ActionKind::Request))
+        .map(|action| action.target.as_str())
+        .collect();
+    let peers = peers.len();
     if report.verdict == Verdict::Healthy && peers > 0 {
-        let _ = write!(line, "; {peers} of {peers} peers answer");
+        let verb = if peers == 1 { "answers" } else { "answer" };
+        let _ = write!(line, "; {peers} of {peers} peers {verb}");
     }
     if let Some(last) = window.last_failure.as_ref().filter(|_| window.failed == 0) {
         let _ = write!(line, "; last failure {last}: why502 --around {last}");
@@ -398,56 +524,6 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Cuts a line to a width.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    let mut taken = 0;
-    for character in text.chars() {
-        let columns = character.width().unwrap_or(0);
-        if taken + columns + 1 > width {
-            break;
-        }
-        kept.push(character);
-        taken += columns;
-    }
-    kept + "…"
-}
-
-/// Breaks a text at spaces into lines of a width; a longer word is cut where it must be.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split(' ') {
-        let mut rest = word;
-        loop {
-            let last = lines.last_mut().map_or(0, |line| line.width());
-            let gap = usize::from(last > 0);
-            if last + gap + rest.width() <= width {
-                if let Some(line) = lines.last_mut() {
-                    if gap == 1 {
-                        line.push(' ');
-                    }
-                    line.push_str(rest);
-                }
-                break;
-            }
-            if last > 0 {
-                lines.push(String::new());
-                continue;
-            }
-            let end = rest.char_indices().nth(width).map_or(rest.len(), |(at, _)| at);
-            lines.pop();
-            lines.push(rest[..end].to_owned());
-            lines.push(String::new());
-            rest = &rest[end..];
-        }
-    }
-    lines.retain(|line| !line.is_empty());
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,14 +534,6 @@ mod tests {
             [1, 999, 1000, 48_312, 1_234_567].map(grouped),
             ["1", "999", "1 000", "48 312", "1 234 567"]
         );
-    }
-
-    #[test]
-    fn lines_keep_to_their_width() {
-        assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(cut("日本語", 4), "日…");
-        assert_eq!(wrap("a bb ccc dddd", 5), ["a bb", "ccc", "dddd"]);
-        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
     }
 
     #[test]

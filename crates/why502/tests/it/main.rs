@@ -1,4 +1,10 @@
 //! The program as its users run it.
 
+mod bundles;
+mod host;
 mod incidents;
+mod offline;
+mod output;
 mod run;
+mod text;
+mod usage;
