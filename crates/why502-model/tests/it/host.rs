@@ -8,11 +8,11 @@ use std::fs;
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use why502_collect::{Collector, Policy};
+use why502_collect::{Collector, Policy, RouteOfOwner};
 use why502_facts::{
     Answer, Ask, Datum, FactBody, Gap, GapReason, HostRecord, Invocation, Observed, ProcessList,
 };
@@ -225,5 +225,6 @@ fn strings_of_nginx(ask: &Ask) -> Datum {
 fn look(ask: &Ask) -> Answer {
     let policy = Policy { only_files: None, may_probe: false };
     let collector = Collector::new(policy, Duration::from_secs(10));
-    collector.answer(std::slice::from_ref(ask), &|_, _| None).remove(0).answer
+    let no_route: Arc<RouteOfOwner> = Arc::new(|_, _| None);
+    collector.answer(std::slice::from_ref(ask), &no_route).remove(0).answer
 }
