@@ -2,6 +2,7 @@
 
 mod bundles;
 mod host;
+mod composition;
 mod incidents;
 mod offline;
 mod output;
