@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(format!("{} exists already", args.output.display()))
             .hint("a bundle is written to a new directory, or to a file that ends in .tar.zst"));
     }
-    let bundle = record(&args.scope, args.url.clone())?;
+    let bundle = record(&args.scope, args.url.as_deref())?;
     let failed =
         |error: std::io::Error| Failure::because(format!("cannot write {}", args.output.display()), error);
     if is_archive {

@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
             (bundle, view(&args.scope))
         }
-        None => (record(&args.scope, args.url.clone())?, None),
+        None => (record(&args.scope, args.url.as_deref())?, None),
     };
     let report = rounds::report(&bundle, view);
     let text = match (args.format, args.oneline) {
@@ -149,7 +149,7 @@ fn view(scope: &Scope) -> Option<View> {
 }
 
 /// Looks at the world as the options say.
-pub(crate) fn record(scope: &Scope, url: Option<String>) -> Result<Bundle, Failure> {
+pub(crate) fn record(scope: &Scope, url: Option<&str>) -> Result<Bundle, Failure> {
     let invocation = invocation(scope, url)?;
     let policy = policy(&invocation);
     let collector = Collector::new(policy, scope.timeout);
@@ -171,7 +171,7 @@ pub(crate) fn record(scope: &Scope, url: Option<String>) -> Result<Bundle, Failu
     Ok(bundle)
 }
 
-fn invocation(scope: &Scope, url: Option<String>) -> Result<Invocation, Failure> {
+fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
     let one = |path: &Option<PathBuf>, option| {
         path.as_deref().map(|path| options::existing(path, option)).transpose()
     };
@@ -184,7 +184,7 @@ fn invocation(scope: &Scope, url: Option<String>) -> Result<Invocation, Failure>
     }
     Ok(Invocation {
         // What it looks for in logs, and what the bundle keeps, is masked as they are.
-        url: url.as_deref().map(masked),
+        url: url.map(masked),
         config: one(&scope.config, "--config")?,
         prefix: one(&scope.prefix, "--prefix")?,
         binary: one(&scope.nginx, "--nginx")?,
