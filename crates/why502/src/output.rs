@@ -1,6 +1,7 @@
 //! Where the result goes: stdout, or a file that is never half-written.
 
 use crate::failure::Failure;
+use crate::render::terminal;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -46,14 +47,12 @@ pub(crate) fn write_result(text: &str, file: Option<&Path>) -> Result<(), Failur
 
 /// Writes beside the file and moves it there when it is whole; a pipe or a device is written to as it is.
 fn write_file(bytes: &[u8], file: &Path) -> io::Result<()> {
+    // /dev/stdout may lead to a pipe, which has no path of its own.
+    if fs::metadata(file).is_ok_and(|target| !target.is_file()) {
+        return fs::OpenOptions::new().write(true).open(file)?.write_all(bytes);
+    }
     // What a link leads to is replaced, not the link.
-    let file = match fs::canonicalize(file) {
-        Ok(target) if !fs::metadata(&target)?.is_file() => {
-            return fs::OpenOptions::new().write(true).open(target)?.write_all(bytes);
-        }
-        Ok(target) => target,
-        Err(_) => file.to_path_buf(),
-    };
+    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Said before a temporary name would be.
     fs::metadata(directory)?;
@@ -67,5 +66,5 @@ fn write_file(bytes: &[u8], file: &Path) -> io::Result<()> {
 
 /// Says something on stderr; if nobody listens, nothing is lost.
 pub(crate) fn complain(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", terminal(line));
 }

@@ -7,6 +7,7 @@ mod snippet;
 mod text;
 
 pub(crate) use command::command_line;
+pub(crate) use escape::terminal;
 pub(crate) use text::{TextStyle, oneline, text};
 
 use crate::failure::Failure;

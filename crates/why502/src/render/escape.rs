@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// A text for a terminal: control characters, directional marks and invisible characters become visible.
-pub(super) fn terminal(text: &str) -> String {
+pub(crate) fn terminal(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -40,7 +40,7 @@ fn a_configuration_that_does_not_parse_is_shown_where_it_does_not() {
     site.write("nginx.conf", "events {}\nhttp {\n    server {\n        listen 80\n    }\n}\n");
     let output = command().args(site.offline(&["--config"])).output().unwrap();
     let text = stdout(&output);
-    assert!(text.contains("nginx.conf:5:5"), "{text}");
+    assert!(text.contains("nginx.conf:4:18"), "{text}");
     assert!(text.contains("config-invalid"), "{text}");
 }
 
