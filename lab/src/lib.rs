@@ -6,7 +6,7 @@
 //! them. The child ([`run`]) puts the files in place, starts backends and nginx, takes the steps, checks that the symptom
 //! occurs, runs the real why502 and hands its report to the judge ([`judge`]).
 //!
-//! How long why502 takes is measured by [`bench`].
+//! How long why502 takes is measured by [`mod@bench`].
 //!
 //! Backends are real programs or this program under another name ([`serve`]): a server that misbehaves as told.
 #![forbid(unsafe_code)]

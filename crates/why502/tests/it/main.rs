@@ -1,8 +1,8 @@
 //! The program as its users run it.
 
 mod bundles;
-mod host;
 mod composition;
+mod host;
 mod incidents;
 mod offline;
 mod output;
