@@ -3,7 +3,7 @@
 //! Three layers, each usable alone. A line is taken apart: an error log's by its grammar ([`parse_error_line`]) and by
 //! what its message says ([`classify`]), an access log's by its format ([`AccessFormat`], [`guess_format`]). Lines are
 //! digested while they are read ([`ErrorDigester`], [`AccessDigester`]): pushed, borrowed, and mostly forgotten. Digests of
-//! both logs of a gateway are joined into its failed requests ([`join`]), after its clock was found ([`clock`]) and this
+//! both logs of a gateway are joined into its failed requests ([`join()`]), after its clock was found ([`clock()`]) and this
 //! program's own traffic taken out ([`remove_own_requests`]).
 //!
 //! All of a line may be written by strangers. Nothing here trusts it: what is kept is bounded in number and in size, a
