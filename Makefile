@@ -9,7 +9,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 20
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lab fuzz bench fmt lint setup-build setup-test
+.PHONY: demo test lab fuzz bench fmt lint setup-test setup-demo
 
 demo: setup-demo
 	$(CARGO) build --release --quiet -p why502
@@ -37,9 +37,6 @@ fuzz: setup-test
 bench: setup-test
 	$(CARGO) build --release --quiet -p why502 -p why502-lab
 	target/release/why502-lab bench
-
-setup-build:
-	scripts/setup build
 
 setup-test setup-demo:
 	scripts/setup test

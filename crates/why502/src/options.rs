@@ -66,10 +66,20 @@ fn parse_local(text: &str) -> Option<DateTime> {
     text.contains('-').then(|| text.parse().ok()).flatten()
 }
 
+/// Commands of the contract that are still to come.
+const LATER: [&str; 6] = ["check", "fix", "logs", "probe", "route", "trace"];
+
 /// Checks a URL as the contract says it begins.
 pub(crate) fn parse_url(text: &str) -> Result<String, String> {
-    if text.starts_with("http://") || text.starts_with("https://") || text.starts_with('/') {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    if rest.is_some_and(|rest| rest.split(['/', '?', '#']).next().is_none_or(str::is_empty)) {
+        return Err("the URL names no host".to_owned());
+    }
+    if rest.is_some() || text.starts_with('/') {
         return Ok(text.to_owned());
+    }
+    if LATER.contains(&text) {
+        return Err(format!("this version has no command `{text}` yet"));
     }
     if let [command] = nearest(text, COMMANDS.into_iter()).as_slice() {
         return Err(format!("no command is called {text}: did you mean `why502 {command}`?"));
@@ -98,9 +108,21 @@ pub(crate) fn existing(path: &Path, option: &str) -> Result<String, Failure> {
                 .hint("the file that an option names must exist"));
         }
     }
+    in_words(absolute, path, option)
+}
+
+/// A path that an option names must lead to a regular file: a pipe or a device has no end.
+pub(crate) fn existing_file(path: &Path, option: &str) -> Result<String, Failure> {
+    if std::fs::metadata(path).is_ok_and(|status| !status.is_file()) {
+        return Err(Failure::usage(format!("{option} {} is no regular file", path.display())));
+    }
+    existing(path, option)
+}
+
+fn in_words(absolute: PathBuf, path: &Path, option: &str) -> Result<String, Failure> {
     match absolute.into_os_string().into_string() {
         Ok(path) => Ok(path),
-        Err(path) => Err(Failure::usage(format!("{option}: {} is no UTF-8", path.display()))),
+        Err(_) => Err(Failure::usage(format!("{option}: {} is no UTF-8", path.display()))),
     }
 }
 

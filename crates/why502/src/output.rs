@@ -52,7 +52,10 @@ fn write_file(bytes: &[u8], file: &Path) -> io::Result<()> {
         return fs::OpenOptions::new().write(true).open(file)?.write_all(bytes);
     }
     // What a link leads to is replaced, not the link.
-    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
+    let file = fs::canonicalize(file).unwrap_or_else(|_| match fs::read_link(file) {
+        Ok(target) => file.parent().unwrap_or(Path::new("")).join(target),
+        Err(_) => file.to_path_buf(),
+    });
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Said before a temporary name would be.
     fs::metadata(directory)?;

@@ -58,6 +58,12 @@ pub(crate) fn has_anything(bundle: &Bundle) -> bool {
     })
 }
 
+/// Whether a process is the master of a gateway that was found.
+pub(crate) fn is_master(bundle: &Bundle, pid: u32) -> bool {
+    let facts = load(bundle);
+    Model::build(&facts).gateways.iter().any(|gateway| gateway.master == Some(pid))
+}
+
 /// Runs something that may take long, with a line on stderr once it takes more than a second.
 pub(crate) fn with_progress<T>(what: &str, run: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {

@@ -5,8 +5,9 @@ use crate::cause::Asks;
 use crate::finding::{Evidence, Open, Origin};
 use crate::plan;
 use why502_facts::{
-    Ask, Errno, ErrorDigest, ErrorLevel, FirstBytes, Gap, GapReason, LineRef, Observed, PathWalk,
-    PeerAddress, ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
+    Ask, Coverage, Datum, Errno, ErrorDigest, ErrorLevel, FirstBytes, Gap, GapReason, LineRef, LogSlice,
+    Observed, PathWalk, PeerAddress, ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable,
+    Stamp, StepKind,
 };
 use why502_model::{GroupId, LogContent, LogSink, LogTarget, Pass, Peer, RouteId};
 
@@ -239,6 +240,23 @@ impl Case<'_> {
         };
         let all_are_files = self.error_sinks(server).all(|sink| matches!(sink.target, LogTarget::File(_)));
         all_are_files && !self.error_logs.is_empty() && self.error_logs.iter().all(|digest| is_told(digest))
+    }
+
+    /// Whether the time of the run was up before a log was read.
+    pub(crate) fn has_unread_log(&self) -> bool {
+        self.facts.iter().any(|(ask, answer)| {
+            let is_log = matches!(ask, Ask::Log(slice) if slice.max_bytes.is_none());
+            is_log && matches!(answer, Observed::Unknown(gap) if gap.why == GapReason::TimedOut)
+        })
+    }
+
+    /// What was read of every log, with its ask.
+    pub(crate) fn log_coverages(&self) -> impl Iterator<Item = (&LogSlice, &Coverage)> {
+        self.facts.iter().filter_map(|(ask, answer)| match (ask, answer) {
+            (Ask::Log(slice), Observed::Known(Datum::ErrorLog(digest))) => Some((slice, &digest.coverage)),
+            (Ask::Log(slice), Observed::Known(Datum::AccessLog(digest))) => Some((slice, &digest.coverage)),
+            _ => None,
+        })
     }
 
     /// The error logs that requests of a server are told in.

@@ -35,7 +35,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::Stamp;
-use why502_model::{Host, Source};
+use why502_model::{Host, Peer, Source};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "config-not-reloaded",
@@ -132,7 +132,10 @@ fn dials_foreign(case: &Case<'_>, failure: &Failure) -> bool {
 /// Whether an address is dialled that no peer of its group has, in a group that is written with addresses only.
 pub(super) fn is_foreign(case: &Case<'_>, peer: &PeerSubject) -> bool {
     let literal = |group: why502_model::GroupId| {
-        case.gateway.group(group).peers.iter().all(|peer| !matches!(peer.host, Host::Name(_)))
+        // A placeholder stands where a program picks the address (ingress-nginx).
+        let is_literal =
+            |peer: &Peer| !matches!(peer.host, Host::Name(_)) && !peer.text.starts_with("0.0.0.1");
+        case.gateway.group(group).peers.iter().all(is_literal)
     };
     peer.place.is_none() && peer.group.is_some_and(literal)
 }

@@ -99,10 +99,7 @@ fn judge(
         status_of(&failed),
         if asked { ", no upstream was asked" } else { "" }
     );
-    let directive = match &answer.condition {
-        Some(condition) => format!("{} {condition}", answer.directive),
-        None => answer.directive.clone(),
-    };
+    let condition = answer.condition.as_ref().map(|condition| format!(", {condition}")).unwrap_or_default();
     let way = if answer.is_behind_a_hop {
         "over another listener of this nginx the request comes to"
     } else {
@@ -110,7 +107,10 @@ fn judge(
     };
     let mut evidence: Vec<Evidence> =
         Case::line_of(&failed).map(|origin| Evidence::supporting(says, origin)).into_iter().collect();
-    evidence.push(Evidence::supporting(format!("{way} `{directive}`"), Origin::File(answer.at.clone())));
+    evidence.push(Evidence::supporting(
+        format!("{way} `{}`{condition}", answer.directive),
+        Origin::File(answer.at.clone()),
+    ));
     let confidence = if made.iter().any(is_sure) { Confidence::Confirmed } else { Confidence::Likely };
     let stands = case.gateway.master.is_some().then(|| !is_switched_off(case, &failed, answer));
     let mut finding = Finding::new(&CAUSE, confidence, subject)

@@ -86,7 +86,7 @@ fn replaced(case: &Case<'_>, failure: &Failure, status: u16) -> Option<OwnAnswer
             route,
             at: fallback.at.clone(),
             directive: format!("error_page {from} ={status} {}", fallback.to),
-            condition: last.is_none().then(|| "another status is replaced".to_owned()),
+            condition: last.is_none().then(|| "in place of another status".to_owned()),
             is_behind_a_hop: false,
         })
     })
@@ -147,7 +147,7 @@ impl Follow<'_, '_> {
         let directive = format!("return {}", self.status);
         if let Stop::Return { at, status } = &served.stop {
             let condition =
-                (!served.undecided.is_empty()).then(|| "conditions before it did not hold".to_owned());
+                (!served.undecided.is_empty()).then(|| "unless a condition before it holds".to_owned());
             let at = at.clone();
             let answer = OwnAnswer { route: last, at, directive, condition, is_behind_a_hop };
             return (*status == self.status).then_some(answer);

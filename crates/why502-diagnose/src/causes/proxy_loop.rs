@@ -95,6 +95,10 @@ fn circle(case: &Case<'_>, start: RouteId, path: &str, host: &str) -> Option<Vec
     let mut route = start;
     while hops.len() < MAX_HOPS {
         let (path, host) = hops.last().map_or((path, host), |hop| (&hop.path, &hop.host));
+        // A condition on the way may end it.
+        if case.gateway.route(route).conditionals.iter().any(|conditional| conditional.action.is_some()) {
+            return None;
+        }
         let hop = next_hop(case, route, path, host)?;
         let server = case.gateway.find_server_at(&hop.host, &hop.address)?;
         route = case.gateway.find_route(server, &hop.path)?;

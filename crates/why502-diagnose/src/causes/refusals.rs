@@ -56,7 +56,14 @@ fn newest<'c>(case: &'c Case<'_>) -> Option<Refusal<'c>> {
 
 /// Whether words speak of a name, a file or a certificate, and not of the text.
 fn is_about_the_world(says: &str) -> bool {
-    let begins = ["host not found in ", "no port in upstream ", "cannot load certificate", "SSL_CTX_"];
+    let begins = [
+        "SSL_CTX_",
+        "cannot load certificate",
+        "getgrnam(",
+        "getpwnam(",
+        "host not found in ",
+        "no port in upstream ",
+    ];
     begins.iter().any(|begin| says.starts_with(begin))
         || says.contains("() failed (")
         || says.contains("failed (SSL:")

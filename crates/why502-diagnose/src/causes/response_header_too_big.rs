@@ -125,24 +125,31 @@ fn describe(answer: &HttpAnswer) -> String {
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let (pass, measured) = facts(case, finding);
-    let directive =
-        pass.map_or("proxy_buffer_size".to_owned(), |pass| format!("{}_buffer_size", pass.protocol.prefix()));
-    let limit = pass.map_or(4096, |pass| pass.buffers.header.value);
-    let title = match &measured {
-        Some((answer, _)) if answer.head_bytes > limit => {
+    // Without the configuration nobody knows which directive is in force, and with which size.
+    let buffer =
+        pass.map(|pass| (format!("{}_buffer_size", pass.protocol.prefix()), pass.buffers.header.value));
+    let title = match (&measured, &buffer) {
+        (Some((answer, _)), Some((directive, limit))) if answer.head_bytes > *limit => {
             format!("the response header takes {} bytes, and {directive} holds {limit}", answer.head_bytes)
         }
-        _ => format!("the response header does not fit {directive} ({limit} bytes)"),
+        (_, Some((directive, limit))) => {
+            format!("the response header does not fit {directive} ({limit} bytes)")
+        }
+        (_, None) => "the response header does not fit the buffer for it".to_owned(),
     };
+    let of_size = buffer.as_ref().map(|(_, limit)| format!(" of {limit} bytes")).unwrap_or_default();
+    let directive =
+        buffer.map_or("proxy_buffer_size (or that of its protocol)".to_owned(), |(directive, _)| directive);
     Explanation {
         title,
         why: format!(
-            "nginx must hold the whole response header in one buffer of {limit} bytes, and the upstream sent more. It \
-             drops the answer and sends 502."
+            "nginx must hold the whole response header in one buffer{of_size}, and the upstream sent more. It drops the \
+             answer and sends 502."
         ),
         wont_help: vec![
-            "raising proxy_buffers or client_header_buffer_size alone: the header must fit proxy_buffer_size"
-                .to_owned(),
+            format!(
+                "raising proxy_buffers or client_header_buffer_size alone: the header must fit {directive}"
+            ),
             "raising timeouts: the answer came in time".to_owned(),
         ],
     }

@@ -73,6 +73,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             Ruling::found(finding(Confidence::Confirmed).still_failing(Some(true)).with(evidence))
         }
         // To the probe it speaks HTTP: only some answers are malformed.
+        // What was sent then is not known, if requests are answered since.
+        FirstBytes::Http(_) if odd.is_served_since(case) => {
+            Ruling::found(finding(Confidence::Likely).still_failing(odd.still_failing(case, false)))
+        }
         FirstBytes::Http(_) => Ruling::found(finding(Confidence::Confirmed)),
         FirstBytes::Nothing => Ruling::found(finding(Confidence::Likely)),
     })

@@ -135,6 +135,7 @@ fn is_stranger(case: &Case<'_>, peer: &PeerSubject, address: &PeerAddress, pids:
     *address != peer.address
         && !is_gateway
         && !is_own_listener(case, address)
+        && !is_debugger(case, address, pids)
         && !case.peers.iter().any(|other| other.address == *address)
 }
 
@@ -161,6 +162,19 @@ pub(super) fn hidden_owners(case: &Case<'_>, peer: &PeerSubject) -> Option<Open>
     let says = format!("whose {first} is may not be seen ({})", count(hidden.len() as u64, "such listener"));
     let gap = Gap { ask: Ask::Sockets { pid: case.gateway.master }, why: GapReason::Denied, says };
     Some(Case::open(gap, "whether the backend listens elsewhere"))
+}
+
+/// Whether a listener is the debugger of an application, to which nobody may be led: `node --inspect=127.0.0.1:9229`.
+fn is_debugger(case: &Case<'_>, address: &PeerAddress, pids: &[u32]) -> bool {
+    let port = address.port().map(|port| port.to_string());
+    let inspects = |process: &Process| {
+        let mut options = process.argv.iter().filter(|argument| argument.starts_with("--inspect"));
+        options.any(|option| match option.split_once('=') {
+            Some((_, at)) => at.rsplit(':').next() == port.as_deref(),
+            None => port.as_deref() == Some("9229"),
+        })
+    };
+    pids.iter().filter_map(|pid| process(case, *pid)).any(inspects)
 }
 
 /// Asks for what only a closer look tells: the directory that a process runs in.
@@ -206,8 +220,7 @@ fn is_somebody_elses(names: &BTreeSet<String>, address: &PeerAddress, process: &
 fn is_told_to_listen(process: &Process, port: &str) -> bool {
     let is_option = |option: &str| {
         let option = option.trim_start_matches('-').to_ascii_lowercase();
-        option.ends_with("port")
-            || ["p", "b", "l", "bind", "listen", "address", "addr", "http"].contains(&option.as_str())
+        ["port", "p", "b", "bind", "listen"].contains(&option.as_str())
     };
     let is_port = |value: &str| value.rsplit(':').next() == Some(port);
     let joined = process.argv.iter().filter_map(|argument| argument.split_once('='));

@@ -54,14 +54,25 @@ impl<'c> Unanswered<'c> {
             && self.report().is_some_and(|report| report.received == Blob::default())
     }
 
+    /// Whether a request was answered well after the last of these attempts.
+    pub(super) fn is_served_since(&self, case: &Case<'_>) -> bool {
+        let last = self.symptoms.iter().map(|(_, failure, _)| failure.at).max();
+        case.last_success(self.peer).is_some_and(|(at, _)| Some(at) > last)
+    }
+
     /// What is known of now: the probe ends as the attempts did; or all was mended since, because whoever listens was
     /// started anew, answers the probe, and answered requests.
     pub(super) fn still_failing(&self, case: &Case<'_>, ends_so: bool) -> Option<bool> {
         let last = self.symptoms.iter().map(|(_, failure, _)| failure.at).max()?;
         let answers = matches!(self.report().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400);
-        let served = case.last_success(self.peer).is_some_and(|(at, _)| at > last);
+        let served = self.is_served_since(case);
         let is_mended = answers && served && case.started_after(self.peer, last);
-        if ends_so { Some(true) } else { is_mended.then_some(false) }
+        match (ends_so, served) {
+            // Real requests were answered since: that a HEAD is not proves nothing of them.
+            (true, true) => None,
+            (true, false) => Some(true),
+            (false, _) => is_mended.then_some(false),
+        }
     }
 
     /// The report of the probe, if there is one.

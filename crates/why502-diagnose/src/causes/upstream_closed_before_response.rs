@@ -59,7 +59,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     let closes_now = closed.ended_so(ProbeOutcome::Closed);
     let says = |n| format!("{} closed without an answer", count(n, "connection"));
-    let confidence = if closes_now { Confidence::Confirmed } else { Confidence::Likely };
+    let still_failing = closed.still_failing(case, closes_now);
+    let confidence = if still_failing == Some(true) { Confidence::Confirmed } else { Confidence::Likely };
     let probed = closes_now.then(|| {
         Evidence::supporting(
             "asked directly, the peer closes without an answer",
@@ -75,9 +76,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     });
     let mut finding = closed
         .finding(case, &CAUSE, confidence, subject, says)
-        .still_failing(closed.still_failing(case, closes_now))
+        .still_failing(still_failing)
         .with(probed.into_iter().chain(context));
-    finding.fails_clients_now = closes_now && case.is_felt(closed.peer);
+    finding.fails_clients_now = still_failing == Some(true) && case.is_felt(closed.peer);
     Ok(Ruling::found(finding))
 }
 

@@ -60,15 +60,14 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(reset) = attempts_seen_again(case, subject, is_reset, ends)? else { return Ok(Ruling::NoSign) };
     let resets_now = reset.received() == Some(ends);
     let says = |n| format!("{} reset before an answer (ECONNRESET)", count(n, "connection"));
-    let confidence = if resets_now { Confidence::Confirmed } else { Confidence::Likely };
+    let still_failing = reset.still_failing(case, resets_now);
+    let confidence = if still_failing == Some(true) { Confidence::Confirmed } else { Confidence::Likely };
     let probed = resets_now.then(|| {
         Evidence::supporting("asked directly, the peer resets the connection", case.probe_origin(reset.peer))
     });
-    let mut finding = reset
-        .finding(case, &CAUSE, confidence, subject, says)
-        .still_failing(reset.still_failing(case, resets_now))
-        .with(probed);
-    finding.fails_clients_now = resets_now && case.is_felt(reset.peer);
+    let mut finding =
+        reset.finding(case, &CAUSE, confidence, subject, says).still_failing(still_failing).with(probed);
+    finding.fails_clients_now = still_failing == Some(true) && case.is_felt(reset.peer);
     Ok(Ruling::found(finding))
 }
 

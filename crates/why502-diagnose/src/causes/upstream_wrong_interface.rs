@@ -113,7 +113,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let found = found(case, finding);
     let title = match found {
         Some((peer, listener)) => {
-            format!("{} is dialled, and the backend listens on {} only", peer.address, listener.address)
+            format!("{} is dialled, and the backend listens on {}", peer.address, listener.address)
         }
         None => "the backend listens on another address".to_owned(),
     };
@@ -187,7 +187,7 @@ refused
     fn hit_bound_to_loopback() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on 127.0.0.1:3000 only [1 requests, still failing]
+        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on 127.0.0.1:3000 [1 requests, still failing]
         ");
     }
 
@@ -196,7 +196,7 @@ refused
         let other = Fixture::new(HIT).with("listeners", "[::1]:3000 node");
         insta::assert_snapshot!(other.summary(), @"
         Broken
-        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on [::1]:3000 only [1 requests, still failing]
+        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on [::1]:3000 [1 requests, still failing]
         ");
     }
 

@@ -18,6 +18,22 @@ pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
     failed.map(|(_, failure)| failure.weight).sum()
 }
 
+/// Whether there are logs, and not one line of them could be read, or the time was up before one of them was: nobody can
+/// say then that nothing fails.
+fn is_blind(case: &Case<'_>) -> bool {
+    if case.has_unread_log() {
+        return true;
+    }
+    let mut any = false;
+    for coverage in case.log_coverages().map(|(_, coverage)| coverage) {
+        if coverage.n_lines > coverage.n_unparsed {
+            return false;
+        }
+        any |= coverage.n_lines > 0;
+    }
+    any
+}
+
 /// Whether a finding is known by requests, and none of their clients noticed: a retry, a fallback or an old answer helps.
 fn is_hidden(case: &Case<'_>, finding: &Finding) -> bool {
     !finding.explains.is_empty() && finding.explains.iter().all(|id| case.failure(*id).is_hidden())
@@ -40,6 +56,7 @@ pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
         (true, false) => Verdict::Broken,
         (false, false) if all_gone && hidden_in_window => Verdict::Recovered,
         (false, false) => Verdict::AtRisk,
+        (false, true) if cases.iter().any(is_blind) => Verdict::Inconclusive,
         (false, true) => Verdict::Healthy,
     }
 }

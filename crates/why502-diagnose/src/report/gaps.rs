@@ -34,6 +34,13 @@ pub(super) fn gaps(facts: &Facts, cases: &[Case<'_>]) -> Vec<GapInfo> {
             gaps.insert(GapInfo { topic: ask.topic().to_owned(), why: GapWhy::Failed, says });
         }
     }
+    for (slice, coverage) in cases.iter().flat_map(Case::log_coverages) {
+        if coverage.n_lines > 0 && coverage.n_lines == coverage.n_unparsed {
+            let says = format!("no line of {} can be read as one of such a log", slice.path);
+            let topic = Ask::Log(slice.clone()).topic().to_owned();
+            gaps.insert(GapInfo { topic, why: GapWhy::Unsupported, says });
+        }
+    }
     for case in cases {
         gaps.extend(case.gateway.unread.iter().map(gap_info));
     }

@@ -145,6 +145,13 @@ impl<'a> Groups<'a> {
 
     /// The addresses that the system gives for a name; asks for them where nobody has.
     pub(crate) fn resolve(&mut self, name: &str) -> Observed<Vec<IpAddr>> {
+        if name.contains('@') {
+            // A user and a password may stand before it, masked or not: such a name is asked of nobody.
+            let ask =
+                Ask::Resolve { security: self.security, name: name.to_owned(), resolver: Resolver::System };
+            let says = format!("{name:?} is no name of a host");
+            return Observed::Unknown(Gap { ask, why: GapReason::Unsupported, says });
+        }
         let found = self.facts.addresses(self.security, name);
         if let Observed::Unknown(gap) = &found
             && gap.why == GapReason::NotYet

@@ -163,6 +163,10 @@ pub(crate) fn record(scope: &Scope, url: Option<&str>) -> Result<Bundle, Failure
     rounds::with_progress("looking at logs, processes and upstreams", || {
         rounds::collect(&mut bundle, &collector);
     });
+    if let Some(pid) = scope.pid.filter(|pid| !rounds::is_master(&bundle, *pid)) {
+        return Err(Failure::usage(format!("--pid {pid}: that process is no nginx master"))
+            .hint("the masters of this host: pgrep -f 'nginx: master'"));
+    }
     if !rounds::has_anything(&bundle) {
         return Err(Failure::trouble("there is no nginx here and no file to look at").hint(
             "name what there is: --config, --error-log, --access-log, with --offline for files of another host",
@@ -175,8 +179,11 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
     let one = |path: &Option<PathBuf>, option| {
         path.as_deref().map(|path| options::existing(path, option)).transpose()
     };
+    let file = |path: &Option<PathBuf>, option| {
+        path.as_deref().map(|path| options::existing_file(path, option)).transpose()
+    };
     let many = |paths: &[PathBuf], option| {
-        paths.iter().map(|path| options::existing(path, option)).collect::<Result<Vec<_>, _>>()
+        paths.iter().map(|path| options::existing_file(path, option)).collect::<Result<Vec<_>, _>>()
     };
     if scope.offline && scope.config.is_none() && scope.error_log.is_empty() && scope.access_log.is_empty() {
         return Err(Failure::usage("--offline needs a file to look at")
@@ -185,9 +192,9 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
     Ok(Invocation {
         // What it looks for in logs, and what the bundle keeps, is masked as they are.
         url: url.map(masked),
-        config: one(&scope.config, "--config")?,
+        config: file(&scope.config, "--config")?,
         prefix: one(&scope.prefix, "--prefix")?,
-        binary: one(&scope.nginx, "--nginx")?,
+        binary: file(&scope.nginx, "--nginx")?,
         pid: scope.pid,
         error_logs: many(&scope.error_log, "--error-log")?,
         access_logs: many(&scope.access_log, "--access-log")?,
@@ -243,6 +250,10 @@ fn read_bundle(file: &Path) -> Result<Bundle, Failure> {
         |error: BundleError| Failure::because(format!("cannot read the bundle {}", file.display()), error);
     if file.is_dir() {
         return Bundle::from_entries(&read_entries(file).map_err(failed)?).map_err(failed);
+    }
+    // A pipe has no end, and opening it may wait for ever.
+    if fs::metadata(file).is_ok_and(|status| !status.is_file()) {
+        return Err(Failure::usage(format!("--bundle {} is neither a file nor a directory", file.display())));
     }
     let opened = fs::File::open(file).map_err(|error| failed(error.into()))?;
     Bundle::read_archive(opened).map_err(failed)

@@ -295,6 +295,8 @@ fn failures(report: &Report, finding: &FindingInfo) -> String {
         let _ = write!(line, "{} {requests} failed ({})", grouped(explains.requests), statuses.join(", "));
     } else if report.verdict == Verdict::AtRisk {
         line.push_str("no request failed for a client");
+    } else if report.window.failed > 0 {
+        line.push_str("seen now, in no request of the logs");
     } else {
         line.push_str("no failed request in the window");
     }

@@ -85,3 +85,13 @@ fn a_secret_of_a_path_is_not_kept() {
     assert_eq!(report["findings"][0]["explains"]["requests"], 1);
     assert_eq!(report["unexplained"]["requests"], 0);
 }
+
+#[test]
+fn a_log_of_which_no_line_can_be_read_makes_nobody_healthy() {
+    let site = Site::new();
+    site.write("error.log", &"no line of any log \u{1} at all\n".repeat(200));
+    let words = site.offline(&["--error-log"]);
+    let (report, code) = json(&arguments(&words));
+    assert_eq!((report["verdict"].as_str(), code), (Some("inconclusive"), 3), "{report}");
+    assert_eq!(report["gaps"][0]["topic"], "error-log");
+}

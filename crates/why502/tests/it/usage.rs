@@ -29,7 +29,8 @@ fn a_url_without_its_scheme_is_suggested() {
 #[test]
 fn a_missing_file_is_named_with_its_option() {
     for option in ["--config", "--error-log", "--access-log", "--nginx", "--prefix"] {
-        let output = why502(&["--offline", "--error-log", "/dev/null", option, "/does/not/exist"]);
+        let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let output = why502(&["--offline", "--error-log", there, option, "/does/not/exist"]);
         assert_eq!(output.status.code(), Some(2), "{option}");
         let error = stderr(&output);
         assert!(error.contains(option) && error.contains("/does/not/exist"), "{error}");
@@ -113,4 +114,33 @@ fn the_level_decides_the_exit_code() {
         let output = command().arg("--bundle").arg(&at_risk).args(["--fail-on", level]).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{level}: {}", stdout(&output));
     }
+}
+
+#[test]
+fn what_has_no_end_is_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    for option in ["--config", "--error-log", "--access-log"] {
+        for file in [pipe, "/dev/zero"] {
+            let output = why502(&["--offline", option, file]);
+            assert_eq!(output.status.code(), Some(2), "{option} {file}");
+            assert!(stderr(&output).contains(option), "{}", stderr(&output));
+        }
+    }
+    assert_eq!(why502(&["--bundle", pipe]).status.code(), Some(2));
+}
+
+#[test]
+fn a_process_that_is_no_master_is_refused() {
+    let output = why502(&["--pid", "1", "--no-probe"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--pid 1"), "{}", stderr(&output));
+}
+
+#[test]
+fn commands_to_come_and_urls_without_a_host_are_told() {
+    assert!(stderr(&why502(&["fix"])).contains("no command `fix` yet"));
+    assert!(stderr(&why502(&["http://"])).contains("no host"));
 }
