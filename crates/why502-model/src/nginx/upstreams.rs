@@ -145,8 +145,8 @@ impl<'a> Groups<'a> {
 
     /// The addresses that the system gives for a name; asks for them where nobody has.
     pub(crate) fn resolve(&mut self, name: &str) -> Observed<Vec<IpAddr>> {
-        if name.contains('@') {
-            // A user and a password may stand before it, masked or not: such a name is asked of nobody.
+        if name.contains("*@") {
+            // A user and a password stood before it and were masked: such a name is asked of nobody.
             let ask =
                 Ask::Resolve { security: self.security, name: name.to_owned(), resolver: Resolver::System };
             let says = format!("{name:?} is no name of a host");
