@@ -78,7 +78,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let pass = pass(case, subject);
     let size = measured.as_ref().map(|(answer, _)| answer.head_bytes);
     let limit = pass.map(|pass| pass.buffers.header.value);
-    let reloaded = case.gateway.loaded.zip(last).is_some_and(|(loaded, last)| loaded > last);
+    // Stamps of the log are whole seconds: what failed in the second of the reload may have failed after it.
+    let reloaded = case.gateway.loaded.zip(last).is_some_and(|(loaded, last)| loaded.0 > last.0 + 1000);
     let still_failing = match (size, limit) {
         (Some(size), Some(limit)) if size > limit => Some(true),
         // The message speaks of the configuration that was loaded then; what is measured fits the one loaded since.

@@ -38,7 +38,7 @@ use crate::case::{Case, Reach, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Ask, Errno, Gap, GapReason, Observed};
+use why502_facts::{Ask, Errno, FileKind, Gap, GapReason, Observed, PathWalk};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "unix-socket-permission",
@@ -56,6 +56,12 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(denied) = broken(case, subject, Errno::AccessDenied)? else { return Ok(Ruling::NoSign) };
+    // Where no socket is, the mode is not what keeps anybody from it.
+    let is_no_socket =
+        |walk: &PathWalk| walk.target().is_some_and(|last| last.status.kind != FileKind::Socket);
+    if denied.walk.clone().known().is_some_and(is_no_socket) {
+        return Ok(Ruling::NoSign);
+    }
     if denied.is_gone() {
         return Ok(Ruling::found(
             denied.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(Some(false)),

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 /// The most values that a combination of variables is followed to.
 const MAX_VALUES: usize = 64;
+/// The longest value that is followed, in bytes: one that is set to several times itself grows beyond any memory.
+const MAX_LENGTH: usize = 16 << 10;
 /// How deep variables of variables are followed.
 const MAX_DEPTH: usize = 12;
 /// How many variables are looked at for one text: tables of tables could ask for billions.
@@ -71,7 +73,7 @@ impl Evaluated {
         let mut complete = self.complete && next.complete;
         for head in &self.values {
             for tail in &next.values {
-                if values.len() < MAX_VALUES {
+                if values.len() < MAX_VALUES && head.len() + tail.len() <= MAX_LENGTH {
                     values.push(format!("{head}{tail}"));
                 } else {
                     complete = false;
@@ -297,6 +299,16 @@ mod tests {
             assert_eq!(values(geo, "$b", &known), list(&[value], true), "{address}");
         }
         assert_eq!(values(geo, "$b", &RequestVars::default()).0.len(), 4);
+    }
+
+    #[test]
+    fn values_that_grow_without_end_are_not_followed() {
+        let sets = "set $q $q$q$q$q$q$q$q$q;".repeat(40);
+        let http = format!("server {{ location / {{ set $q aaaaaaaa; {sets} proxy_pass http://$q; }} }}");
+        let gateway = World::http(&http).gateway();
+        let pass = gateway.routes().find_map(|(_, route)| route.action.pass()).unwrap();
+        let crate::Target::Unresolved(target) = &pass.target else { panic!("{:?}", pass.target) };
+        assert!(!target.complete && target.values.iter().all(|value| value.len() <= MAX_LENGTH + 7));
     }
 
     #[test]
