@@ -4,7 +4,8 @@
 //! #- nginx.conf            the configuration; `#- /path` is any other file
 //! #- error.log             the error log
 //! #- access.log            the access log (combined, or `log_format` of the configuration)
-//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
+//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
+//!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
 //! #- resolve app           addresses, or `absent`
@@ -253,7 +254,7 @@ impl Fixture {
         }
         let listeners = self.sections.get("listeners").map_or("", String::as_str);
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
-            if line.split_whitespace().nth(1) != Some("nginx") {
+            if !matches!(line.split_whitespace().nth(1), Some("nginx" | "hidden")) {
                 processes.push(listening_process(place, line));
             }
         }
@@ -293,7 +294,9 @@ impl Fixture {
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
             let address = line.split_whitespace().next().unwrap();
             let inode = 5000 + place as u64;
-            owners.push((inode, owner_of(place, line)));
+            if line.split_whitespace().nth(1) != Some("hidden") {
+                owners.push((inode, owner_of(place, line)));
+            }
             if let Ok(address) = address.parse::<SocketAddr>() {
                 let table = if address.is_ipv4() { &mut tcp } else { &mut tcp6 };
                 table.push_str(&tcp_line(address, inode));
@@ -318,15 +321,21 @@ impl Fixture {
     }
 }
 
-/// `ADDRESS COMMAND [cwd=DIRECTORY] [mnt=NAMESPACE] [ARGUMENT…]`.
+/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [title=WORDS_OF_IT] [ARGUMENT…]`.
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let is_setting = |field: &&str| field.starts_with("cwd=") || field.starts_with("mnt=");
+    let is_setting =
+        |field: &&str| ["cwd=", "mnt=", "title=", "unit="].iter().any(|setting| field.starts_with(setting));
     let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
     let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
-    let mut record = process(owner_of(place, line), 1, name, &arguments.join("\0"));
+    let title = fields.iter().find_map(|field| field.strip_prefix("title="));
+    let command_line = title.map_or_else(|| arguments.join("\0"), |title| title.replace('_', " "));
+    let mut record = process(owner_of(place, line), 1, name, &command_line);
     record.cwd = cwd.map(str::to_owned);
+    if let Some(unit) = fields.iter().find_map(|field| field.strip_prefix("unit=")) {
+        record.cgroup = Blob::from(format!("0::/system.slice/{unit}\n").as_str());
+    }
     if let Some(namespace) = fields.iter().find_map(|field| field.strip_prefix("mnt=")) {
         record.mount_namespace = namespace.parse().ok();
     }

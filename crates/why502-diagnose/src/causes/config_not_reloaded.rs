@@ -222,7 +222,7 @@ modified=2026-11-21T02:20:00Z
         Broken
         Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
         Possible config-not-reloaded (not a root): nginx still serves the configuration from before /etc/nginx/nginx.conf was changed [1 requests]
-        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled, and the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled; perhaps the backend listens on 127.0.0.1:3001 [1 requests, still failing]
         ");
     }
 

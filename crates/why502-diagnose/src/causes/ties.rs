@@ -1,13 +1,17 @@
 //! What ties a listener to an upstream that is dialled elsewhere.
 //!
-//! A listener on another port or socket is the intended backend only where something says so: its process is of the kind
-//! that the route's protocol needs, or its name, command, directory or unit bears the upstream's name. Everything here is
+//! A listener on another port or socket is the intended backend only where something says so, and how sure that is depends
+//! on what says it. Proof is only what identifies the service itself: its unit or command bears the upstream's name, or its
+//! command line names both the listener and an application of that name. A directory, a path, the protocol or the dialled
+//! port on a command line fit a neighbour of the backend as well: they make it likely where nothing else fits as well and
+//! nothing speaks against it. Debuggers, monitors and known services of another kind are never meant. Everything here is
 //! taken from `/proc`; nothing is sent to a listener that the configuration does not name.
 
 use crate::case::{Case, PeerSubject, count};
 use crate::cause::Asks;
-use crate::finding::Open;
+use crate::finding::{Confidence, Open};
 use crate::plan::is_own_listener;
+use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{Ask, Gap, GapReason, Observed, PeerAddress, Process};
 use why502_model::{Host, Protocol};
@@ -23,16 +27,22 @@ const GENERIC: &[&str] = &[
     "asgi",
     "backend",
     "backends",
+    "bin",
+    "build",
     "cluster",
+    "current",
     "default",
+    "dist",
     "fastcgi",
     "fpm",
+    "gunicorn",
     "handler",
     "home",
     "http",
     "https",
     "index",
     "jar",
+    "java",
     "js",
     "lib",
     "local",
@@ -40,14 +50,20 @@ const GENERIC: &[&str] = &[
     "log",
     "logs",
     "main",
+    "manage",
     "node",
     "nodes",
     "opt",
     "php",
     "pool",
     "proxy",
+    "puma",
     "py",
     "python",
+    "rb",
+    "release",
+    "releases",
+    "ruby",
     "run",
     "server",
     "servers",
@@ -56,12 +72,16 @@ const GENERIC: &[&str] = &[
     "sock",
     "sockets",
     "socket",
+    "src",
     "srv",
+    "start",
     "tcp",
     "tmp",
+    "unicorn",
     "unix",
     "upstream",
     "upstreams",
+    "uvicorn",
     "uwsgi",
     "wsgi",
     "var",
@@ -86,7 +106,10 @@ const APPLICATION_SERVERS: &[&str] = &[
     "php",
     "dotnet",
     "beam.smp",
+    "bundle",
+    "flask",
     "perl",
+    "rails",
     "waitress",
     "uwsgi",
     "next-server",
@@ -96,13 +119,130 @@ const APPLICATION_SERVERS: &[&str] = &[
     "lighttpd",
 ];
 
+/// Commands that speak FastCGI.
+const FASTCGI: &[&str] = &["fcgiwrap", "php-cgi", "php-fpm"];
+/// Commands of services that no `*_pass` is meant for.
+const FOREIGN: &[&str] = &[
+    "chronyd",
+    "clickhouse-serv",
+    "containerd",
+    "cupsd",
+    "dnsmasq",
+    "dockerd",
+    "dovecot",
+    "etcd",
+    "exim4",
+    "mariadbd",
+    "mongod",
+    "mysqld",
+    "named",
+    "postgres",
+    "redis-server",
+    "rpcbind",
+    "slapd",
+    "ssh",
+    "sshd",
+    "systemd",
+    "systemd-resolve",
+    "unbound",
+    "valkey-server",
+];
+/// Words of programs and options that let somebody look into a service, and are not the service.
+const SIDE_DOORS: &[&str] = &[
+    "debug",
+    "debugger",
+    "exporter",
+    "health",
+    "healthcheck",
+    "inspect",
+    "inspector",
+    "jmx",
+    "management",
+    "metrics",
+    "monitor",
+    "monitoring",
+    "pprof",
+    "probe",
+    "profiler",
+    "prometheus",
+    "stats",
+    "statsd",
+    "telemetry",
+    "watchdog",
+];
+
+/// What ties a listener to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tie {
+    /// What it is: a lower-case fragment.
+    pub(super) says: String,
+    /// How sure it can make a finding at most.
+    pub(super) strength: Confidence,
+}
+
 /// A listener that may be the intended backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) address: PeerAddress,
     pub(super) pids: Vec<u32>,
     /// What ties it to the upstream; `None` if it merely could be.
-    pub(super) tie: Option<String>,
+    pub(super) tie: Option<Tie>,
+}
+
+impl Candidate {
+    /// How sure it can be at most that it is meant.
+    pub(super) fn strength(&self) -> Confidence {
+        self.tie.as_ref().map_or(Confidence::Possible, |tie| tie.strength)
+    }
+
+    /// Who holds it, and what ties it to the upstream.
+    pub(super) fn says(&self, case: &Case<'_>) -> String {
+        let tie = self.tie.as_ref().map(|tie| format!(": {}", tie.says)).unwrap_or_default();
+        format!("{} is held by {}{tie}", self.address, case.owners(&self.pids))
+    }
+}
+
+/// The listener that is meant, and how sure that is: the only one of the strongest ties.
+///
+/// What could be a neighbour's as well is a mere possibility where some listeners' owners may not be seen.
+pub(super) fn meant(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    candidates: Vec<Candidate>,
+) -> Option<(Confidence, Candidate)> {
+    let strongest = candidates.iter().map(Candidate::strength).max()?;
+    let mut best = candidates.into_iter().filter(|candidate| candidate.strength() == strongest);
+    let only = best.next()?;
+    if best.next().is_some() {
+        return None;
+    }
+    let is_one_of_many = strongest == Confidence::Likely && hidden_owners(case, peer).is_some();
+    Some((if is_one_of_many { Confidence::Possible } else { strongest }, only))
+}
+
+/// How a title tells where the backend listens, as sure as it is.
+pub(super) fn listens_on(dialled: &PeerAddress, other: &PeerAddress, confidence: Confidence) -> String {
+    match confidence {
+        Confidence::Confirmed => format!("{dialled} is dialled, and the backend listens on {other}"),
+        Confidence::Likely => format!("{dialled} is dialled, and the backend likely listens on {other}"),
+        Confidence::Possible => format!("{dialled} is dialled; perhaps the backend listens on {other}"),
+    }
+}
+
+/// The remedy that dials the listener that is meant. Only where that is proven it is one to apply.
+pub(super) fn dial(target: &PeerAddress, dialled: &PeerAddress, confidence: Confidence) -> Remedy {
+    let other = || format!("if it is another service, start the one that should listen on {dialled}");
+    match confidence {
+        Confidence::Confirmed => {
+            Remedy::new(format!("Dial {target}, where the backend listens"), Risk::Review)
+                .advice(format!("or make the backend listen on {dialled} again"))
+        }
+        Confidence::Likely => {
+            Remedy::new(format!("See that {target} is this backend, then dial it"), Risk::ShowOnly)
+                .advice(other())
+        }
+        Confidence::Possible => Remedy::new(format!("Dial {target}"), Risk::ShowOnly).advice(other()),
+    }
 }
 
 /// The listeners that may be what a peer was meant to be, those with a tie first; an error asks for their processes.
@@ -119,13 +259,37 @@ pub(super) fn candidates(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Cand
         .into_iter()
         .filter_map(|(address, pids)| {
             let processes: Vec<&Process> = pids.iter().filter_map(|pid| process(case, *pid)).collect();
-            let tie = processes.iter().find_map(|process| tie(case, peer, &address, process));
+            let tie = strongest_tie(case, peer, &address, &processes);
             let may_be = tie.is_some() || processes.iter().any(|process| runs_applications(process));
             may_be.then_some(Candidate { address, pids, tie })
         })
         .collect();
-    found.sort_by_key(|candidate| (candidate.tie.is_none(), candidate.address.clone()));
+    found.sort_by_key(|candidate| (std::cmp::Reverse(candidate.strength()), candidate.address.clone()));
     Ok(found)
+}
+
+/// How sure it is that a listener on the dialled port of another address is meant, by its owner: the port itself is a sign,
+/// and a tie beside it is proof. `None` if it is not; an error asks for its processes.
+pub(super) fn strength_at(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: &PeerAddress,
+    pids: &[u32],
+) -> Result<Option<Confidence>, Asks> {
+    if !is_stranger(case, peer, address, pids) {
+        return Ok(None);
+    }
+    look_closely(case, &[(address.clone(), pids.to_vec())])?;
+    let processes: Vec<&Process> = pids.iter().filter_map(|pid| process(case, *pid)).collect();
+    let names = names(case, peer);
+    let tie = strongest_tie(case, peer, address, &processes).map(|tie| tie.strength);
+    Ok(Some(if tie >= Some(Confidence::Likely) {
+        Confidence::Confirmed
+    } else if processes.iter().any(|process| is_another_tenants(&names, address, process)) {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    }))
 }
 
 /// Neither the gateway's own listener, nor a peer of the configuration, nor the peer itself.
@@ -135,7 +299,7 @@ fn is_stranger(case: &Case<'_>, peer: &PeerSubject, address: &PeerAddress, pids:
     *address != peer.address
         && !is_gateway
         && !is_own_listener(case, address)
-        && !is_debugger(case, address, pids)
+        && !is_never_meant(case, peer, address, pids)
         && !case.peers.iter().any(|other| other.address == *address)
 }
 
@@ -164,17 +328,41 @@ pub(super) fn hidden_owners(case: &Case<'_>, peer: &PeerSubject) -> Option<Open>
     Some(Case::open(gap, "whether the backend listens elsewhere"))
 }
 
-/// Whether a listener is the debugger of an application, to which nobody may be led: `node --inspect=127.0.0.1:9229`.
-fn is_debugger(case: &Case<'_>, address: &PeerAddress, pids: &[u32]) -> bool {
-    let port = address.port().map(|port| port.to_string());
-    let inspects = |process: &Process| {
-        let mut options = process.argv.iter().filter(|argument| argument.starts_with("--inspect"));
-        options.any(|option| match option.split_once('=') {
-            Some((_, at)) => at.rsplit(':').next() == port.as_deref(),
-            None => port.as_deref() == Some("9229"),
-        })
+/// Whether nobody may be led to a listener: the debugger or the metrics of an application (`node --inspect=:9229`, `uwsgi
+/// --stats :1717`), a program that watches others, or a known service of another kind.
+pub(super) fn is_never_meant(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: &PeerAddress,
+    pids: &[u32],
+) -> bool {
+    let names = names(case, peer);
+    pids.iter().filter_map(|pid| process(case, *pid)).any(|process| {
+        FOREIGN.contains(&process.comm.as_str())
+            || is_debugger(process, address)
+            || is_watcher(process, &names)
+            || listen_options(process).any(|(option, value)| {
+                option.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| SIDE_DOORS.contains(&word))
+                    && is_at(value, address)
+            })
+    })
+}
+
+/// Whether a listener is the debugger of an application: `node --inspect`, whose port need not be said.
+fn is_debugger(process: &Process, address: &PeerAddress) -> bool {
+    let mut options = process.argv.iter().filter(|argument| argument.starts_with("--inspect"));
+    options.any(|option| !option.contains('=') && address.port() == Some(9229))
+}
+
+/// Whether a program only looks at others, unless that is what the upstream is called.
+fn is_watcher(process: &Process, names: &BTreeSet<String>) -> bool {
+    let is_side_door = |text: &str| {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase);
+        let is_asked_for = |word: &str| names.iter().any(|name| name.split('-').any(|own| own == word));
+        words.into_iter().any(|word| SIDE_DOORS.contains(&word.as_str()) && !is_asked_for(&word))
     };
-    pids.iter().filter_map(|pid| process(case, *pid)).any(inspects)
+    let program = program(process).map(file_name);
+    [Some(process.comm.as_str()), process.unit.as_deref(), program].into_iter().flatten().any(is_side_door)
 }
 
 /// Asks for what only a closer look tells: the directory that a process runs in.
@@ -191,54 +379,133 @@ fn process<'c>(case: &'c Case<'_>, pid: u32) -> Option<&'c Process> {
     case.facts.process(pid).known().or_else(|| case.facts.processes().known()?.get(pid))
 }
 
-fn tie(case: &Case<'_>, peer: &PeerSubject, address: &PeerAddress, process: &Process) -> Option<String> {
+/// The strongest tie of the processes that hold a listener; where one of them is somebody else's, it is a mere possibility.
+fn strongest_tie(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: &PeerAddress,
+    processes: &[&Process],
+) -> Option<Tie> {
     let names = names(case, peer);
+    let ties = processes.iter().filter_map(|process| tie(case, peer, &names, address, process));
+    let strongest = ties.reduce(|one, other| if other.strength > one.strength { other } else { one })?;
+    let doubted = strongest.strength < Confidence::Confirmed
+        && processes.iter().any(|process| {
+            is_another_tenants(&names, address, process) || is_another_program(&names, process)
+        });
+    let strength = if doubted { Confidence::Possible } else { strongest.strength };
+    Some(Tie { strength, ..strongest })
+}
+
+fn tie(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    names: &BTreeSet<String>,
+    address: &PeerAddress,
+    process: &Process,
+) -> Option<Tie> {
+    let named =
+        |find: fn(&Process, &str) -> bool| names.iter().find(|name| find(process, name)).map(String::as_str);
+    let proof = |says: String| Tie { says, strength: Confidence::Confirmed };
+    let sign = |says: String| Tie { says, strength: Confidence::Likely };
+    if let Some(name) = named(|process, name| process.unit.as_deref().is_some_and(|unit| is_it(unit, name))) {
+        return Some(proof(format!("its unit bears the name {name:?}")));
+    }
+    if let Some(name) = named(is_command) {
+        return Some(proof(format!("its command bears the name {name:?}")));
+    }
+    let is_bound = listen_options(process).any(|(option, value)| is_listen(option) && is_at(value, address));
+    if let Some(name) = named(runs).filter(|_| is_bound) {
+        return Some(proof(format!("its command line names that address and runs {name:?}")));
+    }
+    if let Some(name) = named(is_in_command_line) {
+        return Some(sign(format!("its command line bears the name {name:?}")));
+    }
+    if let Some(name) = named(is_in_directory) {
+        return Some(sign(format!("its directory bears the name {name:?}")));
+    }
     if let Some(protocol) = case.pass_to(peer).map(|pass| pass.protocol)
         && speaks(process, protocol)
-        && !is_somebody_elses(&names, address, process)
     {
-        return Some(format!("{} speaks {}", process.comm, protocol.name()));
+        return Some(sign(format!("{} speaks {}", process.comm, protocol.name())));
     }
-    let named = names.into_iter().find_map(|name| Some((bears(process, &name)?, name)));
-    if let Some((place, name)) = named {
-        return Some(format!("its {place} bears the name {name:?}"));
-    }
-    let port = peer.address.port()?.to_string();
-    is_told_to_listen(process, &port).then(|| format!("its command line names port {port}"))
+    // A listener on that very port says nothing with it.
+    let port = peer.address.port().filter(|port| address.port() != Some(*port))?;
+    let is_told = listen_options(process).any(|(option, value)| is_listen(option) && is_port(value, port));
+    is_told.then(|| sign(format!("its command line names port {port}")))
 }
 
-/// Whether an upstream has a name of its own, and the listener another one: pools of several tenants.
-fn is_somebody_elses(names: &BTreeSet<String>, address: &PeerAddress, process: &Process) -> bool {
-    let pool =
-        process.argv.first().and_then(|title| title.split_once(": pool ")).map(|(_, pool)| core_of(pool));
-    let socket = address.unix_path().and_then(|path| path.rsplit('/').next()).map(core_of);
-    let theirs: Vec<String> = [pool, socket].into_iter().flatten().filter(|name| !name.is_empty()).collect();
-    !names.is_empty() && !theirs.is_empty() && !theirs.iter().any(|name| names.contains(name))
+/// Whether a pool or a socket has a name of its own that is not the upstream's.
+fn is_another_tenants(names: &BTreeSet<String>, address: &PeerAddress, process: &Process) -> bool {
+    let pool = process.argv.first().and_then(|title| title.split_once(": pool ")).map(|(_, pool)| pool);
+    have_another_name(names, [pool, address.unix_path().map(file_name)])
 }
 
-/// Whether a command line says that the process is to listen on a port: `--port 3000`, `-p 3000`, `--bind=:3000`.
-fn is_told_to_listen(process: &Process, port: &str) -> bool {
-    let is_option = |option: &str| {
-        let option = option.trim_start_matches('-').to_ascii_lowercase();
-        ["port", "p", "b", "bind", "listen"].contains(&option.as_str())
-    };
-    let is_port = |value: &str| value.rsplit(':').next() == Some(port);
-    let joined = process.argv.iter().filter_map(|argument| argument.split_once('='));
-    let apart = process
-        .argv
-        .iter()
-        .zip(process.argv.iter().skip(1))
-        .map(|(one, other)| (one.as_str(), other.as_str()));
-    joined.chain(apart).any(|(option, value)| option.starts_with('-') && is_option(option) && is_port(value))
+/// Whether what runs has a name of its own that is not the upstream's: another program of the same directory.
+fn is_another_program(names: &BTreeSet<String>, process: &Process) -> bool {
+    let command =
+        Some(process.comm.as_str()).filter(|comm| !is_application_server(comm) && !is_speaker(comm));
+    have_another_name(names, [program(process).map(file_name), command])
+}
+
+fn have_another_name(names: &BTreeSet<String>, texts: [Option<&str>; 2]) -> bool {
+    let mut theirs = texts.into_iter().flatten().map(core_of).filter(|name| !name.is_empty()).peekable();
+    theirs.peek().is_some() && !theirs.any(|name| names.contains(&name))
+}
+
+/// The options of a command line with their values: `--port 3000`, `--bind=:3000`. The names are lower-case and bare.
+fn listen_options(process: &Process) -> impl Iterator<Item = (String, &str)> {
+    let arguments = || process.argv.iter().map(String::as_str);
+    let joined = arguments().filter_map(|argument| argument.split_once('='));
+    let apart = arguments().zip(arguments().skip(1)).filter(|(option, _)| !option.contains('='));
+    let options = joined.chain(apart).filter(|(option, _)| option.starts_with('-'));
+    options.map(|(option, value)| (option.trim_start_matches('-').to_ascii_lowercase(), value))
+}
+
+/// Whether an option says where a program is to listen.
+fn is_listen(option: impl AsRef<str>) -> bool {
+    ["b", "bind", "http", "http-socket", "listen", "p", "port", "server.port", "socket"]
+        .contains(&option.as_ref())
+}
+
+/// Whether the value of an option is an address: its port, or the path of its socket.
+fn is_at(value: &str, address: &PeerAddress) -> bool {
+    match address {
+        PeerAddress::Inet(inet) => is_port(value, inet.port()),
+        PeerAddress::Unix(path) => {
+            let written = value.strip_prefix("unix:").unwrap_or(value);
+            written.strip_prefix("//").unwrap_or(written) == path
+        }
+    }
+}
+
+fn is_port(value: &str, port: u16) -> bool {
+    value.rsplit(':').next().and_then(|last| last.parse().ok()) == Some(port)
+}
+
+/// What an interpreter or an application server runs: the first argument that is neither an option nor an option's value.
+fn program(process: &Process) -> Option<&str> {
+    let names_program = |option: &str| matches!(option, "-m" | "-jar");
+    let takes_value =
+        |before: &str| before.starts_with('-') && !before.contains('=') && !names_program(before);
+    let arguments = process.argv.iter().zip(process.argv.iter().skip(1));
+    arguments
+        .filter(|(before, argument)| !argument.starts_with('-') && !takes_value(before))
+        .map(|(_, argument)| argument.as_str())
+        .find(|argument| !is_application_server(file_name(argument)))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Whether a process is of the kind that a protocol needs. HTTP is spoken by too many to tie anything.
 fn speaks(process: &Process, protocol: Protocol) -> bool {
     let title = process.argv.first().map_or("", String::as_str);
     match protocol {
-        Protocol::FastCgi => ["php-fpm", "php-cgi", "fcgiwrap"]
-            .iter()
-            .any(|name| process.comm.starts_with(name) || title.starts_with(name)),
+        Protocol::FastCgi => {
+            FASTCGI.iter().any(|name| process.comm.starts_with(name) || title.starts_with(name))
+        }
         Protocol::Memcached => process.comm == "memcached",
         Protocol::Uwsgi => process.comm.starts_with("uwsgi"),
         Protocol::Grpc | Protocol::Http | Protocol::Scgi => false,
@@ -262,7 +529,7 @@ fn names(case: &Case<'_>, peer: &PeerSubject) -> BTreeSet<String> {
 }
 
 /// What is left of a name without the words that say nothing of which one is meant.
-fn core_of(text: &str) -> String {
+pub(super) fn core_of(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase);
     let tells = |word: &String| {
         let kind = word.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -271,28 +538,41 @@ fn core_of(text: &str) -> String {
     words.filter(tells).collect::<Vec<_>>().join("-")
 }
 
-/// Where a process bears a name, whole: another program of the same product has a longer one.
-fn bears(process: &Process, name: &str) -> Option<&'static str> {
-    let is_it = |text: &str| core_of(text) == name;
-    let last = |path: &str| is_it(path.rsplit('/').next().unwrap_or(path));
-    let argument = |argument: &String| {
+/// Whether a text is a name, whole: another program of the same product has a longer one.
+fn is_it(text: &str, name: &str) -> bool {
+    core_of(text) == name
+}
+
+fn is_command(process: &Process, name: &str) -> bool {
+    is_it(&process.comm, name) || process.exe.as_deref().is_some_and(|exe| is_it(file_name(exe), name))
+}
+
+/// Whether a program runs an application of that name: `orders.wsgi:app`, `/opt/orders.jar`.
+fn runs(process: &Process, name: &str) -> bool {
+    program(process).is_some_and(|program| is_it(file_name(program), name))
+}
+
+/// Whether an argument is a path whose file or directory bears a name.
+fn is_in_command_line(process: &Process, name: &str) -> bool {
+    process.argv.iter().any(|argument| {
         let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
-        // A path: its file, or the directory that the file lies in.
-        value.rsplit('/').take(2).any(is_it)
-    };
-    if process.unit.as_deref().is_some_and(is_it) {
-        Some("unit")
-    } else if is_it(&process.comm) || process.exe.as_deref().is_some_and(last) {
-        Some("command")
-    } else if process.argv.iter().any(argument) {
-        Some("command line")
-    } else if process.cwd.as_deref().is_some_and(last) {
-        Some("directory")
-    } else {
-        None
-    }
+        value.rsplit('/').take(2).any(|part| is_it(part, name))
+    })
+}
+
+fn is_in_directory(process: &Process, name: &str) -> bool {
+    process.cwd.as_deref().is_some_and(|cwd| is_it(file_name(cwd), name))
 }
 
 fn runs_applications(process: &Process) -> bool {
-    APPLICATION_SERVERS.iter().any(|name| process.comm.starts_with(name))
+    is_application_server(&process.comm)
+}
+
+fn is_application_server(command: &str) -> bool {
+    APPLICATION_SERVERS.iter().any(|name| command.starts_with(name))
+}
+
+/// Whether a command is that of a protocol's server, which says nothing of whose it is.
+fn is_speaker(command: &str) -> bool {
+    command == "memcached" || FASTCGI.iter().any(|name| command.starts_with(name))
 }

@@ -11,9 +11,11 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: the path does not exist, and exactly one listening socket is that backend's: it has the same file name
-//! apart from version numbers or the same name in another directory, or its process speaks the route's protocol or bears
-//! the upstream's name. Nothing is sent to it.
+//! Confirmed: the path does not exist, and exactly one listening socket is that backend's: the unit or command of its
+//! process bears the upstream's name, or the command line names that socket and an application of the name. Likely: it is
+//! the only one that has the same file name apart from numbers (two versions may stand side by side) or the same name in
+//! another directory, that speaks the route's protocol, or whose directory bears the name. Possible: it also bears another
+//! name. Nothing is sent to it.
 //!
 //! ## What would disprove it
 //!
@@ -31,13 +33,13 @@
 //!
 //! nginx: `ngx_event_connect_peer`. Linux: unix(7), `/proc/net/unix`.
 
-use super::ties::{Candidate, candidates};
+use super::ties::{Candidate, Tie, candidates, core_of, dial, is_never_meant, listens_on, meant};
 use super::unix::missing;
 use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
-use crate::remedy::{Remedy, Risk};
-use why502_facts::Observed;
+use crate::remedy::Remedy;
+use why502_facts::{Observed, PeerAddress};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "unix-socket-wrong-path",
@@ -61,41 +63,45 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if missing.listens(case) != Some(false) {
         return Ok(Ruling::NoSign);
     }
-    let others = others(case, missing.peer)?;
-    let [other] = others.as_slice() else { return Ok(Ruling::NoSign) };
-    let tie = other.tie.clone().unwrap_or_default();
+    let Some((confidence, other)) = other(case, missing.peer)? else { return Ok(Ruling::NoSign) };
     let absent = Evidence::supporting(format!("{} does not exist", missing.path), missing.path_origin());
-    let says = format!("{} is held by {}: {tie}", other.address, case.owners(&other.pids));
     let finding = missing
-        .finding(case, &CAUSE, Confidence::Confirmed, subject)
+        .finding(case, &CAUSE, confidence, subject)
         .still_failing(Some(true))
-        .with([absent, Evidence::supporting(says, case.sockets_origin())]);
+        .with([absent, Evidence::supporting(other.says(case), case.sockets_origin())]);
     Ok(Ruling::found(finding))
 }
 
-/// The listening sockets that are that backend's.
-fn others(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate>, Asks> {
-    let Some(path) = peer.address.unix_path() else { return Ok(Vec::new()) };
+/// The listening socket that is that backend's, as far as that can be told. What nothing ties to it is none.
+fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Candidate)>, Asks> {
+    let Some(path) = peer.address.unix_path() else { return Ok(None) };
     let mut found: Vec<Candidate> = candidates(case, peer)?
         .into_iter()
         .filter(|candidate| candidate.tie.is_some() && candidate.address.unix_path().is_some())
         .collect();
-    let Observed::Known(table) = case.sockets() else { return Ok(found) };
+    let Observed::Known(table) = case.sockets() else { return Ok(None) };
     for socket in table.unix.iter().filter(|socket| socket.listening && socket.stream) {
-        let address = why502_facts::PeerAddress::Unix(socket.path.clone());
-        let is_known = found.iter().any(|candidate| candidate.address == address);
+        let address = PeerAddress::Unix(socket.path.clone());
         let is_peer = case.peers.iter().any(|other| other.address == address);
-        if let Some(tie) = alike(path, &socket.path).filter(|_| !is_known && !is_peer) {
-            found.push(Candidate { address, pids: socket.pids.clone(), tie: Some(tie) });
+        let Some(says) = alike(path, &socket.path).filter(|_| !is_peer) else { continue };
+        let tie = Some(Tie { says, strength: Confidence::Likely });
+        match found.iter_mut().find(|candidate| candidate.address == address) {
+            // The name says what a doubtful tie does not.
+            Some(known) if known.strength() < Confidence::Likely => known.tie = tie,
+            Some(_) => {}
+            None if is_never_meant(case, peer, &address, &socket.pids) => {}
+            None => found.push(Candidate { address, pids: socket.pids.clone(), tie }),
         }
     }
     // A socket of nearly the same path is meant, whatever else speaks the protocol.
-    let alike: Vec<Candidate> = found
-        .iter()
-        .filter(|candidate| candidate.address.unix_path().is_some_and(|own| alike(path, own).is_some()))
-        .cloned()
-        .collect();
-    Ok(if alike.is_empty() { found } else { alike })
+    let is_alike = |candidate: &Candidate| {
+        candidate.strength() == Confidence::Confirmed
+            || candidate.address.unix_path().is_some_and(|own| alike(path, own).is_some())
+    };
+    if found.iter().any(is_alike) {
+        found.retain(is_alike);
+    }
+    Ok(meant(case, peer, found))
 }
 
 /// How two paths are alike: the same file in another directory, or the same name but for its numbers.
@@ -105,44 +111,45 @@ fn alike(wanted: &str, other: &str) -> Option<String> {
     let ((directory, name), (other_directory, other_name)) = (split(wanted)?, split(other)?);
     let without_numbers =
         |name: &str| name.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
-    let is_generic = |name: &str| matches!(name, "sock" | "socket" | "appsock" | "app" | "serversock");
     if name == other_name && directory != other_directory {
-        return (!is_generic(&without_numbers(&name)))
-            .then(|| "the same file name in another directory".to_owned());
+        // `puma.sock` is what everybody calls it.
+        return (!core_of(&name).is_empty()).then(|| "the same file name in another directory".to_owned());
     }
-    let same = without_numbers(&name) == without_numbers(&other_name) && name != other_name;
-    (same && directory == other_directory && !is_generic(&without_numbers(&name)))
+    let bare = without_numbers(&name);
+    let same = bare == without_numbers(&other_name) && name != other_name;
+    let is_generic = matches!(bare.as_str(), "sock" | "socket" | "appsock" | "app" | "serversock");
+    (same && directory == other_directory && !is_generic)
         .then(|| "the same name but for its numbers".to_owned())
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.subjects.iter().find_map(Subject::peer);
-    let other = peer.and_then(|peer| others(case, peer).ok()?.into_iter().next());
-    let title = match (peer, other) {
-        (Some(peer), Some(other)) => {
-            format!("{} is dialled, and the backend listens on {}", peer.address, other.address)
-        }
+    let other = peer.and_then(|peer| other(case, peer).ok()?);
+    let title = match (peer, &other) {
+        (Some(peer), Some((_, other))) => listens_on(&peer.address, &other.address, finding.confidence),
         _ => "the backend's socket is at another path".to_owned(),
     };
+    let mut wont_help = vec!["chmod or chown: a denial is errno 13, this is 2".to_owned()];
+    if finding.confidence == Confidence::Confirmed {
+        wont_help
+            .insert(0, "restarting the backend: it runs, and would create the same socket again".to_owned());
+    }
     Explanation {
         title,
-        why: "nginx connects to the socket by its path, and there is no such file. The backend runs and listens on another \
-              one, so nginx answers 502 at once."
+        why: "nginx connects to the socket by its path, and there is no such file. What seems to be the backend runs and \
+              listens on another one, so nginx answers 502 at once."
             .to_owned(),
-        wont_help: vec![
-            "restarting the backend: it runs, and would create the same socket again".to_owned(),
-            "chmod or chown: a denial is errno 13, this is 2".to_owned(),
-        ],
+        wont_help,
     }
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let peer = finding.subjects.iter().find_map(Subject::peer);
-    let other = peer.and_then(|peer| Some((peer, others(case, peer).ok()?.into_iter().next()?.address)));
-    let edit = other.and_then(|(peer, address)| Some((case.replace_address(peer, &address)?, address)));
-    let Some(((at, text), address)) = edit else { return Vec::new() };
+    let other = peer.and_then(|peer| Some((peer, other(case, peer).ok()??.1.address)));
+    let edit = other.and_then(|(peer, address)| Some((peer, case.replace_address(peer, &address)?, address)));
+    let Some((peer, (at, text), address)) = edit else { return Vec::new() };
     vec![
-        Remedy::new(format!("Dial {address}, where the backend listens"), Risk::Review)
+        dial(&address, &peer.address, finding.confidence)
             .edit(at, text)
             .verify("the failing request answers"),
     ]
@@ -183,7 +190,30 @@ errno No such file or directory
     fn hit_another_version() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed unix-socket-wrong-path -> unix-socket-missing: unix:/run/php/php7.4-fpm.sock is dialled, and the backend listens on unix:/run/php/php8.2-fpm.sock [1 requests, still failing]
+        Likely unix-socket-wrong-path -> unix-socket-missing: unix:/run/php/php7.4-fpm.sock is dialled, and the backend likely listens on unix:/run/php/php8.2-fpm.sock [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_the_command_line_names_the_socket_and_the_application() {
+        let listener = "unix:/run/blog/blog.sock gunicorn -b unix:/run/blog/blog.sock blog.wsgi:app";
+        let site = HIT.replace("/run/php/php7.4-fpm.sock", "/run/blog.sock").replace("fastcgi", "proxy");
+        let site = site.replace("proxy_pass unix:", "proxy_pass http://unix:").replace("proxy://", "http://");
+        insta::assert_snapshot!(Fixture::new(&site).with("listeners", listener).summary(), @"
+        Broken
+        Confirmed unix-socket-wrong-path -> unix-socket-missing: unix:/run/blog.sock is dialled, and the backend listens on unix:/run/blog/blog.sock [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_another_application_of_the_same_protocol() {
+        let site = HIT.replace("/run/php/php7.4-fpm.sock", "/run/app.sock").replace("fastcgi", "uwsgi");
+        let other =
+            Fixture::new(&site).with("listeners", "unix:/run/other.sock uwsgi --socket /run/other.sock");
+        insta::assert_snapshot!(other.summary(), @"
+        Broken
+        Confirmed unix-socket-missing: the socket /run/app.sock does not exist [1 requests, still failing]
+        Possible unix-socket-wrong-path (not a root): unix:/run/app.sock is dialled; perhaps the backend listens on unix:/run/other.sock [1 requests, still failing]
         ");
     }
 
@@ -234,6 +264,7 @@ errno No such file or directory
         assert!(alike("/run/php/php7.4-fpm.sock", "/run/php/php8.2-fpm.sock").is_some());
         assert!(alike("/tmp/shop.sock", "/run/shop/shop.sock").is_some());
         assert!(alike("/run/a/app.sock", "/run/b/app.sock").is_none());
+        assert!(alike("/srv/a/tmp/puma.sock", "/srv/b/tmp/puma.sock").is_none());
         assert!(alike("/run/shop.sock", "/run/blog.sock").is_none());
     }
 }

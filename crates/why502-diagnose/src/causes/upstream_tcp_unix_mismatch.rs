@@ -12,9 +12,11 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: nobody listens on what is dialled, and exactly one listener of the other kind is tied to this upstream: its
-//! process speaks the route's protocol or bears the upstream's name. Possible: from the files alone, where a
-//! commented-out line beside the address names the other kind.
+//! Confirmed: nobody listens on what is dialled, and exactly one listener of the other kind is this upstream's: the unit or
+//! command of its process bears the upstream's name, or its command line names that listener and an application of the
+//! name. Likely: it is the only one that speaks the route's protocol or whose directory bears the name, and nothing speaks
+//! against it. Possible: it also bears another name; or from the files alone, where a commented-out line beside the address
+//! names the other kind.
 //!
 //! ## What would disprove it
 //!
@@ -34,12 +36,12 @@
 //! nginx: `ngx_event_connect_peer`. php-fpm: `listen` in the pool's configuration.
 
 use super::refused::refusal;
-use super::ties::{Candidate, candidates};
+use super::ties::{Candidate, candidates, dial, listens_on, meant};
 use super::unix::missing;
 use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
-use crate::remedy::{Remedy, Risk};
+use crate::remedy::Remedy;
 use why502_facts::PeerAddress;
 
 pub(super) static CAUSE: Cause = Cause {
@@ -74,22 +76,19 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if !nobody {
         return Ok(hint(case, peer, finding));
     }
-    let others = others(case, peer)?;
-    let Some(other) = others.first().filter(|_| others.len() == 1) else {
-        return Ok(hint(case, peer, finding));
-    };
-    let tie = other.tie.clone().unwrap_or_default();
-    let says = format!("{} is held by {}: {tie}", other.address, case.owners(&other.pids));
-    let evidence = [Evidence::supporting(says, case.sockets_origin())];
+    let Some((confidence, other)) = other(case, peer)? else { return Ok(hint(case, peer, finding)) };
+    let evidence = [Evidence::supporting(other.says(case), case.sockets_origin())];
+    let finding = Finding { confidence, ..finding };
     Ok(Ruling::found(finding.still_failing(Some(true)).with(evidence)))
 }
 
-/// The listeners of the other kind that are tied to this upstream.
-fn others(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate>, Asks> {
+/// The listener of the other kind that is this upstream's, as far as that can be told. What nothing ties to it is none.
+fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Candidate)>, Asks> {
     let is_unix = peer.address.unix_path().is_some();
     let is_other =
         |candidate: &Candidate| candidate.tie.is_some() && candidate.address.unix_path().is_some() != is_unix;
-    Ok(candidates(case, peer)?.into_iter().filter(is_other).collect())
+    let others = candidates(case, peer)?.into_iter().filter(is_other).collect();
+    Ok(meant(case, peer, others))
 }
 
 /// A commented-out line of the group that names the other kind is a hint, and no more.
@@ -114,11 +113,9 @@ fn commented_out(case: &Case<'_>, peer: &PeerSubject) -> Option<why502_model::Sp
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.subjects.iter().find_map(Subject::peer);
-    let other = peer.and_then(|peer| others(case, peer).ok()?.into_iter().next());
-    let title = match (peer, other) {
-        (Some(peer), Some(other)) => {
-            format!("{} is dialled, and the backend listens on {}", peer.address, other.address)
-        }
+    let other = peer.and_then(|peer| other(case, peer).ok()?);
+    let title = match (peer, &other) {
+        (Some(peer), Some((_, other))) => listens_on(&peer.address, &other.address, finding.confidence),
         (Some(peer), None) if peer.address.unix_path().is_some() => {
             format!("{} is dialled; perhaps the backend listens on a TCP port", peer.address)
         }
@@ -127,18 +124,19 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
         }
         _ => "nginx and the backend name different kinds of sockets".to_owned(),
     };
+    let restart = "restarting the backend: it runs, and would listen on the same socket again".to_owned();
     Explanation {
         title,
-        why: "Nothing listens on what nginx dials, so the kernel refuses at once and nginx answers 502. The backend runs, on \
-              the other kind of socket."
+        why: "Nothing listens on what nginx dials, so the kernel refuses at once and nginx answers 502. What seems to be the \
+              backend runs, on the other kind of socket."
             .to_owned(),
-        wont_help: vec!["restarting the backend: it runs, and would listen on the same socket again".to_owned()],
+        wont_help: (finding.confidence == Confidence::Confirmed).then_some(restart).into_iter().collect(),
     }
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let peer = finding.subjects.iter().find_map(Subject::peer);
-    let other = peer.and_then(|peer| Some((peer, others(case, peer).ok()?.into_iter().next()?.address)));
+    let other = peer.and_then(|peer| Some((peer, other(case, peer).ok()??.1.address)));
     let Some((peer, address)) = other else { return Vec::new() };
     let target = match address {
         PeerAddress::Inet(own) if own.ip().is_unspecified() => {
@@ -147,12 +145,14 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         other => other,
     };
     let Some((at, text)) = case.replace_address(peer, &target) else { return Vec::new() };
-    vec![
-        Remedy::new(format!("Dial {target}, where the backend listens"), Risk::Review)
-            .edit(at, text)
-            .advice("for a socket, nginx's worker user must be allowed to write it")
-            .verify("the failing request answers"),
-    ]
+    let remedy = dial(&target, &peer.address, finding.confidence).edit(at, text);
+    let is_proven_socket = target.unix_path().is_some() && finding.confidence == Confidence::Confirmed;
+    let remedy = if is_proven_socket {
+        remedy.advice("nginx's worker user must be allowed to write the socket")
+    } else {
+        remedy
+    };
+    vec![remedy.verify("the failing request answers")]
 }
 
 #[cfg(test)]
@@ -214,7 +214,7 @@ errno No such file or directory
     fn hit_tcp_is_dialled_and_a_socket_listens() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed upstream-tcp-unix-mismatch -> upstream-not-listening: 127.0.0.1:9000 is dialled, and the backend listens on unix:/run/php/php8.2-fpm.sock [1 requests, still failing]
+        Likely upstream-tcp-unix-mismatch -> upstream-not-listening: 127.0.0.1:9000 is dialled, and the backend likely listens on unix:/run/php/php8.2-fpm.sock [1 requests, still failing]
         ");
     }
 
@@ -222,7 +222,28 @@ errno No such file or directory
     fn hit_a_socket_is_dialled_and_tcp_listens() {
         insta::assert_snapshot!(Fixture::new(SOCKET).summary(), @"
         Broken
-        Confirmed upstream-tcp-unix-mismatch -> unix-socket-missing: unix:/run/php/php-fpm.sock is dialled, and the backend listens on 127.0.0.1:9000 [1 requests, still failing]
+        Likely upstream-tcp-unix-mismatch -> unix-socket-missing: unix:/run/php/php-fpm.sock is dialled, and the backend likely listens on 127.0.0.1:9000 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_the_unit_bears_the_name() {
+        let named = HIT.replace("php-handler", "cloud");
+        let unit = "unix:/run/php/php8.2-fpm.sock php-fpm8.2 unit=cloud.service";
+        insta::assert_snapshot!(Fixture::new(&named).with("listeners", unit).summary(), @"
+        Broken
+        Confirmed upstream-tcp-unix-mismatch -> upstream-not-listening: 127.0.0.1:9000 is dialled, and the backend listens on unix:/run/php/php8.2-fpm.sock [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_the_pool_is_another_sites() {
+        let pool =
+            Fixture::new(SOCKET).with("listeners", "127.0.0.1:9000 php-fpm8.2 title=php-fpm:_pool_shop");
+        insta::assert_snapshot!(pool.summary(), @"
+        Broken
+        Confirmed unix-socket-missing: the socket /run/php/php-fpm.sock does not exist [1 requests, still failing]
+        Possible upstream-tcp-unix-mismatch (not a root): unix:/run/php/php-fpm.sock is dialled; perhaps the backend listens on 127.0.0.1:9000 [1 requests, still failing]
         ");
     }
 

@@ -13,8 +13,11 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: the dialled address belongs to this host, no socket takes a connection to it, and a socket listens on the
-//! same port of another address. A listener of nginx itself, or one that is another peer of the configuration, is none.
+//! The dialled address belongs to this host, no socket takes a connection to it, and exactly one other socket listens on
+//! the same port of another address. Confirmed: it is bound to all addresses of the other family or to `localhost` of the
+//! other family, or something ties its process to this upstream. Likely: nothing does, and nothing speaks against it: the
+//! port of a bridge, of 127.0.0.7 or of another interface may be another service's. Possible: its process bears another
+//! name. A listener of nginx itself, one that is another peer of the configuration, a debugger or a database is none.
 //!
 //! ## What would disprove it
 //!
@@ -34,12 +37,12 @@
 //! Linux: bind(2), ip(7), ipv6(7) on `IPV6_V6ONLY`. nginx: `ngx_http_upstream_test_connect`.
 
 use super::refused::refusal;
+use super::ties::{dial, listens_on, strength_at};
 use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
-use crate::plan::is_own_listener;
 use crate::remedy::{Remedy, Risk};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use why502_facts::{Listener, Observed, PeerAddress, SocketTable};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -65,45 +68,57 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if !case.is_local(&peer.address) || table.accepting(address).next().is_some() {
         return Ok(Ruling::NoSign);
     }
-    let Some(listener) = elsewhere(case, peer, address, table) else { return Ok(Ruling::NoSign) };
+    let Some((confidence, listener)) = elsewhere(case, peer, address, table)? else {
+        return Ok(Ruling::NoSign);
+    };
     // An IPv6 wildcard may take IPv4 as well: that it does not is known only if a connection is refused now.
     if table.perhaps_accepting(address).next().is_some() && !refusal.stands() {
         return Ok(Ruling::NoSign);
     }
     let says = format!("no socket listens on {address}, but {}", case.listener(listener));
     let finding = refusal
-        .finding(case, &CAUSE, Confidence::Confirmed, subject)
+        .finding(case, &CAUSE, confidence, subject)
         .still_failing(Some(true))
         .with([Evidence::supporting(says, case.sockets_origin())]);
     Ok(Ruling::found(finding))
 }
 
-/// The listener on the same port of another address that is the backend: none of nginx's own, and no other peer.
+/// The only listener on the same port of another address that may be the backend, and how sure that is: none of nginx's
+/// own, no other peer, and nobody's who is known to be something else.
 fn elsewhere<'t>(
     case: &Case<'_>,
     peer: &PeerSubject,
     address: SocketAddr,
     table: &'t SocketTable,
-) -> Option<&'t Listener> {
-    let is_other_peer = |listener: &&Listener| {
+) -> Result<Option<(Confidence, &'t Listener)>, Asks> {
+    let mut others = Vec::new();
+    for listener in table.on_port(address.port()) {
         let own = PeerAddress::Inet(listener.address);
-        case.peers.iter().any(|other| other.address == own && other.address != peer.address)
-    };
-    let is_gateway = |listener: &&Listener| {
-        is_own_listener(case, &PeerAddress::Inet(listener.address))
-            || listener
-                .pids
-                .iter()
-                .any(|pid| case.gateway.workers.contains(pid) || case.gateway.master == Some(*pid))
-    };
-    table.on_port(address.port()).find(|listener| !is_other_peer(listener) && !is_gateway(listener))
+        if let Some(strength) = strength_at(case, peer, &own, &listener.pids)? {
+            let is_twin = is_twin(address.ip(), listener.address.ip()) && !listener.pids.is_empty();
+            let is_sure = strength > Confidence::Likely || (strength == Confidence::Likely && is_twin);
+            others.push((if is_sure { Confidence::Confirmed } else { strength }, listener));
+        }
+    }
+    let strongest = others.iter().map(|(strength, _)| *strength).max();
+    let mut best = others.into_iter().filter(|(strength, _)| Some(*strength) == strongest);
+    let only = best.next();
+    Ok(only.filter(|_| best.next().is_none()))
+}
+
+/// Whether an address is all addresses, or `localhost`, of the other family: nobody else's can be meant there.
+fn is_twin(dialled: IpAddr, own: IpAddr) -> bool {
+    let is_localhost =
+        |ip: IpAddr| ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST);
+    dialled.is_ipv4() != own.is_ipv4()
+        && (own.is_unspecified() || (is_localhost(dialled) && is_localhost(own)))
 }
 
 /// The address that a connection to the listener would have to name.
 fn dialled(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
     SocketAddr::new(ip, listener.port())
@@ -113,19 +128,21 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let found = found(case, finding);
     let title = match found {
         Some((peer, listener)) => {
-            format!("{} is dialled, and the backend listens on {}", peer.address, listener.address)
+            listens_on(&peer.address, &PeerAddress::Inet(listener.address), finding.confidence)
         }
         None => "the backend listens on another address".to_owned(),
     };
+    let mut wont_help = vec!["raising timeouts: the refusal comes at once, no timer fired".to_owned()];
+    if finding.confidence == Confidence::Confirmed {
+        let restart = "restarting the backend: it runs, and would bind to the same address again";
+        wont_help.insert(0, restart.to_owned());
+    }
     Explanation {
         title,
         why: "The kernel answers nginx's connection attempt with a reset, because the socket on that port is bound to \
               another address. nginx has no peer left to try and answers 502 at once."
             .to_owned(),
-        wont_help: vec![
-            "restarting the backend: it runs, and would bind to the same address again".to_owned(),
-            "raising timeouts: the refusal comes at once, no timer fired".to_owned(),
-        ],
+        wont_help,
     }
 }
 
@@ -135,7 +152,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let mut remedies = Vec::new();
     if let Some((at, text)) = case.replace_address(peer, &target) {
         remedies.push(
-            Remedy::new(format!("Dial {target}, where the backend listens"), Risk::Review)
+            dial(&target, &peer.address, finding.confidence)
                 .edit(at, text)
                 .verify(format!("a connection to {target} opens and the failing request answers")),
         );
@@ -151,7 +168,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
 
 fn found<'f>(case: &'f Case<'_>, finding: &'f Finding) -> Option<(&'f PeerSubject, &'f Listener)> {
     let peer = finding.subjects.iter().find_map(Subject::peer)?;
-    let listener = elsewhere(case, peer, peer.address.inet()?, case.sockets().known()?)?;
+    let (_, listener) = elsewhere(case, peer, peer.address.inet()?, case.sockets().known()?).ok()??;
     Some((peer, listener))
 }
 
@@ -187,7 +204,7 @@ refused
     fn hit_bound_to_loopback() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on 127.0.0.1:3000 [1 requests, still failing]
+        Likely upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend likely listens on 127.0.0.1:3000 [1 requests, still failing]
         ");
     }
 
@@ -196,7 +213,49 @@ refused
         let other = Fixture::new(HIT).with("listeners", "[::1]:3000 node");
         insta::assert_snapshot!(other.summary(), @"
         Broken
-        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on [::1]:3000 [1 requests, still failing]
+        Likely upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend likely listens on [::1]:3000 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_tied_to_the_upstream() {
+        let shop = HIT.replace("upstream backend", "upstream shop").replace("http://backend", "http://shop");
+        let tied = Fixture::new(&shop).with("listeners", "127.0.0.7:3000 node cwd=/srv/shop server.js");
+        insta::assert_snapshot!(tied.summary(), @"
+        Broken
+        Confirmed upstream-wrong-interface -> upstream-not-listening: 10.0.0.5:3000 is dialled, and the backend listens on 127.0.0.7:3000 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_all_addresses_of_the_other_family() {
+        let v6 = HIT.replace("10.0.0.5:3000", "[::1]:3000");
+        let listeners = Fixture::new(&v6).with("listeners", "0.0.0.0:3000 gunicorn -b 0.0.0.0:3000 app:app");
+        insta::assert_snapshot!(listeners.summary(), @"
+        Broken
+        Confirmed upstream-wrong-interface -> upstream-not-listening: [::1]:3000 is dialled, and the backend listens on 0.0.0.0:3000 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_service_of_another_kind() {
+        let loopback = Fixture::new(&HIT.replace("10.0.0.5:3000", "127.0.0.1:3000"));
+        for foreign in ["127.0.0.7:3000 postgres", "127.0.0.53:3000 systemd-resolve"] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(loopback.with("listeners", foreign).summary(), @"
+                Broken
+                Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
+                ");
+            }
+        }
+    }
+
+    #[test]
+    fn near_miss_two_listeners_on_that_port() {
+        let two = Fixture::new(HIT).with("listeners", "127.0.0.7:3000 node\n127.0.0.8:3000 node");
+        insta::assert_snapshot!(two.summary(), @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 10.0.0.5:3000 [1 requests, still failing]
         ");
     }
 

@@ -12,10 +12,12 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: nobody listens on the dialled port, and exactly one listener of the host is tied to this upstream: its
-//! unit, command, command line or directory bears the upstream's name, or it speaks the route's protocol. Likely: the
-//! failures name an address that the group no longer has, and its successor in the group answers. Possible: an application
-//! server listens elsewhere and nothing ties it to this upstream.
+//! Confirmed: nobody listens on the dialled port, and exactly one listener of the host is this upstream's: its unit or
+//! command bears the upstream's name, or its command line names that listener and an application of the name. Likely: only
+//! a directory or path bears the name, or it is the only one that speaks the route's protocol, and nothing speaks against
+//! it; or the failures name an address that the group no longer has, and its successor in the group answers. Possible: a
+//! listener that has another name of its own, or an application server that nothing ties to this upstream. A debugger, a
+//! monitor or a database is never meant.
 //!
 //! ## What would disprove it
 //!
@@ -36,11 +38,11 @@
 
 use super::config_not_reloaded::newer_source;
 use super::refused::refusal;
-use super::ties::{Candidate, candidates};
+use super::ties::{Candidate, candidates, dial, listens_on, meant};
 use crate::case::{Case, PeerSubject, Reach, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
-use crate::remedy::{Remedy, Risk};
+use crate::remedy::Remedy;
 use std::net::SocketAddr;
 use why502_facts::{Observed, PeerAddress};
 
@@ -72,31 +74,25 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if !refusal.nobody_listens(case) {
         return Ok(Ruling::NoSign);
     }
-    let others = others(case, refusal.peer)?;
-    let (confidence, other) = match others.as_slice() {
-        [only] if only.tie.is_some() => (Confidence::Confirmed, only),
-        [first, second, ..] if first.tie.is_some() && second.tie.is_none() => (Confidence::Confirmed, first),
-        [only] => (Confidence::Possible, only),
-        _ => return Ok(Ruling::NoSign),
-    };
-    let tie = other.tie.as_ref().map(|tie| format!(": {tie}")).unwrap_or_default();
-    let says = format!("{} is held by {}{tie}", other.address, case.owners(&other.pids));
+    let Some((confidence, other)) = other(case, refusal.peer)? else { return Ok(Ruling::NoSign) };
     let nobody = format!("no socket listens on {}", refusal.address);
-    let evidence = [nobody, says].map(|says| Evidence::supporting(says, case.sockets_origin()));
+    let evidence = [nobody, other.says(case)].map(|says| Evidence::supporting(says, case.sockets_origin()));
     let finding = refusal.finding(case, &CAUSE, confidence, subject).still_failing(Some(true)).with(evidence);
     Ok(Ruling::found(finding))
 }
 
-/// The TCP listeners on other ports that take connections to the peer's address and may be what was meant.
-fn others(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate>, Asks> {
-    let Some(dialled) = peer.address.inet() else { return Ok(Vec::new()) };
+/// The TCP listener on another port that takes connections to the peer's address and is what was meant, as far as that can
+/// be told.
+fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Candidate)>, Asks> {
+    let Some(dialled) = peer.address.inet() else { return Ok(None) };
     let reachable = |candidate: &Candidate| {
         candidate.address.inet().is_some_and(|own| {
             own.port() != dialled.port()
                 && (own.ip().is_unspecified() || own.ip() == dialled.ip() || own.ip().is_loopback())
         })
     };
-    Ok(candidates(case, peer)?.into_iter().filter(reachable).collect())
+    let others = candidates(case, peer)?.into_iter().filter(reachable).collect();
+    Ok(meant(case, peer, others))
 }
 
 /// The address that took the place of one that is dialled no longer: the same host, another port, and it connects.
@@ -115,25 +111,24 @@ fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.subjects.iter().find_map(Subject::peer);
-    let other = peer.and_then(|peer| others(case, peer).ok()?.into_iter().next());
-    let title = match (peer, other) {
+    let other = peer.and_then(|peer| other(case, peer).ok()?);
+    let title = match (peer, &other) {
         (Some(peer), _) if finding.still_failing == Some(false) => {
             format!("{} was dialled, and the backend was on another port", peer.address)
         }
-        (Some(peer), Some(other)) => {
-            format!("{} is dialled, and the backend listens on {}", peer.address, other.address)
-        }
+        (Some(peer), Some((_, other))) => listens_on(&peer.address, &other.address, finding.confidence),
         _ => "the backend listens on another port".to_owned(),
     };
+    let mut wont_help = vec!["raising timeouts: the refusal comes at once, no timer fired".to_owned()];
+    if finding.confidence == Confidence::Confirmed {
+        wont_help.insert(0, "restarting the backend: it runs, and would take the same port again".to_owned());
+    }
     Explanation {
         title,
-        why: "Nothing listens on the port that nginx dials, so the kernel answers with a reset and nginx with 502. The \
-              backend runs, on another port."
+        why: "Nothing listens on the port that nginx dials, so the kernel answers with a reset and nginx with 502. What \
+              seems to be the backend runs, on another port."
             .to_owned(),
-        wont_help: vec![
-            "restarting the backend: it runs, and would take the same port again".to_owned(),
-            "raising timeouts: the refusal comes at once, no timer fired".to_owned(),
-        ],
+        wont_help,
     }
 }
 
@@ -143,21 +138,20 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     else {
         return Vec::new();
     };
-    let other = others(case, peer).ok().and_then(|others| others.into_iter().next());
-    let target = other.as_ref().and_then(|other| {
-        let dialled = peer.address.inet()?;
-        Some(PeerAddress::Inet(SocketAddr::new(dialled.ip(), other.address.port()?)))
+    let other = other(case, peer).ok().flatten();
+    let target = other.and_then(|(_, other)| {
+        let (dialled, own) = (peer.address.inet()?, other.address.inet()?);
+        let ip = if own.ip().is_unspecified() { dialled.ip() } else { own.ip() };
+        Some(PeerAddress::Inet(SocketAddr::new(ip, own.port())))
     });
     let Some((target, (at, text))) =
         target.and_then(|target| Some((target.clone(), case.replace_address(peer, &target)?)))
     else {
         return Vec::new();
     };
-    let risk = if finding.confidence == Confidence::Confirmed { Risk::Review } else { Risk::ShowOnly };
     vec![
-        Remedy::new(format!("Dial {target}, where the backend listens"), risk)
+        dial(&target, &peer.address, finding.confidence)
             .edit(at, text)
-            .advice(format!("or make the backend listen on {} again", peer.address))
             .verify(format!("a connection to {target} opens and the failing request answers")),
     ]
 }
@@ -165,6 +159,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
 #[cfg(test)]
 mod tests {
     use crate::fixture::Fixture;
+    use crate::remedy::Risk;
 
     const HIT: &str = r#"
 #- nginx.conf
@@ -197,6 +192,86 @@ refused
         ");
     }
 
+    /// What is said where that listens, with the address 127.0.0.1:3001.
+    fn with_listener(process: &str) -> String {
+        Fixture::new(HIT).with("listeners", &format!("127.0.0.1:3001 {process}")).summary()
+    }
+
+    #[test]
+    fn hit_the_unit_bears_the_name() {
+        insta::assert_snapshot!(with_listener("python3 unit=shop.service server.py"), @"
+        Broken
+        Confirmed upstream-wrong-port -> upstream-not-listening: 127.0.0.1:3000 is dialled, and the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_the_command_line_names_the_listener_and_the_application() {
+        insta::assert_snapshot!(with_listener("gunicorn -w 2 -b 127.0.0.1:3001 shop.wsgi:app"), @"
+        Broken
+        Confirmed upstream-wrong-port -> upstream-not-listening: 127.0.0.1:3000 is dialled, and the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_a_directory_of_the_name_is_likely() {
+        insta::assert_snapshot!(with_listener("node cwd=/srv/shop server.js"), @"
+        Broken
+        Likely upstream-wrong-port -> upstream-not-listening: 127.0.0.1:3000 is dialled, and the backend likely listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+        insta::assert_snapshot!(with_listener("python3 /srv/shop/manage.py runserver 3001"), @"
+        Broken
+        Likely upstream-wrong-port -> upstream-not-listening: 127.0.0.1:3000 is dialled, and the backend likely listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_another_program_of_the_same_directory() {
+        insta::assert_snapshot!(with_listener("python3 cwd=/srv/shop report.py"), @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
+        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled; perhaps the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_metrics_and_debuggers_are_never_meant() {
+        let alone = with_listener("postgres");
+        insta::assert_snapshot!(alone, @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
+        ");
+        for side_door in [
+            "python3 /srv/shop/metrics.py",
+            "node --inspect=127.0.0.1:3001 /srv/shop/server.js",
+            "uwsgi cwd=/srv/shop --stats 127.0.0.1:3001",
+            "prober unit=shop-exporter.service --watch shop",
+            "ssh -p 3000 shop",
+        ] {
+            assert_eq!(with_listener(side_door), alone, "{side_door}");
+        }
+    }
+
+    #[test]
+    fn near_miss_a_port_that_is_dialled_by_the_other_is_none_that_it_listens_on() {
+        let summary = with_listener("python3 app.py --target-port 3000");
+        assert!(!summary.contains("Likely upstream-wrong-port"), "{summary}");
+        let told = with_listener("python3 app.py --port 3000");
+        assert!(told.contains("Likely upstream-wrong-port"), "{told}");
+    }
+
+    #[test]
+    fn gap_listeners_of_nobody_who_may_be_seen_make_a_likely_one_possible() {
+        let hidden = Fixture::new(HIT)
+            .with("listeners", "127.0.0.1:3001 node cwd=/srv/shop server.js\n127.0.0.1:4000 hidden");
+        insta::assert_snapshot!(hidden.summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [1 requests, still failing]
+          open: whether the backend listens elsewhere: whose 127.0.0.1:4000 is may not be seen (1 such listener)
+        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled; perhaps the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+    }
+
     #[test]
     fn hit_corrected_since() {
         let corrected = HIT.replace("server 127.0.0.1:3000;", "server 127.0.0.1:3001;");
@@ -214,7 +289,7 @@ refused
         insta::assert_snapshot!(Fixture::new(HIT).with("listeners", "127.0.0.1:3001 node").summary(), @"
         Broken
         Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
-        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled, and the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled; perhaps the backend listens on 127.0.0.1:3001 [1 requests, still failing]
         ");
     }
 
@@ -234,6 +309,20 @@ refused
         Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [1 requests, still failing]
           open: whether something listens there: the fixture does not tell
         ");
+    }
+
+    #[test]
+    fn only_a_proven_port_is_one_to_write() {
+        let risk = |process: &str| {
+            let listener = format!("127.0.0.1:3001 {process}");
+            let report = Fixture::new(HIT).with("listeners", &listener).report();
+            let is_it = |finding: &&crate::FindingInfo| finding.cause == "upstream-wrong-port";
+            let remedy = report.findings.iter().find(is_it).unwrap().remedies[0].clone();
+            (remedy.risk, remedy.steps.len())
+        };
+        assert_eq!(risk("shop-server"), (Risk::Review, 1));
+        assert_eq!(risk("node cwd=/srv/shop server.js"), (Risk::ShowOnly, 1));
+        assert_eq!(risk("node"), (Risk::ShowOnly, 0), "a possibility has no steps");
     }
 
     #[test]

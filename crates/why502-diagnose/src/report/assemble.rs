@@ -7,8 +7,8 @@ use super::{
 };
 use crate::case::{Case, Failure, FailureId};
 use crate::engine::{Judged, n_failed, verdict};
-use crate::finding::{Evidence, Finding, Origin};
-use crate::remedy::{Remedy, Step};
+use crate::finding::{Confidence, Evidence, Finding, Origin};
+use crate::remedy::{Remedy, Risk, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use why502_facts::{Ask, Datum, Facts, Observed, Stamp, StepKind};
 use why502_model::{Gateway, Model, Span};
@@ -133,6 +133,7 @@ fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
         remedies: (finding.cause.remedies)(case, finding)
             .iter()
             .map(|remedy| remedy_info(case, remedy))
+            .map(|remedy| if finding.confidence == Confidence::Possible { supposed(remedy) } else { remedy })
             .collect(),
         wont_help: explanation.wont_help,
     }
@@ -185,6 +186,18 @@ fn remedy_info(case: &Case<'_>, remedy: &Remedy) -> RemedyInfo {
         steps,
         advice: remedy.advice.clone(),
         verify: remedy.verify.clone(),
+    }
+}
+
+/// The remedy of a mere possibility: nothing to apply, only what to look at.
+fn supposed(remedy: RemedyInfo) -> RemedyInfo {
+    let mut title = remedy.title.chars();
+    let begin: String = title.next().map(|first| first.to_lowercase().collect()).unwrap_or_default();
+    RemedyInfo {
+        title: format!("Look whether it is so; only then {begin}{}", title.as_str()),
+        risk: Risk::ShowOnly,
+        steps: Vec::new(),
+        ..remedy
     }
 }
 

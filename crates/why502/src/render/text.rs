@@ -318,10 +318,9 @@ fn todo_lines(finding: &FindingInfo) -> Vec<String> {
         let line = terminal(&format!("run: {commands}"));
         return hanging(&wrap_command(&line, width), "  ", "    ");
     }
-    let edits = finding
-        .remedies
-        .iter()
-        .any(|remedy| remedy.steps.iter().any(|step| matches!(step, StepInfo::Edit { .. })));
+    // What is only to be shown is nothing to do without a look first.
+    let to_apply = finding.remedies.iter().filter(|remedy| remedy.risk != Risk::ShowOnly);
+    let edits = to_apply.flat_map(|remedy| &remedy.steps).any(|step| matches!(step, StepInfo::Edit { .. }));
     if let Some(place) = finding.r#where.first().filter(|_| edits) {
         let edit = terminal(&format!("edit: {}:{}", place.file, place.line));
         let whole = format!("{edit}, then nginx -t and nginx -s reload");
