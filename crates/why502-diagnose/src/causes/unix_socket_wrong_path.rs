@@ -13,8 +13,8 @@
 //!
 //! Confirmed: the path does not exist, and exactly one listening socket is that backend's: the unit or command of its
 //! process bears the upstream's name, or the command line names that socket and an application of the name. Likely: it is
-//! the only one that has the same file name apart from numbers (two versions may stand side by side) or the same name in
-//! another directory, that speaks the route's protocol, or whose directory bears the name. Possible: it also bears another
+//! the only one that has the same file name apart from numbers (two versions may stand side by side), the same name in
+//! another directory, or the same path in a release beside the one that a link leads to, that speaks the route's protocol, or whose directory bears the name. Possible: it also bears another
 //! name. Nothing is sent to it.
 //!
 //! ## What would disprove it
@@ -83,7 +83,7 @@ fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Cand
     for socket in table.unix.iter().filter(|socket| socket.listening && socket.stream) {
         let address = PeerAddress::Unix(socket.path.clone());
         let is_peer = case.peers.iter().any(|other| other.address == address);
-        let Some(says) = alike(path, &socket.path).filter(|_| !is_peer) else { continue };
+        let Some(says) = alike_in(case, path, &socket.path).filter(|_| !is_peer) else { continue };
         let tie = Some(Tie { says, strength: Confidence::Likely });
         match found.iter_mut().find(|candidate| candidate.address == address) {
             // The name says what a doubtful tie does not.
@@ -96,12 +96,31 @@ fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Cand
     // A socket of nearly the same path is meant, whatever else speaks the protocol.
     let is_alike = |candidate: &Candidate| {
         candidate.strength() == Confidence::Confirmed
-            || candidate.address.unix_path().is_some_and(|own| alike(path, own).is_some())
+            || candidate.address.unix_path().is_some_and(|own| alike_in(case, path, own).is_some())
     };
     if found.iter().any(is_alike) {
         found.retain(is_alike);
     }
     Ok(meant(case, peer, found))
+}
+
+/// How two paths are alike, by their names or by a link on the way to the first.
+fn alike_in(case: &Case<'_>, wanted: &str, other: &str) -> Option<String> {
+    let beside = || {
+        let walk = case.path_walk(wanted).known()?;
+        walk.components.iter().find_map(|part| beside_link(&part.path, part.link.as_deref()?, wanted, other))
+    };
+    alike(wanted, other).or_else(beside)
+}
+
+/// Whether a path is the wanted one in a directory beside that which a link of it leads to: another release.
+fn beside_link(link: &str, leads_to: &str, wanted: &str, other: &str) -> Option<String> {
+    let rest = wanted.strip_prefix(link).filter(|rest| rest.starts_with('/'))?;
+    let (folder, _) =
+        leads_to.trim_end_matches('/').rsplit_once('/').filter(|_| leads_to.starts_with('/'))?;
+    let release = other.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(rest)?;
+    let is_beside = !release.is_empty() && !release.contains('/');
+    is_beside.then(|| format!("the same file in another directory of {folder}, where {link} leads"))
 }
 
 /// How two paths are alike: the same file in another directory, or the same name but for its numbers.
@@ -157,7 +176,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
 
 #[cfg(test)]
 mod tests {
-    use super::alike;
+    use super::{alike, beside_link};
     use crate::fixture::Fixture;
 
     const HIT: &str = r#"
