@@ -3,6 +3,7 @@
 mod build;
 mod failure;
 mod look;
+mod strangers;
 mod subject;
 mod words;
 
@@ -38,6 +39,8 @@ pub(crate) struct Case<'a> {
     pub(crate) successes: Vec<Success>,
     /// The digests of its error logs.
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
+    /// How many failed requests in its error logs are another instance's, by the process that wrote of them.
+    pub(crate) strangers: BTreeMap<u32, u64>,
     /// The route of the given URL, with the path.
     pub(crate) asked: Option<(RouteId, String)>,
 }

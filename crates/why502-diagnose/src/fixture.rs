@@ -282,7 +282,7 @@ impl Fixture {
         let ids: Vec<&str> = ids.split_whitespace().collect();
         let (uid, gid, groups) = (ids[0], ids[1], ids[2..].join(" "));
         let status = format!(
-            "Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
+            "NSpid:\t{WORKER}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
         );
         record.status = Some(Blob::from(status.as_str()));
         record

@@ -90,6 +90,8 @@ pub struct ProcessRecord {
 pub struct Process {
     /// Its id.
     pub pid: u32,
+    /// Its id as it sees itself, in its own namespace, where the process was asked for: what it writes into its logs.
+    pub own_pid: Option<u32>,
     /// Its parent's id.
     pub parent: u32,
     /// The name of its command (at most 15 bytes).

@@ -115,6 +115,8 @@ pub struct RequestMessage {
     pub phase: Option<Phase>,
     /// The severity.
     pub level: ErrorLevel,
+    /// The worker that wrote it, by its process id.
+    pub pid: u32,
     /// Where it stands.
     pub line: LineRef,
 }

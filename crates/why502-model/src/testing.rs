@@ -144,6 +144,7 @@ pub(crate) fn facts_from(invocation: &Invocation, answer: &dyn Fn(&Ask) -> Obser
 pub(crate) fn process(pid: u32, parent: u32, title: &str, started: i64) -> Process {
     Process {
         pid,
+        own_pid: None,
         parent,
         comm: "nginx".to_owned(),
         state: 'S',

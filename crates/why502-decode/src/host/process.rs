@@ -22,6 +22,7 @@ pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<P
     let ids = |name: &str| status.as_deref().map(|text| status_ids(text, name)).unwrap_or_default();
     Some(Process {
         pid: record.pid,
+        own_pid: ids("NSpid").last().copied(),
         parent: stat.parent,
         comm: stat.comm,
         state: stat.state,
@@ -148,6 +149,18 @@ mod tests {
         );
         assert_eq!(parse_cmdline(b"nginx: worker process\0\0\0\0"), ["nginx: worker process"]);
         assert_eq!(parse_cmdline(b""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_id_in_its_own_namespace_is_the_last_one() {
+        let mut record = ProcessRecord {
+            pid: 4711,
+            stat: "4711 (nginx) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1000 0".into(),
+            ..ProcessRecord::default()
+        };
+        assert_eq!(decode_process(&record, None).unwrap().own_pid, None);
+        record.status = Some("Name:\tnginx\nNSpid:\t4711\t7\n".into());
+        assert_eq!(decode_process(&record, None).unwrap().own_pid, Some(7));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
+use super::strangers::Strangers;
 use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,8 +28,15 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     let read = |requests: &[FailedRequest]| -> Vec<Failure> {
         requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
     };
+    let mut strangers = Strangers::of(facts, gateway);
+    let own: Vec<FailedRequest> = facts
+        .failed_requests(&owner)
+        .iter()
+        .filter(|request| !strangers.as_mut().is_some_and(|strangers| strangers.is_theirs(request)))
+        .cloned()
+        .collect();
     let (mut failures, looked_back) =
-        wanted(model, facts, read(facts.failed_requests(&owner)), read(facts.looked_back_requests(&owner)));
+        wanted(model, facts, read(&own), read(facts.looked_back_requests(&owner)));
     for failure in &mut failures {
         complete(gateway, failure);
     }
@@ -60,6 +68,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         totals: (facts.view.is_none() && !access_logs.is_empty()).then_some(totals),
         successes: successes.collect(),
         error_logs,
+        strangers: strangers.map(|strangers| strangers.seen).unwrap_or_default(),
         asked: None,
     };
     case.asked = asked(&case);

@@ -129,6 +129,7 @@ mod tests {
     fn worker(uid: u32, gid: u32, groups: &[u32]) -> Process {
         Process {
             pid: 1,
+            own_pid: None,
             parent: 0,
             comm: String::new(),
             state: 'S',

@@ -216,6 +216,22 @@ modified=2026-11-21T02:20:00Z
     }
 
     #[test]
+    fn near_miss_a_line_of_another_instance_in_the_same_log() {
+        let foreign = Fixture::new(&HIT.replace("101#101", "77#77")).with("access.log", "");
+        let report = foreign.report();
+        insta::assert_snapshot!(crate::fixture::summary(&report), @"Healthy");
+        insta::assert_snapshot!(report.notes.join("\n"), @"not counted: 1 failed request in the error log by process 77, which is none of this instance's");
+    }
+
+    #[test]
+    fn near_miss_a_line_of_a_worker_before_the_reload_is_its_own() {
+        let options = "modified=2026-11-21T02:20:00Z\nloaded=2026-11-21T02:25:00Z";
+        let before = Fixture::new(&HIT.replace("101#101", "77#77")).with("options", options);
+        let summary = before.summary();
+        assert!(summary.contains("Confirmed config-not-reloaded"), "{summary}");
+    }
+
+    #[test]
     fn near_miss_a_newer_file_alone_is_a_hint() {
         let same = HIT.replace("server 127.0.0.1:3001;", "server 127.0.0.1:3000;");
         insta::assert_snapshot!(Fixture::new(&same).summary(), @"

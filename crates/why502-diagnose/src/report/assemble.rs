@@ -5,7 +5,7 @@ use super::{
     ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
     RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
 };
-use crate::case::{Case, Failure, FailureId};
+use crate::case::{Case, Failure, FailureId, count};
 use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Confidence, Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Risk, Step};
@@ -37,6 +37,12 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
             let gaps = missing.iter().map(gaps::gap_info).collect();
             undecided.entry(cause.id).or_insert(Undecided { cause: cause.id.to_owned(), gaps });
         }
+        notes.extend(case.strangers.iter().map(|(pid, n_requests)| {
+            let requests = count(*n_requests, "failed request");
+            format!(
+                "not counted: {requests} in the error log by process {pid}, which is none of this instance's"
+            )
+        }));
         notes.extend(
             judged.crashed.iter().map(|id| format!("the rule for {id} crashed: please report this as a bug")),
         );

@@ -50,13 +50,14 @@ impl<'d> Line<'d> {
     }
 
     pub(super) fn message(&self) -> RequestMessage {
-        let ErrorRecord { phrase, detail, errno, phase, level, line, .. } = self.record;
+        let ErrorRecord { phrase, detail, errno, phase, level, pid, line, .. } = self.record;
         RequestMessage {
             phrase: *phrase,
             detail: detail.clone(),
             errno: *errno,
             phase: *phase,
             level: *level,
+            pid: *pid,
             line: line.clone(),
         }
     }
