@@ -36,6 +36,9 @@ pub struct Group {
     pub resolver: Option<Setting<Vec<String>>>,
     /// Whether the peers' state is shared among the workers.
     pub shared: bool,
+    /// Whether something else than its `server` lines may choose or change its peers while the gateway runs: a script, a
+    /// file of their state, an interface for it, or a directive of somebody else's module.
+    pub managed: bool,
 }
 
 impl Group {

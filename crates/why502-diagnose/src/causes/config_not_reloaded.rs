@@ -129,13 +129,15 @@ fn dials_foreign(case: &Case<'_>, failure: &Failure) -> bool {
         .any(|address| case.peers.iter().any(|peer| peer.address == *address && is_foreign(case, peer)))
 }
 
-/// Whether an address is dialled that no peer of its group has, in a group that is written with addresses only.
+/// Whether an address is dialled that no peer of its group has, in a group that is written with addresses only
+/// and that nothing else changes.
 pub(super) fn is_foreign(case: &Case<'_>, peer: &PeerSubject) -> bool {
     let literal = |group: why502_model::GroupId| {
         // A placeholder stands where a program picks the address (ingress-nginx).
         let is_literal =
             |peer: &Peer| !matches!(peer.host, Host::Name(_)) && !peer.text.starts_with("0.0.0.1");
-        case.gateway.group(group).peers.iter().all(is_literal)
+        let group = case.gateway.group(group);
+        !group.managed && group.peers.iter().all(is_literal)
     };
     peer.place.is_none() && peer.group.is_some_and(literal)
 }
@@ -213,6 +215,19 @@ modified=2026-11-21T02:20:00Z
             Fixture::new(HIT).with("options", "modified=2026-11-21T02:20:00Z\nloaded=2026-11-21T02:25:00Z");
         let summary = respawned.summary();
         assert!(summary.contains("Confirmed config-not-reloaded"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_a_script_or_an_interface_picks_the_address() {
+        let peers = "upstream backend { server 127.0.0.1:3001; }";
+        for managed in [
+            "upstream backend { server 127.0.0.1:3001; balancer_by_lua_block { pick() } }",
+            "upstream backend { zone b 64k; state /var/lib/nginx/backend.conf; }",
+            "upstream backend { zone b 64k; server 127.0.0.1:3001; } server { listen 81; location /api { api write=on; } }",
+        ] {
+            let summary = Fixture::new(&HIT.replace(peers, managed)).summary();
+            assert!(!summary.contains("Confirmed config-not-reloaded"), "{summary}");
+        }
     }
 
     #[test]

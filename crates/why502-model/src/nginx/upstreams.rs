@@ -94,6 +94,7 @@ impl<'a> Groups<'a> {
             },
             resolver: None,
             shared: false,
+            managed: false,
         });
         self.implicit.push((host, port, id));
         id

@@ -3,12 +3,28 @@
 use super::{Groups, own_setting};
 use crate::nginx::address::{Address, Use, parse_url};
 use crate::nginx::config::{Config, NodeId};
+use crate::nginx::directives::specs_of;
 use crate::nginx::parameters::Levels;
 use crate::nginx::pass::KEEPS_BY_DEFAULT;
 use crate::nginx::values::{TimeUnit, parse_time, parse_time_in};
 use crate::{Balancing, Group, Host, Peer, Reuse, Setting, Version};
 use std::time::Duration;
 
+/// Directives of other hands that choose among the peers as they are written.
+const KEEPS_PEERS: [&str; 9] = [
+    "check",
+    "check_fastcgi_param",
+    "check_http_expect_alive",
+    "check_http_send",
+    "check_keepalive_requests",
+    "consistent_hash",
+    "fair",
+    "ntlm",
+    "queue",
+];
+/// Directives that open an interface for the peers of shared groups.
+const INTERFACES: [&str; 5] =
+    ["api", "docker_endpoint", "dynamic_upstream", "dyups_interface", "upstream_conf"];
 /// How many connections a worker keeps by default, from that version on.
 const DEFAULT_KEEPALIVE: u32 = 32;
 /// The version since which a kept connection serves a thousand requests (CHANGES 1.19.10).
@@ -21,6 +37,7 @@ impl Groups<'_> {
         let keepalive = own_setting(config, id, "keepalive", |text| text.parse().ok());
         let keeps = self.version.is_some_and(|version| version >= KEEPS_BY_DEFAULT);
         let by_default = keeps.then(|| Setting::default_of(DEFAULT_KEEPALIVE));
+        let shared = config.named(Some(id), "zone").next().is_some();
         Group {
             name: Some(name.to_owned()),
             at: config.arg_span(id, 0),
@@ -29,7 +46,8 @@ impl Groups<'_> {
             keepalive: keepalive.or(by_default).filter(|keepalive| keepalive.value > 0),
             reuse: self.reuse(config, id),
             resolver: resolver(config, id),
-            shared: config.named(Some(id), "zone").next().is_some(),
+            shared,
+            managed: is_managed(config, id) || (shared && has_interface(config)),
         }
     }
 
@@ -76,6 +94,20 @@ impl Groups<'_> {
         }
         Some(peer)
     }
+}
+
+/// Whether a group has a directive of another hand, which may choose or change its peers.
+fn is_managed(config: &Config, id: NodeId) -> bool {
+    let is_foreign = |id: &NodeId| {
+        let name = config.node(*id).name.as_str();
+        name == "state" || (specs_of(name).is_empty() && !KEEPS_PEERS.contains(&name))
+    };
+    config.children(Some(id)).iter().any(is_foreign)
+}
+
+/// Whether the gateway has an interface that changes the peers of shared groups.
+fn has_interface(config: &Config) -> bool {
+    INTERFACES.iter().any(|name| config.everywhere(name).next().is_some())
 }
 
 /// The balancing method: the last directive that sets one.
@@ -138,6 +170,25 @@ mod tests {
         assert_eq!(addresses, ["10.0.0.7:8080", "[::1]:8080"], "IPv4 first");
         assert!(plain.down && plain.port == Some(80) && unix.backup && unix.port.is_none());
         assert_eq!(gone.addresses, Observed::Absent);
+    }
+
+    #[test]
+    fn what_else_may_change_the_peers_is_told() {
+        for (inner, managed) in [
+            ("server 10.0.0.1;", false),
+            ("zone u 64k; server 10.0.0.1; least_conn; keepalive 4;", false),
+            ("server 0.0.0.1; balancer_by_lua_block { pick() }", true),
+            ("zone u 64k; state /var/lib/nginx/u.conf;", true),
+            ("upsync consul:8500/v1/kv/u; server 10.0.0.1;", true),
+        ] {
+            assert_eq!(group("1.27.4", inner).managed, managed, "{inner}");
+        }
+        let api = |inner: &str| {
+            let http = format!("upstream u {{ {inner} }} server {{ location /api {{ api write=on; }} }}");
+            gateway("1.27.4", &http).groups.remove(0).managed
+        };
+        assert!(api("zone u 64k; server 10.0.0.1;"));
+        assert!(!api("server 10.0.0.1;"), "only shared ones can be changed");
     }
 
     #[test]
