@@ -232,11 +232,16 @@ impl Case<'_> {
     /// Whether the error logs of a failure's server were read over its time at a level that tells errors, so that their
     /// silence says something.
     pub(crate) fn error_log_covers(&self, failure: &Failure) -> bool {
+        self.error_log_tells(failure, ErrorLevel::Error)
+    }
+
+    /// The same of lines of a lower severity.
+    pub(crate) fn error_log_tells(&self, failure: &Failure, severity: ErrorLevel) -> bool {
         let server = failure.route.map(|route| self.gateway.route(route).server);
         let is_told = |digest: &ErrorDigest| {
             let coverage = &digest.coverage;
             let begins_before = coverage.complete || coverage.first.is_some_and(|first| first <= failure.at);
-            begins_before && self.tells_errors(digest)
+            begins_before && self.tells(digest, severity)
         };
         let all_are_files = self.error_sinks(server).all(|sink| matches!(sink.target, LogTarget::File(_)));
         all_are_files && !self.error_logs.is_empty() && self.error_logs.iter().all(|digest| is_told(digest))
@@ -267,17 +272,17 @@ impl Case<'_> {
         })
     }
 
-    /// Whether a log's level lets errors through: as configured; of a log that no configuration describes, if it has any.
-    fn tells_errors(&self, digest: &ErrorDigest) -> bool {
-        let has_errors =
-            || digest.levels.iter().any(|(level, count)| *level >= ErrorLevel::Error && *count > 0);
+    /// Whether a log's level lets lines of a severity through: as configured; of a log that no configuration describes, if
+    /// it has any.
+    fn tells(&self, digest: &ErrorDigest, severity: ErrorLevel) -> bool {
+        let has_some = || digest.levels.iter().any(|(level, count)| *level >= severity && *count > 0);
         let configured = self.gateway.logs.iter().find_map(|sink| match (&sink.target, &sink.content) {
             (LogTarget::File(path), LogContent::Error { level }) => {
                 digest.coverage.files.iter().any(|file| **file == **path).then_some(*level)
             }
             _ => None,
         });
-        configured.map_or_else(has_errors, |level| level >= ErrorLevel::Error)
+        configured.map_or_else(has_some, |level| level >= severity)
     }
 
     /// Whether refusals of a limit are more than the limit at work: under one in a hundred of a route's requests is none

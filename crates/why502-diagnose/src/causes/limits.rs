@@ -4,7 +4,7 @@ use super::config_not_reloaded::newer_source;
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding, Origin, Ruling};
-use why502_facts::Phrase;
+use why502_facts::{ErrorLevel, Phrase};
 use why502_model::{Action, Limit, LimitKind, RouteId};
 
 /// Rules on a route that a limit of one kind may refuse requests of.
@@ -87,6 +87,22 @@ pub(super) fn limit_of<'c>(case: &'c Case<'_>, finding: &Finding, kind: LimitKin
 
 fn limits_of<'c>(case: &'c Case<'_>, route: RouteId, kind: LimitKind) -> impl Iterator<Item = &'c Limit> {
     case.gateway.route(route).limits.iter().filter(move |limit| limit.kind == kind && !limit.dry_run)
+}
+
+/// Whether a refusal of a limit of a route would have been told in the error log, which was read.
+pub(super) fn is_told(case: &Case<'_>, route: RouteId, limit: &Limit, failure: &Failure) -> bool {
+    let directive = match limit.kind {
+        LimitKind::Connections => "limit_conn_log_level",
+        LimitKind::Requests => "limit_req_log_level",
+    };
+    let set = case.gateway.in_force(route, directive);
+    let level = match set.last().and_then(|set| set.value.first()).map(String::as_str) {
+        Some("info") => ErrorLevel::Info,
+        Some("notice") => ErrorLevel::Notice,
+        Some("warn") => ErrorLevel::Warn,
+        _ => ErrorLevel::Error,
+    };
+    case.error_log_tells(failure, level)
 }
 
 fn zone_of(failure: &Failure, phrase: Phrase) -> Option<&str> {

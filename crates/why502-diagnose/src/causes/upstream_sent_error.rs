@@ -13,8 +13,9 @@
 //! ## How we know
 //!
 //! Confirmed: `$upstream_header_time` is numeric (a complete, valid header came on that attempt), or a probe of the same
-//! path gets such a status from the peer. Likely: a 503 that no limit and no `return` of this route can make, or a 502
-//! or 504 of which the error log, which was read, says nothing.
+//! path gets that status from the peer and nothing else on the route can make it. Likely: nothing else on the route can
+//! make it (no limit, no cache, no script or foreign module; of a 502 or 504 the error log, which was read, says nothing),
+//! or a probe gets it and something else could have made it unseen.
 //!
 //! ## What would disprove it
 //!
@@ -33,6 +34,7 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`, `u->state->header_time`; reference, section 4.2.
 
+use super::limits::is_told;
 use super::own_answers::own_answer;
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -40,7 +42,7 @@ use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling}
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase};
-use why502_model::{FallbackKind, RouteId};
+use why502_model::{FallbackKind, Limit, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-sent-error",
@@ -66,12 +68,19 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let surely: Vec<(FailureId, &Failure)> =
         of_upstream(case, subject).filter(|(_, failure)| was_answered(case, failure)).collect();
+    let probed = probed(case, subject);
+    let sends =
+        |failure: &Failure| probed.as_ref().is_some_and(|(answer, _)| failure.status == Some(answer.status));
+    // Where something else may have made it, only a peer that sends the very same now speaks for it.
+    let is_open = |failure: &Failure| route.is_some_and(|route| other_way(case, route, failure).is_some());
     let perhaps: Vec<(FailureId, &Failure)> = of_upstream(case, subject)
         .filter(|(_, failure)| {
-            refused_leave(failure) || route.is_some_and(|route| can_only_be_answered(case, route, failure))
+            refused_leave(failure)
+                || (may_be_answered(case, failure)
+                    && route.is_some()
+                    && (!is_open(failure) || sends(failure)))
         })
         .collect();
-    let probed = probed(case, subject);
     if surely.is_empty() && perhaps.is_empty() {
         return Ok(Ruling::NoSign);
     }
@@ -84,13 +93,15 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         "the upstream sent a complete header"
     };
     let says = format!("{} answered {statuses}: {how}", count(Case::weigh(&sent), "request"));
-    let confidence =
-        if surely.is_empty() && probed.is_none() { Confidence::Likely } else { Confidence::Confirmed };
+    let other = route.and_then(|route| sent.iter().find_map(|(_, failure)| other_way(case, route, failure)));
+    let is_seen = !surely.is_empty() || (probed.is_some() && other.is_none());
+    let confidence = if is_seen { Confidence::Confirmed } else { Confidence::Likely };
     let mut evidence: Vec<Evidence> =
         Case::line_of(&sent).map(|origin| Evidence::supporting(says, origin)).into_iter().collect();
     evidence.extend(
         probed.as_ref().map(|(answer, origin)| Evidence::supporting(describe(answer), origin.clone())),
     );
+    evidence.extend(other.filter(|_| surely.is_empty()));
     // A HEAD that is answered well says nothing of a POST.
     let is_seen = |failure: &Failure| matches!(failure.method.as_deref(), None | Some("GET" | "HEAD"));
     let well = sent.iter().all(|(_, failure)| is_seen(failure))
@@ -141,20 +152,36 @@ fn is_replaced(case: &Case<'_>, failure: &Failure, sent: u16, status: u16) -> bo
     })
 }
 
-/// Without upstream fields: a status that nothing else on this route can make.
-fn can_only_be_answered(case: &Case<'_>, route: RouteId, failure: &Failure) -> bool {
+/// Whether an upstream may have sent the status, as far as the logs without upstream fields tell.
+fn may_be_answered(case: &Case<'_>, failure: &Failure) -> bool {
     let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
-    let route = case.gateway.route(route);
-    // A refusal is logged at level error, unless the limit says otherwise.
-    let limits = !case.error_log_covers(failure)
-        && route.limits.iter().any(|limit| limit.status == status && !limit.dry_run);
-    let caches = route.action.pass().is_some_and(|pass| pass.cache.is_some());
     !failure.tries_logged
         && failure.symptoms.iter().all(follows_an_answer)
-        && !limits
-        && !caches
         // nginx logs every 502 and 504 of its own at level error.
         && (status == 503 || case.error_log_covers(failure))
+}
+
+/// What else on a route may have made the status of a failure without a word in the error log.
+fn other_way(case: &Case<'_>, id: RouteId, failure: &Failure) -> Option<Evidence> {
+    let route = case.gateway.route(id);
+    let hides = |limit: &&Limit| {
+        Some(limit.status) == failure.status && !limit.dry_run && !is_told(case, id, limit, failure)
+    };
+    if let Some(limit) = route.limits.iter().find(hides) {
+        let says = format!("the limit of zone \"{}\" may have refused it without a line", limit.zone);
+        return Some(Evidence::against(says, Origin::File(limit.at.clone())));
+    }
+    if let Some(cache) = route.action.pass().and_then(|pass| pass.cache.as_ref()) {
+        let origin = cache.zone.at.clone().map_or(Origin::Derived, Origin::File);
+        return Some(Evidence::against("it may have come from the cache", origin));
+    }
+    if let Some(code) = case.gateway.own_code(id) {
+        let origin = code.at.map_or(Origin::Derived, Origin::File);
+        return Some(Evidence::against(format!("{} may have answered it itself", code.value), origin));
+    }
+    // A part of the configuration that nobody read may hold any of these.
+    let is_unread = !case.gateway.unread.is_empty() && !case.error_log_covers(failure);
+    is_unread.then(|| Evidence::against("a part of the configuration was not read", Origin::Derived))
 }
 
 /// Whether a line only follows from an answer: a peer is taken out while its header is read, without an error of its own.
@@ -291,6 +318,59 @@ Server: Werkzeug
         Broken
         Likely upstream-sent-error: 127.0.0.1:3000 itself answers 503 [1 requests]
         ");
+    }
+
+    /// Access log without upstream fields, with more directives in the location.
+    fn also(directives: &str) -> Fixture {
+        let config = HIT.replace(
+            "access_log /var/log/nginx/access.log up;",
+            "limit_req_zone $binary_remote_addr zone=a:1m rate=1r/m;",
+        );
+        let config = config.replace("location / {", &format!("location / {{ {directives}"));
+        let modules =
+            ["http_lua", "http_js", "somebody"].map(|name| format!("load_module ngx_{name}_module.so;"));
+        let config = config.replace("events {}", &format!("{} events {{}}", modules.join(" ")));
+        let log = "2026/11/21 02:00:00 [notice] 100#100: signal process started";
+        Fixture::new(&config).with("access.log", COMBINED).with("error.log", log)
+    }
+
+    #[test]
+    fn hit_beside_a_limit_that_hides_its_line_is_likely() {
+        let quiet = also("limit_req zone=a; limit_req_log_level info;");
+        insta::assert_snapshot!(quiet.summary(), @"
+        Broken
+        Likely upstream-sent-error: 127.0.0.1:3000 (Werkzeug) itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_limit_that_hides_its_line_and_a_peer_that_answers_well() {
+        let quiet = also("limit_req zone=a; limit_req_log_level info;");
+        let well = quiet.with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 200 OK\n\n");
+        insta::assert_snapshot!(well.summary(), @r#"
+        Broken
+        Likely rate-limited: limit_req zone "a" (1r/m per $binary_remote_addr) refuses requests [1 requests, still failing]
+        "#);
+    }
+
+    #[test]
+    fn hit_beside_a_limit_whose_line_would_be_there() {
+        insta::assert_snapshot!(also("limit_req zone=a;").summary(), @"
+        Broken
+        Confirmed upstream-sent-error: 127.0.0.1:3000 (Werkzeug) itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_script_may_have_answered() {
+        for code in ["access_by_lua_block { ngx.exit(503) }", "js_access main.closed;", "somebody_elses on;"]
+        {
+            let scripted = also(code);
+            let unprobed = scripted.without("probe 127.0.0.1:3000").summary();
+            assert_eq!(unprobed, "Inconclusive\nunexplained: 1\n", "{code}");
+            let probed = scripted.summary();
+            assert!(probed.contains("Likely upstream-sent-error"), "{code}: {probed}");
+        }
     }
 
     #[test]

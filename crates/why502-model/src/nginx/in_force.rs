@@ -27,7 +27,59 @@ const NOT_INHERITED: [&str; 19] = [
     "uwsgi_pass",
 ];
 
+/// What runs code of the operator's own that may answer a request: the beginnings of directives.
+const ANSWERING: [&str; 8] = [
+    "access_by_lua",
+    "content_by_lua",
+    "header_filter_by_lua",
+    "js_access",
+    "js_content",
+    "js_header_filter",
+    "precontent_by_lua",
+    "rewrite_by_lua",
+];
+/// Somebody else's directives that leave the status of an answer alone: their beginnings.
+const HARMLESS: [&str; 21] = [
+    "balancer_",
+    "body_filter_by_lua",
+    "brotli",
+    "exit_worker_",
+    "geoip2",
+    "init_",
+    "js_",
+    "log_by_lua",
+    "lua_",
+    "metric",
+    "more_",
+    "opentelemetry",
+    "opentracing",
+    "otel_",
+    "proxy_ssl_",
+    "security_headers",
+    "set_",
+    "ssl_",
+    "subs_",
+    "vhost_traffic_status",
+    "zstd",
+];
+
 impl Gateway {
+    /// The nearest directive by which a script, or a module that is not nginx's own, may answer a request of a route in an
+    /// upstream's place, by its name.
+    pub fn own_code(&self, route: RouteId) -> Option<Setting<String>> {
+        let block = self.locator.blocks.get(route.0)?;
+        let levels = Levels::of(&self.locator.config, *block);
+        let config = levels.config;
+        let inner = config.named(Some(*block), "if").map(Some);
+        let blocks: Vec<_> = inner.chain(levels.blocks.iter().copied()).collect();
+        let found = blocks.into_iter().flat_map(|block| config.children(block)).find(|id| {
+            let name = config.node(**id).name.as_str();
+            let begins = |beginnings: &[&str]| beginnings.iter().any(|begin| name.starts_with(begin));
+            name == "perl" || begins(&ANSWERING) || (specs_of(name).is_empty() && !begins(&HARMLESS))
+        })?;
+        Some(Setting { value: config.node(*found).name.clone(), at: Some(config.span(*found)) })
+    }
+
     /// The directives of a name that are in force for a route, with their arguments: those of the nearest level that has
     /// any, since directives that may stand several times replace those of the level above wholesale.
     pub fn in_force(&self, route: RouteId, name: &str) -> Vec<Setting<Vec<String>>> {
@@ -70,6 +122,23 @@ impl Gateway {
 mod tests {
     use crate::RouteId;
     use crate::testing::World;
+
+    #[test]
+    fn code_that_may_answer_is_told() {
+        let code = |location: &str| {
+            let http = format!(
+                "brotli on; lua_package_path x; server {{ location / {{ {location} proxy_pass http://127.0.0.1; }} }}"
+            );
+            World::http(&http).gateway().own_code(RouteId(1)).map(|own| own.value)
+        };
+        assert_eq!(code("more_set_headers x; set_by_lua_block $a { }"), None);
+        for name in ["access_by_lua_block", "js_header_filter", "perl", "made_by_somebody"] {
+            let directive =
+                if name.ends_with("block") { format!("{name} {{ }}") } else { format!("{name} x;") };
+            assert_eq!(code(&directive).as_deref(), Some(name));
+            assert_eq!(code(&format!("if ($a) {{ {directive} }}")).as_deref(), Some(name));
+        }
+    }
 
     #[test]
     fn the_nearest_level_is_in_force() {
