@@ -11,7 +11,7 @@
 //! #- resolve app           addresses, or `absent`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
-//! #- options               key=value, one per line: offline, url=…, version=1.22.1, now=…, since=…, no-sockets
+//! #- options               key=value, one per line: offline, config-gone, url=…, version=1.22.1, now=…, since=…, no-sockets
 //! ```
 //!
 //! What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
@@ -220,6 +220,9 @@ impl Fixture {
     }
 
     fn file(&self, path: &str) -> Answer {
+        if path == CONFIG && self.option("config-gone").is_some() {
+            return Answer::Absent;
+        }
         let text = if path == CONFIG { self.sections.get("nginx.conf") } else { self.sections.get(path) };
         let Some(text) = text else {
             let unseen = Answer::unknown(GapReason::Denied, "the fixture does not tell");

@@ -41,7 +41,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{ErrorRecord, PeerAddress};
-use why502_model::Problem;
+use why502_model::{Problem, Span};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "config-invalid",
@@ -62,13 +62,15 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let mut finding = if let Some(problem) = case.gateway.problems.first() {
         let said = said(case, problem);
         let confidence = if said.is_some() { Confidence::Confirmed } else { Confidence::Likely };
-        let written = Evidence::supporting(problem.message.clone(), Origin::File(problem.at.clone()));
+        let gone = missing_file(case, &problem.at);
+        let origin =
+            gone.map_or_else(|| Origin::File(problem.at.clone()), |file| Origin::Host(file.to_owned()));
         Finding::new(&CAUSE, confidence, subject)
-            .with([written])
+            .with([Evidence::supporting(problem.message.clone(), origin)])
             .with(
                 said.map(|record| Evidence::supporting("nginx refused it", Origin::Log(record.line.clone()))),
             )
-            .at([problem.at.clone()])
+            .at(gone.is_none().then(|| problem.at.clone()))
     } else {
         let Some(refusal) = standing_refusal(case)? else { return Ok(Ruling::NoSign) };
         let confidence = if offline { Confidence::Likely } else { Confidence::Confirmed };
@@ -93,6 +95,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
+/// The configuration file itself, if it is not there: then there is no line to correct.
+fn missing_file<'p>(case: &Case<'_>, at: &'p Span) -> Option<&'p str> {
+    case.gateway.source(&at.file).is_none().then_some(&*at.file)
+}
+
 /// The line in which nginx itself refuses that very place.
 fn said<'c>(case: &'c Case<'_>, problem: &Problem) -> Option<&'c ErrorRecord> {
     let printed = problem.printed.as_ref().map(|(file, line)| format!("{file}:{line}"));
@@ -115,6 +122,9 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
         let refusal = standing_refusal(case).ok().flatten()?;
         Some(refusal.says.split(" in /").next().unwrap_or(refusal.says).to_owned())
     });
+    let problem = case.gateway.problems.first();
+    let gone = problem.and_then(|problem| missing_file(case, &problem.at));
+    let message = gone.map(|file| format!("{file} is not there")).or(message);
     let title = message.map_or("nginx refuses its configuration".to_owned(), |message| {
         format!("nginx refuses its configuration: {message}")
     });
@@ -133,7 +143,20 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     }
 }
 
-fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let problem = case.gateway.problems.first();
+    if let Some(file) = problem.and_then(|problem| missing_file(case, &problem.at)) {
+        let running = "; until then leave the running nginx alone: nothing else holds what it loaded";
+        let advice = format!(
+            "bring {file} back from a backup, the repository or the package, and see that `nginx -t` accepts it{}",
+            if case.gateway.master.is_some() { running } else { "" }
+        );
+        return vec![
+            Remedy::new("Restore the configuration file", Risk::ShowOnly)
+                .advice(advice)
+                .verify("`nginx -t` accepts the configuration"),
+        ];
+    }
     let place = finding.at.first().map_or(String::new(), |at| format!("{}:{}", at.file, at.line));
     vec![
         Remedy::new("Correct the line", Risk::ShowOnly)
@@ -175,6 +198,19 @@ connected
         Broken
         Confirmed config-invalid -> gateway-not-running: nginx refuses its configuration: unexpected "}" [0 requests, still failing]
         "#);
+    }
+
+    #[test]
+    fn hit_the_file_of_a_running_master_is_gone() {
+        let gone = Fixture::new(HIT).with("error.log", "").with("options", "config-gone");
+        let report = gone.report();
+        insta::assert_snapshot!(crate::fixture::summary(&report), @"
+        AtRisk
+        Likely config-invalid: nginx refuses its configuration: /etc/nginx/nginx.conf is not there [0 requests, still failing]
+        ");
+        let finding = &report.findings[0];
+        assert!(finding.r#where.is_empty(), "there is no line to change");
+        insta::assert_snapshot!(finding.remedies[0].title, @"Restore the configuration file");
     }
 
     #[test]
