@@ -286,4 +286,16 @@ errno No such file or directory
         assert!(alike("/srv/a/tmp/puma.sock", "/srv/b/tmp/puma.sock").is_none());
         assert!(alike("/run/shop.sock", "/run/blog.sock").is_none());
     }
+
+    #[test]
+    fn another_release_is_beside_the_one_that_a_link_leads_to() {
+        let beside = |other: &str| {
+            let wanted = "/srv/forum/current/tmp/puma.sock";
+            beside_link("/srv/forum/current", "/srv/forum/releases/12", wanted, other).is_some()
+        };
+        assert!(beside("/srv/forum/releases/13/tmp/puma.sock"));
+        assert!(!beside("/srv/forum/releases/13/tmp/other.sock"));
+        assert!(!beside("/srv/wiki/releases/13/tmp/puma.sock"));
+        assert!(!beside("/srv/forum/releases/old/13/tmp/puma.sock"));
+    }
 }

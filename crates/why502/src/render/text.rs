@@ -304,6 +304,8 @@ fn failures(report: &Report, finding: &FindingInfo) -> String {
         let _ = write!(line, " since {}", short_stamp(first, &report.window.to));
     }
     match explains.still_failing {
+        // What nobody has met yet does not fail still.
+        Some(true) if explains.requests == 0 => line.push_str(", and it stands now"),
         Some(true) => line.push_str(", still failing"),
         Some(false) => line.push_str(", mended since"),
         None => {}

@@ -155,6 +155,27 @@ fn nothing_that_a_terminal_obeys_comes_through() {
     assert!(!stderr(&output).contains('\u{1b}'), "{}", stderr(&output));
 }
 
+/// The text of a recorded bundle.
+fn text_of(case: &str) -> String {
+    let bundle = project().join("corpus/lab").join(case).join("bundle.tar.zst");
+    stdout(&command().arg("--bundle").arg(bundle).output().unwrap())
+}
+
+#[test]
+fn an_edit_is_named_only_where_it_is_one_to_make() {
+    let likely = text_of("upstream-wrong-port/only-php-fpm");
+    assert!(likely.contains("\n  do: See that ") && !likely.contains("  edit: "), "{likely}");
+    let proven = text_of("unix-socket-wrong-path/other-directory");
+    assert!(proven.contains("\n  edit: "), "{proven}");
+}
+
+#[test]
+fn what_no_client_met_does_not_still_fail() {
+    let hidden = text_of("some-peers-failing/backup-serves");
+    let line = hidden.lines().find(|line| line.contains("no request failed for a client")).unwrap();
+    assert!(line.ends_with(", and it stands now"), "{line}");
+}
+
 #[test]
 fn a_status_of_three_digits_keeps_them() {
     let site = Site::new();
