@@ -11,7 +11,8 @@
 //! #- resolve app           addresses, or `absent`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
-//! #- options               key=value, one per line: offline, config-gone, url=…, version=1.22.1, now=…, since=…, no-sockets
+//! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
+//!                          since=…, no-sockets
 //! ```
 //!
 //! What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
@@ -284,8 +285,10 @@ impl Fixture {
         let ids = self.sections.get("worker").map_or("33 33 33", |ids| ids.trim());
         let ids: Vec<&str> = ids.split_whitespace().collect();
         let (uid, gid, groups) = (ids[0], ids[1], ids[2..].join(" "));
+        // In a container its log has the id that it has there.
+        let inner = self.option("own-pid").map(|pid| format!("\t{pid}")).unwrap_or_default();
         let status = format!(
-            "NSpid:\t{WORKER}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
+            "NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
         );
         record.status = Some(Blob::from(status.as_str()));
         record

@@ -1,6 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
-use super::strangers::Strangers;
+use super::strangers::{Strangers, count_by_writer};
 use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,18 +25,16 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         .filter(|digest| digest.has_upstream)
         .flat_map(|digest| digest.coverage.files.clone())
         .collect();
-    let read = |requests: &[FailedRequest]| -> Vec<Failure> {
+    let all = |requests: &'a [FailedRequest]| -> Vec<&'a FailedRequest> { requests.iter().collect() };
+    let read = |requests: &[&FailedRequest]| -> Vec<Failure> {
         requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
     };
-    let mut strangers = Strangers::of(facts, gateway);
-    let own: Vec<FailedRequest> = facts
-        .failed_requests(&owner)
-        .iter()
-        .filter(|request| !strangers.as_mut().is_some_and(|strangers| strangers.is_theirs(request)))
-        .cloned()
-        .collect();
+    let requests = facts.failed_requests(&owner);
+    let strangers = Strangers::among(facts, gateway, requests);
+    let (theirs, own): (Vec<&FailedRequest>, Vec<&FailedRequest>) =
+        requests.iter().partition(|request| strangers.made(request));
     let (mut failures, looked_back) =
-        wanted(model, facts, read(&own), read(facts.looked_back_requests(&owner)));
+        wanted(model, facts, read(&own), read(&all(facts.looked_back_requests(&owner))));
     for failure in &mut failures {
         complete(gateway, failure);
     }
@@ -62,13 +60,13 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers: peers(gateway, &failures),
         failures,
         at_work: BTreeSet::new(),
-        earlier: read(facts.earlier_requests(&owner)),
+        earlier: read(&all(facts.earlier_requests(&owner))),
         looked_back,
         // A digest counts the whole window that was read.
         totals: (facts.view.is_none() && !access_logs.is_empty()).then_some(totals),
         successes: successes.collect(),
         error_logs,
-        strangers: strangers.map(|strangers| strangers.seen).unwrap_or_default(),
+        strangers: count_by_writer(&theirs),
         asked: None,
     };
     case.asked = asked(&case);

@@ -239,6 +239,14 @@ modified=2026-11-21T02:20:00Z
     }
 
     #[test]
+    fn gap_a_log_with_ids_of_another_namespace_tells_of_nobody() {
+        let contained = Fixture::new(&HIT.replace("101#101", "7#7"))
+            .with("options", "modified=2026-11-21T02:20:00Z\nown-pid=7");
+        let summary = contained.summary();
+        assert!(summary.contains("Confirmed config-not-reloaded"), "{summary}");
+    }
+
+    #[test]
     fn near_miss_a_line_of_a_worker_before_the_reload_is_its_own() {
         let options = "modified=2026-11-21T02:20:00Z\nloaded=2026-11-21T02:25:00Z";
         let before = Fixture::new(&HIT.replace("101#101", "77#77")).with("options", options);
