@@ -3,6 +3,7 @@
 mod build;
 mod failure;
 mod look;
+mod lookup;
 mod strangers;
 mod subject;
 mod words;
@@ -41,6 +42,8 @@ pub(crate) struct Case<'a> {
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
     /// How many failed requests in its error logs are another instance's, by the process that wrote of them.
     pub(crate) strangers: BTreeMap<u32, u64>,
+    /// All of it by what rules ask for.
+    lookup: lookup::Lookup,
     /// The route of the given URL, with the path.
     pub(crate) asked: Option<(RouteId, String)>,
 }
@@ -87,7 +90,6 @@ impl<'a> Case<'a> {
 
     /// How many requests of a route there were in the window; `None` where no access log tells.
     pub(crate) fn n_total(&self, route: RouteId) -> Option<u64> {
-        let totals = self.totals.as_ref()?;
-        Some(totals.iter().filter(|((of, _), _)| *of == Some(route)).map(|(_, count)| count).sum())
+        self.totals.as_ref().map(|_| self.lookup.totals_of_route.get(&route).copied().unwrap_or(0))
     }
 }

@@ -4,12 +4,15 @@
 //! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given). A listener
 //! of this gateway gets no request: that would be a request to the gateway itself.
 
-use crate::case::{Case, Failure, PeerSubject};
+use crate::case::{Case, Failure, FailureId, PeerSubject};
+use std::cmp::Reverse;
 use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
 use why502_model::{Pass, Protocol, RouteId, Version};
 
 /// The most peers that are probed.
 const MAX_PEERS: usize = 64;
+/// How many of the newest failures of a peer are looked through for one that is worth repeating.
+const MAX_FAILURES: usize = 256;
 /// How a probe names itself.
 const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
 
@@ -99,18 +102,21 @@ pub(crate) fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> H
 /// The newest failing request of a route that leads to the peer: the route, the path and the host.
 fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String, String)> {
     if let Some((route, path)) = &case.asked
-        && peer.routes.contains(route)
+        && peer.is_of(*route)
     {
         return Some((*route, path.clone(), server_name(case, *route)));
     }
-    let failing = case.failures.iter().rev().filter(|failure| {
-        let on_route = failure.route.is_some_and(|route| peer.routes.contains(&route));
-        on_route && failure.path.as_ref().is_some_and(|path| path.starts_with('/'))
-    });
+    let mut failing: Vec<(FailureId, &Failure)> = peer
+        .routes
+        .iter()
+        .flat_map(|route| case.failures_of(*route))
+        .filter(|(_, failure)| failure.path.as_ref().is_some_and(|path| path.starts_with('/')))
+        .collect();
+    failing.sort_unstable_by_key(|(id, _)| Reverse(*id));
+    failing.truncate(MAX_FAILURES);
     // A path that is asked for with GET is better than one that takes a POST.
-    let mut failing: Vec<&Failure> = failing.take(256).collect();
-    failing.sort_by_key(|failure| !matches!(failure.method.as_deref(), Some("GET" | "HEAD")));
-    let failure = failing.first()?;
+    failing.sort_by_key(|(_, failure)| !matches!(failure.method.as_deref(), Some("GET" | "HEAD")));
+    let (_, failure) = failing.first()?;
     let route = failure.route?;
     let host = failure.host.clone().unwrap_or_else(|| server_name(case, route));
     Some((route, failure.path.clone()?, host))
@@ -162,12 +168,10 @@ fn host_of(case: &Case<'_>, pass: &Pass) -> Option<String> {
 
 /// Whether an address is a listener of this gateway.
 pub(crate) fn is_own_listener(case: &Case<'_>, address: &PeerAddress) -> bool {
-    let listens = case.gateway.servers.iter().flat_map(|server| &server.listens);
     match address {
-        PeerAddress::Unix(path) => listens.filter_map(|listen| listen.path.as_ref()).any(|own| own == path),
-        PeerAddress::Inet(inet) => listens.filter_map(|listen| listen.address).any(|own| {
-            own.port() == inet.port()
-                && (own.ip() == inet.ip() || (own.ip().is_unspecified() && case.is_local(address)))
-        }),
+        PeerAddress::Unix(path) => case.listens_on_path(path),
+        PeerAddress::Inet(inet) => case
+            .listens_on_port(inet.port())
+            .any(|own| own == inet.ip() || (own.is_unspecified() && case.is_local(address))),
     }
 }

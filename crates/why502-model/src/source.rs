@@ -1,5 +1,6 @@
 //! Where in the configuration something stands.
 
+use nginx_syntax::Tree;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,12 +43,14 @@ impl<T> Setting<T> {
 }
 
 /// A configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// Its path.
     pub path: Arc<str>,
     /// Its bytes.
     pub text: Arc<[u8]>,
+    /// Its directives.
+    pub tree: Tree,
     /// When it was changed last.
     pub modified: why502_facts::Stamp,
 }

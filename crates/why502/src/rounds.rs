@@ -15,8 +15,8 @@ use why502_model::Model;
 /// The most rounds: the nesting of includes decides how many are needed.
 const MAX_ROUNDS: usize = 80;
 
-/// Collects everything that the model and the causes want into a bundle.
-pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
+/// Collects everything that the model and the causes want into a bundle; the model as it is then.
+pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) -> Arc<Model> {
     let mut asked: BTreeSet<Ask> = bundle.facts.iter().map(|fact| fact.ask.clone()).collect();
     for _ in 0..MAX_ROUNDS {
         let facts = load(bundle);
@@ -27,7 +27,7 @@ pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
         }
         asks.retain(|ask| asked.insert(ask.clone()));
         if asks.is_empty() {
-            break;
+            return model;
         }
         let route: Arc<RouteOfOwner> = Arc::new(move |owner: &str, key: &RequestKey<'_>| {
             let gateway = model.gateways.iter().find(|gateway| gateway.owner() == owner)?;
@@ -35,6 +35,7 @@ pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) {
         });
         bundle.facts.extend(collector.answer(&asks, &route));
     }
+    Arc::new(Model::build(&load(bundle)))
 }
 
 /// The report of a bundle, or of the part of its window that is wanted: the same for the same bundle, wherever it is made.
@@ -45,10 +46,9 @@ pub(crate) fn report(bundle: &Bundle, view: Option<View>) -> Report {
     diagnose(&facts, &model)
 }
 
-/// Whether a bundle tells of anything that could be judged.
-pub(crate) fn has_anything(bundle: &Bundle) -> bool {
+/// Whether a bundle, of which the model is given, tells of anything that could be judged.
+pub(crate) fn has_anything(bundle: &Bundle, model: &Model) -> bool {
     let facts = load(bundle);
-    let model = Model::build(&facts);
     let reads =
         |ask: &Ask| !matches!(facts.look(ask), Observed::Unknown(gap) if gap.why != GapReason::NotYet);
     model.gateways.iter().any(|gateway| {
@@ -59,9 +59,8 @@ pub(crate) fn has_anything(bundle: &Bundle) -> bool {
 }
 
 /// Whether a process is the master of a gateway that was found.
-pub(crate) fn is_master(bundle: &Bundle, pid: u32) -> bool {
-    let facts = load(bundle);
-    Model::build(&facts).gateways.iter().any(|gateway| gateway.master == Some(pid))
+pub(crate) fn is_master(model: &Model, pid: u32) -> bool {
+    model.gateways.iter().any(|gateway| gateway.master == Some(pid))
 }
 
 /// Runs something that may take long, with a line on stderr once it takes more than a second.

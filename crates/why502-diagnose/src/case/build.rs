@@ -1,5 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
+use super::lookup::{Lookup, passes};
 use super::strangers::{Strangers, count_by_writer};
 use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use why502_facts::{
     AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase, Phrase,
     RequestMessage,
 };
-use why502_model::{Action, FallbackKind, Gateway, GroupId, Model, Pass, RouteId, Target};
+use why502_model::{FallbackKind, Gateway, GroupId, Model, Pass, RouteId, Target};
 
 /// Builds the case of the gateway at `index`.
 pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Case<'a> {
@@ -51,20 +52,26 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
             *known = count.max(*known);
         }
     }
-    let successes =
-        access_logs.iter().flat_map(|digest| &digest.successes).map(|record| success(record, &keys));
+    let successes: Vec<Success> = access_logs
+        .iter()
+        .flat_map(|digest| &digest.successes)
+        .map(|record| success(record, &keys))
+        .collect();
+    // A digest counts the whole window that was read.
+    let totals = (facts.view.is_none() && !access_logs.is_empty()).then_some(totals);
+    let peers = peers(gateway, &failures);
     let mut case = Case {
         facts,
         gateway,
         index,
-        peers: peers(gateway, &failures),
+        lookup: Lookup::new(gateway, &failures, &peers, &successes, totals.as_ref()),
+        peers,
         failures,
         at_work: BTreeSet::new(),
         earlier: read(&all(facts.earlier_requests(&owner))),
         looked_back,
-        // A digest counts the whole window that was read.
-        totals: (facts.view.is_none() && !access_logs.is_empty()).then_some(totals),
-        successes: successes.collect(),
+        totals,
+        successes,
         error_logs,
         strangers: count_by_writer(&theirs),
         asked: None,
@@ -120,7 +127,7 @@ fn auth_route(gateway: &Gateway, route: RouteId) -> Option<RouteId> {
 /// The only address that a route passes requests to.
 fn only_address(gateway: &Gateway, route: RouteId) -> Option<PeerAddress> {
     let route = gateway.route(route);
-    let mut passes = passes(&route.action, &route.conditionals);
+    let mut passes = passes(route);
     let group = passes.next().filter(|_| passes.next().is_none()).and_then(group_of_pass)?;
     let mut addresses = gateway
         .group(group)
@@ -287,19 +294,11 @@ fn peers(gateway: &Gateway, failures: &[Failure]) -> Vec<PeerSubject> {
 fn routes_by_group(gateway: &Gateway) -> BTreeMap<GroupId, BTreeSet<RouteId>> {
     let mut groups: BTreeMap<GroupId, BTreeSet<RouteId>> = BTreeMap::new();
     for (id, route) in gateway.routes() {
-        for group in passes(&route.action, &route.conditionals).filter_map(group_of_pass) {
+        for group in passes(route).filter_map(group_of_pass) {
             groups.entry(group).or_default().insert(id);
         }
     }
     groups
-}
-
-fn passes<'r>(
-    action: &'r Action,
-    conditionals: &'r [why502_model::Conditional],
-) -> impl Iterator<Item = &'r Pass> {
-    let conditional = conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
-    std::iter::once(action).chain(conditional).filter_map(Action::pass)
 }
 
 fn group_of_pass(pass: &Pass) -> Option<GroupId> {
@@ -309,14 +308,13 @@ fn group_of_pass(pass: &Pass) -> Option<GroupId> {
 /// The group of a route that an address belongs to, or once belonged to: the one that has it, else the only one.
 fn group_of(gateway: &Gateway, route: RouteId, address: &PeerAddress) -> Option<GroupId> {
     let route = gateway.route(route);
-    let groups: BTreeSet<GroupId> =
-        passes(&route.action, &route.conditionals).filter_map(group_of_pass).collect();
+    let groups: BTreeSet<GroupId> = passes(route).filter_map(group_of_pass).collect();
     let has_it = |group: &GroupId| place_of(gateway, *group, address).is_some();
     if let Some(own) = groups.iter().copied().find(has_it) {
         return Some(own);
     }
     let by_variable = |pass: &Pass| matches!(pass.target, Target::Unresolved(_));
-    if passes(&route.action, &route.conditionals).any(by_variable) {
+    if passes(route).any(by_variable) {
         let mut named = gateway.groups().map(|(id, _)| id).filter(has_it);
         return named.next().filter(|_| named.next().is_none());
     }

@@ -1,9 +1,12 @@
 //! What rules look at, three-valued.
 
-use super::{Case, Failure, FailureId, PeerSubject, Subject, Symptom};
+use super::lookup::{group_name, passes};
+use super::{Case, Failure, FailureId, PeerSubject, Subject, Success, Symptom};
 use crate::cause::Asks;
 use crate::finding::{Evidence, Open, Origin};
 use crate::plan;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use why502_facts::{
     Ask, Coverage, Datum, Errno, ErrorDigest, ErrorLevel, FirstBytes, Gap, GapReason, LineRef, LogSlice,
     Observed, PathWalk, PeerAddress, ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable,
@@ -33,12 +36,10 @@ impl Case<'_> {
         &'s self,
         peer: &'s PeerSubject,
     ) -> impl Iterator<Item = (FailureId, &'s Failure, &'s Symptom)> {
-        self.failures().flat_map(move |(id, failure)| {
+        self.failures_on(&peer.address).flat_map(move |(id, failure)| {
             let symptoms = failure.symptoms.iter().filter(move |symptom| {
                 symptom.peer.as_ref() == Some(&peer.address)
-                    && failure
-                        .route
-                        .is_none_or(|route| peer.routes.is_empty() || peer.routes.contains(&route))
+                    && failure.route.is_none_or(|route| peer.routes.is_empty() || peer.is_of(route))
             });
             symptoms.map(move |symptom| (id, failure, symptom))
         })
@@ -46,7 +47,69 @@ impl Case<'_> {
 
     /// The failures of a route, with their ids.
     pub(crate) fn failures_of(&self, route: RouteId) -> impl Iterator<Item = (FailureId, &Failure)> {
-        self.failures().filter(move |(_, failure)| failure.route == Some(route))
+        self.failures_routed(Some(route))
+    }
+
+    fn failures_routed(&self, route: Option<RouteId>) -> impl Iterator<Item = (FailureId, &Failure)> {
+        let ids = self.lookup.failures_of_route.get(&route).into_iter().flatten();
+        ids.map(|id| (*id, self.failure(*id)))
+    }
+
+    /// The failures that may be of a group: those of its routes, and those of which nobody knows the route.
+    pub(crate) fn failures_of_group(&self, group: GroupId) -> impl Iterator<Item = (FailureId, &Failure)> {
+        let routes = self.routes_to(group).map(Some).chain([None]);
+        let ids: BTreeSet<FailureId> =
+            routes.flat_map(|route| self.failures_routed(route)).map(|(id, _)| id).collect();
+        ids.into_iter().map(|id| (id, self.failure(id)))
+    }
+
+    /// The failures with an attempt on an address.
+    pub(crate) fn failures_on(&self, address: &PeerAddress) -> impl Iterator<Item = (FailureId, &Failure)> {
+        let ids = self.lookup.failures_of_address.get(address).into_iter().flatten();
+        ids.map(|id| (*id, self.failure(*id)))
+    }
+
+    /// The failures that may be of a peer: those with an attempt on its address, and those of its routes.
+    pub(crate) fn failures_about(&self, peer: &PeerSubject) -> impl Iterator<Item = (FailureId, &Failure)> {
+        let of_routes = peer.routes.iter().flat_map(|route| self.failures_of(*route));
+        let ids: BTreeSet<FailureId> =
+            self.failures_on(&peer.address).chain(of_routes).map(|(id, _)| id).collect();
+        ids.into_iter().map(|id| (id, self.failure(id)))
+    }
+
+    /// The addresses that the gateway listens on at a port.
+    pub(crate) fn listens_on_port(&self, port: u16) -> impl Iterator<Item = IpAddr> {
+        self.lookup.listens_of_port.get(&port).into_iter().flatten().copied()
+    }
+
+    /// Whether the gateway listens on a unix socket.
+    pub(crate) fn listens_on_path(&self, path: &str) -> bool {
+        self.lookup.listen_paths.contains(path)
+    }
+
+    /// The routes that pass, or may pass, to a group.
+    pub(crate) fn routes_to(&self, group: GroupId) -> impl Iterator<Item = RouteId> {
+        self.lookup.routes_of_group.get(&group).into_iter().flatten().copied()
+    }
+
+    /// The peers of a group; of none: those whose target only a request decides.
+    pub(crate) fn peers_of(&self, group: Option<GroupId>) -> impl Iterator<Item = &PeerSubject> {
+        self.lookup.peers_of_group.get(&group).into_iter().flatten().map(|at| &self.peers[*at])
+    }
+
+    /// The peers that a route passes to.
+    pub(crate) fn peers_behind(&self, route: RouteId) -> impl Iterator<Item = &PeerSubject> {
+        self.lookup.peers_of_route.get(&route).into_iter().flatten().map(|at| &self.peers[*at])
+    }
+
+    /// The peers of an address, one per group that has it.
+    pub(crate) fn peers_at(&self, address: &PeerAddress) -> impl Iterator<Item = &PeerSubject> {
+        self.lookup.peers_of_address.get(address).into_iter().flatten().map(|at| &self.peers[*at])
+    }
+
+    /// The successes of a route.
+    pub(crate) fn successes_of(&self, route: RouteId) -> impl Iterator<Item = &Success> {
+        self.lookup.successes_of_route.get(&route).into_iter().flatten().map(|at| &self.successes[*at])
     }
 
     /// The failures of a subject that is a route, or of none.
@@ -56,7 +119,7 @@ impl Case<'_> {
             Subject::Nowhere => Some(None),
             Subject::Gateway | Subject::Group(_) | Subject::Peer(_) => None,
         };
-        self.failures().filter(move |(_, failure)| wanted == Some(failure.route))
+        wanted.into_iter().flat_map(|route| self.failures_routed(route))
     }
 
     /// The sockets of the gateway's network namespace.
@@ -131,23 +194,23 @@ impl Case<'_> {
             (why502_model::Target::Group(own), Some(group)) => *own == group,
             (why502_model::Target::Unresolved(unresolved), Some(group)) => {
                 let name = self.gateway.group(group).name.as_deref();
-                unresolved.values.iter().any(|value| Some(value.rsplit("//").next().unwrap_or(value)) == name)
+                unresolved.values.iter().any(|value| Some(group_name(value)) == name)
             }
             (_, None) => true,
         };
-        let route = self.gateway.route(route);
-        let conditional = route.conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
-        std::iter::once(&route.action).chain(conditional).filter_map(why502_model::Action::pass).find(leads)
+        passes(self.gateway.route(route)).find(leads)
     }
 
     /// The last moment in the window at which a peer answered a request well, with the line.
     pub(crate) fn last_success(&self, peer: &PeerSubject) -> Option<(Stamp, &LineRef)> {
-        let of_peer = self.successes.iter().filter(|success| match &success.peer {
-            Some(address) => *address == peer.address,
-            // Without upstream fields a success of a route with one address is a success of that address.
-            None => success.route.is_some_and(|route| peer.routes.contains(&route)) && self.is_single(peer),
-        });
-        of_peer.max_by_key(|success| success.at).map(|success| (success.at, &success.line))
+        let told = self.lookup.successes_of_address.get(&peer.address).into_iter().flatten();
+        let told = told.map(|at| &self.successes[*at]);
+        // Without upstream fields a success of a route with one address is a success of that address.
+        let routes = if self.is_single(peer) { peer.routes.as_slice() } else { &[] };
+        let of_routes = routes.iter().flat_map(|route| self.successes_of(*route));
+        told.chain(of_routes.filter(|success| success.peer.is_none()))
+            .max_by_key(|success| success.at)
+            .map(|success| (success.at, &success.line))
     }
 
     /// Whether everybody who listens on a peer's address was started after a moment, as far as that can be seen.
@@ -166,8 +229,7 @@ impl Case<'_> {
 
     /// Whether all peers of a route answer a probe, and none with an error of a gateway; an error asks for the probes.
     pub(crate) fn answers_well(&self, route: RouteId) -> Result<bool, Asks> {
-        let peers: Vec<&PeerSubject> =
-            self.peers.iter().filter(|peer| peer.routes.contains(&route)).collect();
+        let peers: Vec<&PeerSubject> = self.peers_behind(route).collect();
         for peer in &peers {
             or_ask(self.probe(peer))?;
         }
@@ -219,8 +281,7 @@ impl Case<'_> {
     /// Whether a failure of a peer is felt by clients: no other peer of its group is known to be well.
     pub(crate) fn is_felt(&self, peer: &PeerSubject) -> bool {
         let Some(group) = peer.group else { return true };
-        let others =
-            self.peers.iter().filter(|other| other.group == Some(group) && other.address != peer.address);
+        let others = self.peers_of(Some(group)).filter(|other| other.address != peer.address);
         !others.into_iter().any(|other| {
             self.configured(other).is_some_and(|peer| !peer.down)
                 && self.reach(other) == Observed::Known(Reach::Connected)

@@ -47,6 +47,13 @@ pub(crate) struct PeerSubject {
     /// The place in the group; `None` if the address is none of the group's (any more).
     pub(crate) place: Option<usize>,
     pub(crate) address: PeerAddress,
-    /// The routes that pass to it.
+    /// The routes that pass to it, sorted.
     pub(crate) routes: Vec<RouteId>,
+}
+
+impl PeerSubject {
+    /// Whether a route passes to it.
+    pub(crate) fn is_of(&self, route: RouteId) -> bool {
+        self.routes.binary_search(&route).is_ok()
+    }
 }

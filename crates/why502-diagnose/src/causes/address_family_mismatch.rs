@@ -66,7 +66,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if failed.is_empty() && !fails_now {
         return Ok(Ruling::NoSign);
     }
-    let sibling = case.peers.iter().find(|other| is_sibling(case, peer, address, other));
+    let sibling = case.peers_of(peer.group).find(|other| is_sibling(case, peer, address, other));
     let sibling_connects = match sibling {
         Some(sibling) => or_ask(case.reach(sibling))? == Observed::Known(Reach::Connected),
         None => false,
@@ -153,10 +153,7 @@ fn one_family_alone(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr) ->
 }
 
 fn success(case: &Case<'_>, peer: &PeerSubject) -> Option<Evidence> {
-    let of_route = case
-        .successes
-        .iter()
-        .filter(|success| success.route.is_some_and(|route| peer.routes.contains(&route)));
+    let of_route = peer.routes.iter().flat_map(|route| case.successes_of(*route));
     let last = of_route.max_by_key(|success| success.at)?;
     Some(Evidence::supporting("the same route succeeded", crate::finding::Origin::Log(last.line.clone())))
 }
@@ -180,7 +177,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let found = finding.subjects.iter().find_map(Subject::peer).and_then(|peer| {
         let address = peer.address.inet()?;
-        let sibling = case.peers.iter().find(|other| is_sibling(case, peer, address, other));
+        let sibling = case.peers_of(peer.group).find(|other| is_sibling(case, peer, address, other));
         // `localhost` has a known other address even where nobody could look.
         let loopback: SocketAddr =
             if address.is_ipv6() { ([127, 0, 0, 1], address.port()).into() } else { return None };

@@ -56,11 +56,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     let group = case.gateway.group(id);
     let without: Vec<(FailureId, &Failure)> = case
-        .failures()
-        .filter(|(_, failure)| failure.route.is_some_and(|route| case.pass_of(route, Some(id)).is_some()))
+        .failures_of_group(id)
+        .filter(|(_, failure)| failure.route.is_some())
         .filter(|(_, failure)| is_unserved(failure))
         .collect();
-    let is_used = case.gateway.routes().any(|(route, _)| case.pass_of(route, Some(id)).is_some());
+    let is_used = case.routes_to(id).next().is_some();
     let logged = Case::line_of(&without).map(|origin| {
         let says = format!("{} found no server to choose", count(Case::weigh(&without), "request"));
         Evidence::supporting(says, origin)

@@ -108,9 +108,7 @@ fn said<'c>(case: &'c Case<'_>, problem: &Problem) -> Option<&'c ErrorRecord> {
 
 /// The failures whose last attempt went to an address that no file has any more.
 fn dialling_what_is_gone(case: &Case<'_>) -> Vec<FailureId> {
-    let is_gone = |address: &PeerAddress| {
-        case.peers.iter().any(|peer| peer.address == *address && is_foreign(case, peer))
-    };
+    let is_gone = |address: &PeerAddress| case.peers_at(address).any(|peer| is_foreign(case, peer));
     let last_is_gone = |failure: &Failure| {
         failure.attempts().next_back().and_then(|last| last.peer.as_ref()).is_some_and(is_gone)
     };

@@ -126,7 +126,7 @@ fn dials_foreign(case: &Case<'_>, failure: &Failure) -> bool {
     failure
         .attempts()
         .filter_map(|attempt| attempt.peer.as_ref())
-        .any(|address| case.peers.iter().any(|peer| peer.address == *address && is_foreign(case, peer)))
+        .any(|address| case.peers_at(address).any(|peer| is_foreign(case, peer)))
 }
 
 /// Whether an address is dialled that no peer of its group has, in a group that is written with addresses only

@@ -134,12 +134,7 @@ fn is_switched_off(case: &Case<'_>, failed: &[(FailureId, &Failure)], answer: &O
     });
     let last = failed.iter().map(|(_, failure)| failure.at).max();
     let routes: BTreeSet<RouteId> = failed.iter().filter_map(|(_, failure)| failure.entry).collect();
-    let served = case
-        .successes
-        .iter()
-        .filter(|success| success.route.is_some_and(|route| routes.contains(&route)))
-        .map(|success| success.at)
-        .max();
+    let served = routes.iter().flat_map(|route| case.successes_of(*route)).map(|success| success.at).max();
     is_of_file && served > last
 }
 

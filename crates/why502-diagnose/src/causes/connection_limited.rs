@@ -72,10 +72,10 @@ fn by_peers(case: &Case<'_>, subject: &Subject) -> Ruling {
         .failures_of(route)
         .filter(|(_, failure)| failure.last().is_some_and(|last| last.is(Phrase::NoLiveUpstreams)))
         .collect();
-    let failed = case.failures().any(|(_, failure)| {
+    let failed = case.failures_of(route).any(|(_, failure)| {
         failure.attempts().any(|attempt| {
             attempt.peer.is_some() && attempt.phrase.is_some() && counts_as_failed(attempt.phrase)
-        }) && failure.route == Some(route)
+        })
     });
     let Some(origin) = Case::line_of(&refused).filter(|_| !failed) else { return Ruling::NoSign };
     let says = format!(

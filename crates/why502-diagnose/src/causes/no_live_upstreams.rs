@@ -36,7 +36,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::Phrase;
-use why502_model::{Group, GroupId, RouteId};
+use why502_model::{Group, GroupId};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "no-live-upstreams",
@@ -74,9 +74,7 @@ fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruli
 /// Whether a request that came after all of them was answered by the group.
 fn answers_again(case: &Case<'_>, id: GroupId, without: &[(FailureId, &Failure)]) -> bool {
     let last = without.iter().map(|(_, failure)| failure.at).max();
-    let of_group =
-        |route: Option<RouteId>| route.is_some_and(|route| case.pass_of(route, Some(id)).is_some());
-    case.successes.iter().filter(|success| of_group(success.route)).any(|success| Some(success.at) > last)
+    case.routes_to(id).flat_map(|route| case.successes_of(route)).any(|success| Some(success.at) > last)
 }
 
 /// The requests for which no peer of a group was left.
@@ -88,10 +86,7 @@ pub(super) fn without_peers<'c>(case: &'c Case<'_>, id: GroupId) -> Vec<(Failure
                 && symptom.group.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(&name))
         })
     };
-    case.failures()
-        .filter(|(_, failure)| says_so(failure))
-        .filter(|(_, failure)| failure.route.is_none_or(|route| case.pass_of(route, Some(id)).is_some()))
-        .collect()
+    case.failures_of_group(id).filter(|(_, failure)| says_so(failure)).collect()
 }
 
 /// The name of a group as the log tells it: an implicit group is named after the host that was written.

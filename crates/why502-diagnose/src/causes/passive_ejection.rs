@@ -40,6 +40,7 @@ use crate::causes::no_live_upstreams::without_peers;
 use crate::causes::some_peers_failing::is_failure;
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
+use std::collections::BTreeSet;
 use why502_facts::{PeerAddress, Phrase};
 use why502_model::{GroupId, Pass};
 
@@ -64,7 +65,13 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     };
     let (mut ejected, mut answered, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for (failure_id, failure) in case.failures() {
+    let ids: BTreeSet<FailureId> = case
+        .peers_of(Some(id))
+        .flat_map(|peer| case.failures_on(&peer.address))
+        .map(|(failure_id, _)| failure_id)
+        .collect();
+    for failure_id in ids {
+        let failure = case.failure(failure_id);
         for symptom in failure.symptoms.iter().filter(|symptom| is_of(case, id, symptom.peer.as_ref())) {
             if symptom.phrase == Some(Phrase::ServerTemporarilyDisabled) {
                 ejected.push((failure_id, failure, symptom));
@@ -104,8 +111,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 /// A pass to a group that counts answers as failures of the peer.
 fn counting_pass<'c>(case: &'c Case<'_>, id: GroupId) -> Option<&'c Pass> {
-    let passes = case.gateway.routes().filter_map(|(route, _)| case.pass_of(route, Some(id)));
-    passes.into_iter().find(|pass| !statuses(pass).is_empty())
+    let mut passes = case.routes_to(id).filter_map(|route| case.pass_of(route, Some(id)));
+    passes.find(|pass| !statuses(pass).is_empty())
 }
 
 /// The conditions that are statuses; 403 and 404 go on to the next peer without counting.
@@ -122,9 +129,7 @@ fn status_of(condition: &str) -> Option<u16> {
 
 /// Whether an address is one of a group's.
 fn is_of(case: &Case<'_>, id: GroupId, address: Option<&PeerAddress>) -> bool {
-    address.is_some_and(|address| {
-        case.peers.iter().any(|peer| peer.group == Some(id) && peer.address == *address)
-    })
+    address.is_some_and(|address| case.peers_at(address).any(|peer| peer.group == Some(id)))
 }
 
 /// Whether an attempt ended with an answer that counts as a failure.

@@ -64,7 +64,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let probe = or_ask(case.probe(peer))?;
     let failed: Vec<(FailureId, &Failure)> =
-        case.failures().filter(|(_, failure)| fits(failure, peer)).collect();
+        case.failures_about(peer).filter(|(_, failure)| fits(failure, peer)).collect();
     let odd_now = matches!(&probe, Observed::Known(report) if report.connected() && is_odd(&report.first_bytes, report.outcome(StepKind::Receive)));
     if failed.is_empty() && !odd_now {
         return Ok(Ruling::NoSign);
@@ -112,7 +112,7 @@ fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
                     && last.tried.as_ref().and_then(|tried| tried.status) == Some(400)
             }
             // Without upstream fields any 400 of the route may be the upstream's.
-            None => !failure.tries_logged && failure.route.is_some_and(|route| peer.routes.contains(&route)),
+            None => !failure.tries_logged && failure.route.is_some_and(|route| peer.is_of(route)),
         })
 }
 

@@ -104,8 +104,7 @@ fn pass<'c>(case: &'c Case<'_>, subject: &Subject) -> Option<&'c Pass> {
 }
 
 fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c PeerSubject> {
-    let route = subject.route();
-    case.peers.iter().filter(move |peer| route.is_some_and(|route| peer.routes.contains(&route)))
+    subject.route().into_iter().flat_map(|route| case.peers_behind(route))
 }
 
 /// The answer to the probe of a peer of the route with the largest header.

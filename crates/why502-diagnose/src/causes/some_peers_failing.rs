@@ -53,8 +53,7 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruling, Asks> {
     let Some(group) = subject.group() else { return Ok(Ruling::NoSign) };
-    let peers: Vec<&PeerSubject> =
-        case.peers.iter().filter(|peer| peer.group == Some(group) && is_in_use(case, peer)).collect();
+    let peers: Vec<&PeerSubject> = case.peers_of(Some(group)).filter(|peer| is_in_use(case, peer)).collect();
     let (failing, well): (Vec<&PeerSubject>, Vec<&PeerSubject>) =
         peers.iter().partition(|peer| fails(case, peer));
     let serving: Vec<&&PeerSubject> = well.iter().filter(|peer| serves(case, peer)).collect();
@@ -114,10 +113,7 @@ fn serves(case: &Case<'_>, peer: &PeerSubject) -> bool {
 
 fn failing_peers<'c>(case: &'c Case<'_>, finding: &Finding) -> Vec<&'c PeerSubject> {
     let group = finding.subjects.iter().find_map(Subject::group);
-    case.peers
-        .iter()
-        .filter(|peer| peer.group == group && is_in_use(case, peer) && fails(case, peer))
-        .collect()
+    case.peers_of(group).filter(|peer| is_in_use(case, peer) && fails(case, peer)).collect()
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {

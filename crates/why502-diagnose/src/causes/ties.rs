@@ -300,7 +300,7 @@ fn is_stranger(case: &Case<'_>, peer: &PeerSubject, address: &PeerAddress, pids:
         && !is_gateway
         && !is_own_listener(case, address)
         && !is_never_meant(case, peer, address, pids)
-        && !case.peers.iter().any(|other| other.address == *address)
+        && case.peers_at(address).next().is_none()
 }
 
 /// The listeners of which nobody may see whose they are: one of them may be what a peer was meant to be.

@@ -82,7 +82,7 @@ fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Cand
     let Observed::Known(table) = case.sockets() else { return Ok(None) };
     for socket in table.unix.iter().filter(|socket| socket.listening && socket.stream) {
         let address = PeerAddress::Unix(socket.path.clone());
-        let is_peer = case.peers.iter().any(|other| other.address == address);
+        let is_peer = case.peers_at(&address).next().is_some();
         let Some(says) = alike_in(case, path, &socket.path).filter(|_| !is_peer) else { continue };
         let tie = Some(Tie { says, strength: Confidence::Likely });
         match found.iter_mut().find(|candidate| candidate.address == address) {

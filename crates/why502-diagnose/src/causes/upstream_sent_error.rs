@@ -190,8 +190,7 @@ fn follows_an_answer(symptom: &Symptom) -> bool {
 }
 
 fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c PeerSubject> {
-    let route = subject.route();
-    case.peers.iter().filter(move |peer| route.is_some_and(|route| peer.routes.contains(&route)))
+    subject.route().into_iter().flat_map(|route| case.peers_behind(route))
 }
 
 /// The answer of a peer of the route to the probe, if it is an error that would be passed on.

@@ -101,7 +101,7 @@ fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
         return None;
     }
     let dialled = peer.address.inet()?;
-    let mut siblings = case.peers.iter().filter(|other| other.group == peer.group && other.place.is_some());
+    let mut siblings = case.peers_of(peer.group).filter(|other| other.place.is_some());
     siblings.find_map(|other| {
         let address =
             other.address.inet().filter(|own| own.ip() == dialled.ip() && own.port() != dialled.port())?;

@@ -29,7 +29,7 @@ fn is_asked(case: &Case<'_>, finding: &Finding) -> bool {
         Subject::Gateway => true,
         Subject::Group(group) => case.pass_of(*asked, Some(*group)).is_some(),
         Subject::Nowhere => false,
-        Subject::Peer(peer) => peer.routes.contains(asked),
+        Subject::Peer(peer) => peer.is_of(*asked),
         Subject::Route(route) => route == asked,
     })
 }

@@ -107,7 +107,7 @@ fn overlap(case: &Case<'_>, one: &Subject, other: &Subject) -> bool {
         }
         (Subject::Route(one), Subject::Route(other)) => one == other,
         (Subject::Route(route), Subject::Peer(peer)) | (Subject::Peer(peer), Subject::Route(route)) => {
-            peer.routes.contains(route)
+            peer.is_of(*route)
         }
         (Subject::Route(route), Subject::Group(group)) | (Subject::Group(group), Subject::Route(route)) => {
             case.pass_of(*route, Some(*group)).is_some()

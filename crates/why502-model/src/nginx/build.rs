@@ -75,8 +75,7 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
 
 /// The files; what the option `-g` holds is none.
 fn files(config: &super::config::Config) -> Vec<Source> {
-    let files = config.files.iter().map(|(source, _)| source);
-    files.filter(|source| source.path.starts_with('/')).cloned().collect()
+    config.files.iter().filter(|source| source.path.starts_with('/')).cloned().collect()
 }
 
 fn user(config: &super::config::Config) -> Option<Setting<String>> {

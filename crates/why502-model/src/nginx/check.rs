@@ -105,14 +105,14 @@ impl<'a> Checker<'a, '_> {
 
     fn refuse_at(&mut self, id: NodeId, at: Span, message: impl Into<String>) {
         let node = self.config.node(id);
-        let file = Arc::clone(&self.config.files[node.file].0.path);
+        let file = Arc::clone(&self.config.files[node.file].path);
         self.add(ProblemKind::Refused, message.into(), at, Some((file, node.line)));
     }
 
     /// Refuses something at the end of a block: nginx prints the line of its `}`.
     fn refuse_at_end(&mut self, block: NodeId, at: Span, message: impl Into<String>) {
         let node = self.config.node(block);
-        let file = Arc::clone(&self.config.files[node.file].0.path);
+        let file = Arc::clone(&self.config.files[node.file].path);
         let printed = node.end_line.map(|line| (file, line));
         self.add(ProblemKind::Refused, message.into(), at, printed);
     }

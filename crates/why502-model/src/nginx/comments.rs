@@ -8,7 +8,7 @@ impl Gateway {
     /// The comments of the block that a place stands in, with their places.
     pub fn comments_near(&self, at: &Span) -> Vec<(String, Span)> {
         let Some(source) = self.source(&at.file) else { return Vec::new() };
-        let tree = nginx_syntax::parse(Arc::clone(&source.text)).tree;
+        let tree = &source.tree;
         let Some(directive) = tree.directive_at(at.begin) else { return Vec::new() };
         let place = |range: std::ops::Range<u32>| {
             let position = tree.line_column(range.start);

@@ -1,10 +1,14 @@
 //! A configuration with its includes expanded: one tree of directives over many files.
 
 use crate::{Problem, Source, Span};
-use nginx_syntax::{Directive, Terminator, Tree};
+use nginx_syntax::{Directive, Terminator};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use why502_facts::{Ask, Gap, lossy};
+
+/// How many directives a block may have before they are indexed by name: a scan of fewer costs less than a hash.
+const WIDE_BLOCK: usize = 32;
 
 /// Which directive of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,8 +21,8 @@ pub(crate) struct Config {
     pub(crate) nodes: Vec<Node>,
     /// Those outside of any block.
     pub(crate) roots: Vec<NodeId>,
-    /// The files with their trees, in the order of first reading.
-    pub(crate) files: Vec<(Source, Tree)>,
+    /// The files, in the order of first reading.
+    pub(crate) files: Vec<Source>,
     /// Where the reader itself stops, in the order of reading.
     pub(crate) faults: Vec<Fault>,
     /// What could not be read.
@@ -27,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) asks: Vec<Ask>,
     /// Whether it is only what another file includes in its `http` block, which was put around it.
     pub(crate) is_fragment: bool,
+    /// The directives of wide blocks by name: an `http` block with thousands of servers is looked into for each of them.
+    by_name: HashMap<Option<NodeId>, HashMap<String, Vec<NodeId>>>,
 }
 
 /// Something at which nginx stops reading: a syntax error, or an include that is not there.
@@ -124,7 +130,24 @@ impl Config {
 
     /// The directives of that name directly in a block, in order; outside of any block for `None`.
     pub(crate) fn named(&self, block: Option<NodeId>, name: &str) -> impl DoubleEndedIterator<Item = NodeId> {
-        self.children(block).iter().copied().filter(move |child| self.node(*child).name == name)
+        let candidates = match self.by_name.get(&block) {
+            Some(named) => named.get(name).map_or(&[][..], Vec::as_slice),
+            None => self.children(block),
+        };
+        candidates.iter().copied().filter(move |child| self.node(*child).name == name)
+    }
+
+    /// Indexes the wide blocks, once everything is read.
+    pub(crate) fn index(&mut self) {
+        let blocks = std::iter::once(None).chain((0..self.nodes.len()).map(|at| Some(NodeId(at))));
+        let wide: Vec<_> = blocks.filter(|block| self.children(*block).len() >= WIDE_BLOCK).collect();
+        for block in wide {
+            let mut named: HashMap<String, Vec<NodeId>> = HashMap::new();
+            for child in self.children(block) {
+                named.entry(self.node(*child).name.clone()).or_default().push(*child);
+            }
+            self.by_name.insert(block, named);
+        }
     }
 
     /// The only or first `http` block.
@@ -157,8 +180,8 @@ impl Config {
 
     /// A range of a file as a place.
     pub(crate) fn span_in(&self, file: usize, range: Range<u32>) -> Span {
-        let (source, tree) = &self.files[file];
-        let position = tree.line_column(range.start);
+        let source = &self.files[file];
+        let position = source.tree.line_column(range.start);
         Span {
             file: Arc::clone(&source.path),
             line: position.line,

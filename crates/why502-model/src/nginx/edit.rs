@@ -36,9 +36,9 @@ impl Gateway {
         change: impl FnOnce(Directive<'_>) -> Option<Edit>,
     ) -> Option<(Span, String)> {
         let source = self.source(&at.file)?;
-        let tree = nginx_syntax::parse(Arc::clone(&source.text)).tree;
+        let tree = &source.tree;
         let edit = change(tree.directive_at(at.begin)?)?;
-        Some((place(&tree, at, &edit), String::from_utf8(edit.text).ok()?))
+        Some((place(tree, at, &edit), String::from_utf8(edit.text).ok()?))
     }
 }
 
@@ -66,7 +66,7 @@ impl Gateway {
     /// The place of a directive's argument of that value, with the space before it: what removing it takes away.
     pub fn parameter(&self, at: &Span, value: &str) -> Option<Span> {
         let source = self.source(&at.file)?;
-        let tree = nginx_syntax::parse(Arc::clone(&source.text)).tree;
+        let tree = &source.tree;
         let directive = tree.directive_at(at.begin)?;
         let mut before = directive.name().range().end;
         for argument in directive.arguments() {

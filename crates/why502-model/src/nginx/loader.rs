@@ -53,6 +53,7 @@ pub(crate) fn load(facts: &Facts, origin: &Origin) -> Config {
     if origin.offline {
         fragment::complete(&mut loader.config);
     }
+    loader.config.index();
     loader.config
 }
 
@@ -155,7 +156,7 @@ impl Loader<'_> {
         match self.file_of.get(path) {
             // `nginx -T` lists a file once, however often it is included.
             Some(&file) => {
-                let tree = self.config.files[file].1.clone();
+                let tree = self.config.files[file].tree.clone();
                 let errors = nginx_syntax::parse(tree.shared_text()).errors;
                 self.read_tree(&Parse { tree, errors }, file, place);
             }
@@ -164,9 +165,14 @@ impl Loader<'_> {
     }
 
     fn read_parsed(&mut self, path: &str, parse: &Parse, modified: Stamp, place: Place) {
-        let source = Source { path: Arc::from(path), text: parse.tree.shared_text(), modified };
+        let source = Source {
+            path: Arc::from(path),
+            text: parse.tree.shared_text(),
+            tree: parse.tree.clone(),
+            modified,
+        };
         let file = self.config.files.len();
-        self.config.files.push((source, parse.tree.clone()));
+        self.config.files.push(source);
         self.file_of.insert(path.to_owned(), file);
         self.read_tree(parse, file, place);
     }

@@ -160,14 +160,14 @@ pub(crate) fn record(scope: &Scope, url: Option<&str>) -> Result<Bundle, Failure
         invocation,
     };
     let mut bundle = Bundle::new(manifest);
-    rounds::with_progress("looking at logs, processes and upstreams", || {
-        rounds::collect(&mut bundle, &collector);
+    let model = rounds::with_progress("looking at logs, processes and upstreams", || {
+        rounds::collect(&mut bundle, &collector)
     });
-    if let Some(pid) = scope.pid.filter(|pid| !rounds::is_master(&bundle, *pid)) {
+    if let Some(pid) = scope.pid.filter(|pid| !rounds::is_master(&model, *pid)) {
         return Err(Failure::usage(format!("--pid {pid}: that process is no nginx master"))
             .hint("the masters of this host: pgrep -f 'nginx: master'"));
     }
-    if !rounds::has_anything(&bundle) {
+    if !rounds::has_anything(&bundle, &model) {
         return Err(Failure::trouble("there is no nginx here and no file to look at").hint(
             "name what there is: --config, --error-log, --access-log, with --offline for files of another host",
         ));

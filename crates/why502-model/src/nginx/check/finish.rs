@@ -25,8 +25,8 @@ impl Checker<'_, '_> {
     pub(super) fn finish(&mut self, start: Start) {
         let config = self.config;
         if start == Start::Main && config.named(None, "events").next().is_none() && config.is_complete() {
-            let file = config.files.iter().find(|(source, _)| source.path.starts_with('/'));
-            if let Some((source, _)) = file {
+            let file = config.files.iter().find(|source| source.path.starts_with('/'));
+            if let Some(source) = file {
                 let at = Span { file: Arc::clone(&source.path), line: 1, column: 1, begin: 0, end: 0 };
                 self.refuse_unplaced(at, "no \"events\" section in configuration");
             }

@@ -224,7 +224,7 @@ impl Checker<'_, '_> {
     fn refuse_name(&mut self, id: NodeId, arg: usize, kind: ProblemKind, message: String) {
         let at = self.config.arg_span(id, arg);
         let node = self.config.node(id);
-        let printed = Some((Arc::clone(&self.config.files[node.file].0.path), node.line));
+        let printed = Some((Arc::clone(&self.config.files[node.file].path), node.line));
         self.add(kind, message, at, printed);
     }
 

@@ -6,6 +6,7 @@ use crate::nginx::config::NodeId;
 use crate::nginx::parameters::Levels;
 use crate::nginx::values::{TimeUnit, parse_number, parse_time_in};
 use crate::{Host, ProblemKind, Version};
+use std::collections::HashMap;
 use std::sync::Arc;
 use why502_facts::Observed;
 
@@ -18,13 +19,14 @@ const ROUTES: Version = Version(1, 29, 6);
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     entries: Vec<Entry>,
+    /// The places of the entries of a host: nginx tells them apart by port as well.
+    by_host: HashMap<String, Vec<usize>>,
     /// Whether `backup` may stand behind the servers that follow.
     no_backup: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
-    host: String,
     address: Option<Address>,
     port: Option<u16>,
     has_port: bool,
@@ -72,11 +74,8 @@ impl Checker<'_, '_> {
             Naming::Passed { default_port } => (false, address.port.or(default_port)),
         };
         let has_port = address.port.is_some();
-        for at in 0..self.upstreams.entries.len() {
+        for at in self.upstreams.by_host.get(&host).cloned().unwrap_or_default() {
             let entry = &self.upstreams.entries[at];
-            if entry.host != host {
-                continue;
-            }
             if is_block && entry.block.is_some() {
                 self.refuse_arg(origin.id, 0, format!("duplicate upstream \"{}\"", address.host_text));
                 return false;
@@ -105,8 +104,8 @@ impl Checker<'_, '_> {
             }
             return true;
         }
+        self.upstreams.by_host.entry(host).or_default().push(self.upstreams.entries.len());
         self.upstreams.entries.push(Entry {
-            host,
             address: (!is_block).then(|| address.clone()),
             port,
             has_port,
@@ -237,7 +236,7 @@ impl Checker<'_, '_> {
         let servers: Vec<NodeId> = config.named(Some(block), "server").collect();
         let has = |id: &NodeId, word: &str| config.node(*id).values().any(|own| own == word);
         let resolved_later = servers.iter().any(|id| has(id, "resolve"));
-        let name = config.node(block).arg(0).unwrap_or(&entry.host).to_owned();
+        let name = config.node(block).arg(0).unwrap_or_default().to_owned();
         if resolved_later && config.named(Some(block), "zone").next().is_none() {
             let words = format!("resolving names at run time requires upstream \"{name}\"");
             return self.refuse_with_place(block, entry.origin, &words, "to be in shared memory");
@@ -253,14 +252,14 @@ impl Checker<'_, '_> {
 
     fn refuse_group(&mut self, block: NodeId, first: Origin, message: String) {
         let node = self.config.node(first.id);
-        let printed = Some((Arc::clone(&self.config.files[node.file].0.path), node.line));
+        let printed = Some((Arc::clone(&self.config.files[node.file].path), node.line));
         self.add(ProblemKind::Refused, message, self.config.span(block), printed);
     }
 
     /// Words in the middle of which nginx names the place.
     fn refuse_with_place(&mut self, block: NodeId, first: Origin, before: &str, behind: &str) {
         let node = self.config.node(first.id);
-        let (file, line) = (&self.config.files[node.file].0.path, node.line);
+        let (file, line) = (&self.config.files[node.file].path, node.line);
         let at = self.config.span(block);
         self.refuse_unplaced(at, format!("{before} in {file}:{line} {behind}"));
     }

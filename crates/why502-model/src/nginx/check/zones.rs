@@ -189,7 +189,7 @@ impl Checker<'_, '_> {
             return self.refuse_arg(id, 0, words);
         }
         let node = self.config.node(id);
-        let place = format!("{}:{}", self.config.files[node.file].0.path, node.line);
+        let place = format!("{}:{}", self.config.files[node.file].path, node.line);
         self.zones.cache_paths.push((path.to_owned(), place));
         let module = cache_module(directive);
         if let Some(place) = self.name_zone(id, at, &Named { name, module, size }) {
