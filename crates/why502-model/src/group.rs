@@ -42,11 +42,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// How many addresses the gateway may choose from; `None` where a name's addresses are not known.
-    ///
-    /// A group that comes to one address is never ejected (`ngx_http_upstream_round_robin.c`, `single`).
-    pub fn n_addresses(&self) -> Option<usize> {
-        self.peers.iter().map(|peer| peer.addresses.as_ref().known().map(Vec::len)).sum()
+    /// Whether it is known to come to one address: such a group is never ejected (`ngx_http_upstream_round_robin.c`,
+    /// `single`).
+    pub fn has_one_address(&self) -> bool {
+        let mut count = 0;
+        self.peers.iter().all(|peer| {
+            count += peer.addresses.as_ref().known().map_or(2, Vec::len);
+            count <= 1
+        }) && count == 1
     }
 }
 

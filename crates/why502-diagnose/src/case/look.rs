@@ -242,7 +242,7 @@ impl Case<'_> {
 
     /// Whether a peer is the only address of its group.
     pub(crate) fn is_single(&self, peer: &PeerSubject) -> bool {
-        peer.group.is_some_and(|group| self.gateway.group(group).n_addresses() == Some(1))
+        peer.group.is_some_and(|group| self.gateway.group(group).has_one_address())
     }
 
     /// The first of some log lines as evidence, with how many there are.

@@ -99,14 +99,14 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-/// The name that an address stands for, if the peer is written as one.
+/// The name that an address stands for: that of its peer, or of an address that the group no longer has, that of the
+/// group's peer with the same port.
 fn name_of(case: &Case<'_>, peer: &PeerSubject) -> Option<String> {
     let group = case.gateway.group(peer.group?);
     let is_it = |configured: &&why502_model::Peer| {
         configured.port == peer.address.port() && matches!(configured.host, Host::Name(_))
     };
-    let configured = case.configured(peer).filter(|configured| matches!(configured.host, Host::Name(_)));
-    match &configured.or_else(|| group.peers.iter().find(is_it))?.host {
+    match &case.configured(peer).or_else(|| group.peers.iter().find(is_it))?.host {
         Host::Name(name) => Some(name.clone()),
         Host::Ip(_) | Host::Unix(_) => None,
     }
