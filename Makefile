@@ -1,5 +1,5 @@
 # make demo   installs what is missing, builds, breaks a real nginx and diagnoses it
-# make test   installs what the tests need, runs all of them
+# make test   installs what the tests need, runs all of them, the fuzz targets for FUZZ_SECONDS (20) seconds each
 # make lab    runs every lab scenario against the real nginx and prints the accuracy table
 # make fuzz   runs every fuzz target for FUZZ_SECONDS (20) seconds
 # make bench  prints times as ratios to named tools on the same bytes
@@ -16,6 +16,7 @@ demo: setup-demo
 	scripts/demo
 
 test: setup-test lint
+	scripts/fuzz $(FUZZ_SECONDS)
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 

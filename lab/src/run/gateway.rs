@@ -140,6 +140,13 @@ impl Nginx {
         self.master().context("nginx does not run")
     }
 
+    /// Whether no worker has work at this moment: on a busy machine one may wait for the processor with a line of the
+    /// log still to write.
+    pub(super) fn rests(&self) -> bool {
+        let running = |pid: &u32| state_and_parent(*pid).is_some_and(|(state, _)| state == "R");
+        !self.master().is_some_and(|master| workers(master).iter().any(running))
+    }
+
     /// Everything in its error logs.
     pub(super) fn error_log_text(&self) -> String {
         self.error_logs()
@@ -167,21 +174,27 @@ fn signal(pid: Pid, signal: Signal) -> Result<()> {
 
 /// The children of a process.
 fn workers(master: Pid) -> Vec<u32> {
-    let parent = master.as_raw_pid().to_string();
+    let master = master.as_raw_pid().to_string();
+    // A zombie is no worker.
+    let is_worker =
+        |pid: &u32| state_and_parent(*pid).is_some_and(|(state, parent)| state != "Z" && parent == master);
     let mut found: Vec<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &u32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // Behind the command, which may hold anything: state and parent. A zombie is no worker.
-            let mut fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
-            fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(parent.as_str())
-        })
+        .filter(is_worker)
         .collect();
     found.sort_unstable();
     found
+}
+
+/// The state of a process and its parent (proc_pid_stat(5)).
+fn state_and_parent(pid: u32) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the command, which may hold anything.
+    let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace().map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
 }
 
 /// The ports that a configuration listens on.

@@ -124,7 +124,7 @@ pub(super) fn settle(stage: &Stage) {
     let mut calm = 0;
     wait_until(Duration::from_secs(2), || {
         let now = sizes();
-        calm = if now == last { calm + 1 } else { 0 };
+        calm = if now == last && stage.nginx.rests() { calm + 1 } else { 0 };
         last = now;
         calm >= 12
     });
