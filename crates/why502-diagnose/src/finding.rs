@@ -1,6 +1,6 @@
 //! What a rule finds, and the argument behind it.
 
-use crate::case::{FailureId, Subject};
+use crate::case::{FailureId, PeerSubject, Subject};
 use crate::cause::Cause;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -63,6 +63,16 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
+    /// The first peer that it is about.
+    pub(crate) fn peer(&self) -> Option<&PeerSubject> {
+        self.subjects.iter().find_map(Subject::peer)
+    }
+
+    /// The address of that peer; empty if it is about none.
+    pub(crate) fn address(&self) -> String {
+        self.peer().map_or_else(String::new, |peer| peer.address.to_string())
+    }
+
     /// A finding about a subject.
     pub(crate) fn new(cause: &'static Cause, confidence: Confidence, subject: &Subject) -> Self {
         Self {

@@ -159,7 +159,7 @@ fn success(case: &Case<'_>, peer: &PeerSubject) -> Option<Evidence> {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let name = peer.and_then(|peer| name_of(case, peer)).unwrap_or_default();
     let address = peer.map_or(String::new(), |peer| peer.address.to_string());
     Explanation {
@@ -175,7 +175,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let found = finding.subjects.iter().find_map(Subject::peer).and_then(|peer| {
+    let found = finding.peer().and_then(|peer| {
         let address = peer.address.inet()?;
         let sibling = case.peers_of(peer.group).find(|other| is_sibling(case, peer, address, other));
         // `localhost` has a known other address even where nobody could look.

@@ -136,11 +136,7 @@ fn server_name(pass: &Pass) -> Option<String> {
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding
-        .subjects
-        .iter()
-        .find_map(Subject::peer)
-        .map_or(String::new(), |peer| peer.address.to_string());
+    let peer = finding.address();
     Explanation {
         title: format!("plain http:// is spoken to {peer}, which speaks TLS"),
         why: "The port expects a TLS handshake and gets a plain HTTP request. It refuses in its own way: with a 400, an alert, \
@@ -154,7 +150,7 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let pass = finding.subjects.iter().find_map(Subject::peer).and_then(|peer| case.pass_to(peer));
+    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
     let Some(pass) =
         pass.filter(|pass| pass.text.len() > 7 && pass.text[..7].eq_ignore_ascii_case("http://"))
     else {

@@ -109,12 +109,8 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
         .flat_map(|id| &case.failure(*id).symptoms)
         .find(|symptom| is_refused(symptom));
     let detail = said.and_then(|symptom| symptom.detail.clone()).unwrap_or_default();
-    let peer = finding
-        .subjects
-        .iter()
-        .find_map(Subject::peer)
-        .map_or(String::new(), |peer| peer.address.to_string());
-    let line = finding.subjects.iter().find_map(Subject::peer).and_then(|peer| fault(case, peer));
+    let peer = finding.address();
+    let line = finding.peer().and_then(|peer| fault(case, peer));
     let detail = line.unwrap_or(detail);
     Explanation {
         title: if detail.is_empty() { format!("{peer} sends an invalid response header") } else { format!("{peer} sends an invalid response header: {detail}") },
@@ -129,7 +125,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(peer) = finding.subjects.iter().find_map(Subject::peer) else { return Vec::new() };
+    let Some(peer) = finding.peer() else { return Vec::new() };
     vec![
         Remedy::new("Mend the header where the application makes it", Risk::ShowOnly)
             .advice(format!("the header comes from {}; if it was never noticed before, nginx became stricter with 1.21.1 and 1.23.0", peer.address))

@@ -116,7 +116,7 @@ fn excerpt(bytes: &[u8]) -> String {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let bytes = peer
         .and_then(|peer| case.probe(peer).known())
         .filter(|report| report.first_bytes == FirstBytes::Other);
@@ -132,7 +132,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(peer) = finding.subjects.iter().find_map(Subject::peer) else { return Vec::new() };
+    let Some(peer) = finding.peer() else { return Vec::new() };
     vec![
         Remedy::new("See what the application writes before its response header", Risk::ShowOnly)
             .advice(format!("read the first bytes of {} without a client that forgives: `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc ADDRESS PORT | head -c 200 | od -c`", peer.address))

@@ -146,7 +146,7 @@ fn foreign_bytes(report: &ProbeReport) -> Option<&'static str> {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let scheme = peer.and_then(|peer| case.pass_to(peer)).map_or("https", |pass| pass.protocol.scheme(true));
     let address = peer.map_or(String::new(), |peer: &PeerSubject| peer.address.to_string());
     Explanation {
@@ -161,7 +161,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let pass = finding.subjects.iter().find_map(Subject::peer).and_then(|peer| case.pass_to(peer));
+    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
     let Some((pass, (secure, plain))) = pass.and_then(|pass| Some((pass, schemes(&pass.text)?))) else {
         return Vec::new();
     };

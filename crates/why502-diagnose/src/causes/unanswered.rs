@@ -3,6 +3,7 @@
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, or_ask};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding};
+use crate::remedy::{Remedy, Risk};
 use why502_facts::{Blob, FirstBytes, Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
 
 /// Failed attempts on a peer that fit a pattern, and what its probe sees.
@@ -95,6 +96,18 @@ impl<'c> Unanswered<'c> {
             .with(line)
             .at(case.pass_to(self.peer).map(|pass| pass.at.clone()))
     }
+}
+
+/// The advice to look into the backend's own log, at the time of the newest failure.
+pub(super) fn read_its_log(case: &Case<'_>, finding: &Finding, what: &str) -> Vec<Remedy> {
+    let Some(peer) = finding.peer() else { return Vec::new() };
+    let newest = finding.explains.iter().map(|id| case.failure(*id).at).max();
+    let at = newest.map_or_else(String::new, |at| format!(" at {at}"));
+    vec![
+        Remedy::new("Read the backend's own log", Risk::ShowOnly)
+            .advice(format!("look{at} in the log of {} for {what}", peer.address))
+            .verify("the failing request answers"),
+    ]
 }
 
 /// Whether an attempt ended before a complete response header came.

@@ -142,7 +142,7 @@ fn alike(wanted: &str, other: &str) -> Option<String> {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let other = peer.and_then(|peer| other(case, peer).ok()?);
     let title = match (peer, &other) {
         (Some(peer), Some((_, other))) => listens_on(&peer.address, &other.address, finding.confidence),
@@ -163,7 +163,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let other = peer.and_then(|peer| Some((peer, other(case, peer).ok()??.1.address)));
     let edit = other.and_then(|(peer, address)| Some((peer, case.replace_address(peer, &address)?, address)));
     let Some((peer, (at, text), address)) = edit else { return Vec::new() };

@@ -32,11 +32,11 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`; `ngx_http_fastcgi_process_header`.
 
-use super::unanswered::{attempts_seen_again, before_header};
+use super::unanswered::{attempts_seen_again, before_header, read_its_log};
 use crate::case::{Case, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
-use crate::remedy::{Remedy, Risk};
+use crate::remedy::Remedy;
 use why502_facts::{FirstBytes, Phrase, ProbeOutcome};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -95,11 +95,7 @@ fn answers(peer: &PeerSubject, case: &Case<'_>) -> Option<u16> {
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding
-        .subjects
-        .iter()
-        .find_map(Subject::peer)
-        .map_or(String::new(), |peer| peer.address.to_string());
+    let peer = finding.address();
     Explanation {
         title: format!("{peer} takes requests and closes without an answer"),
         why: "The backend accepted the connection and ended it before it sent a response header. nginx has nothing to pass on \
@@ -113,18 +109,11 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(peer) = finding.subjects.iter().find_map(Subject::peer) else { return Vec::new() };
-    let at = finding
-        .explains
-        .iter()
-        .map(|id| case.failure(*id).at)
-        .max()
-        .map_or(String::new(), |at| format!(" at {at}"));
-    vec![
-        Remedy::new("Read the backend's own log", Risk::ShowOnly)
-            .advice(format!("look{at} for a crash, a worker that was killed (memory, its own timeout), or a refused request in the log of {}", peer.address))
-            .verify("the failing request answers"),
-    ]
+    read_its_log(
+        case,
+        finding,
+        "a crash, a worker that was killed (memory, its own timeout), or a refused request",
+    )
 }
 
 #[cfg(test)]

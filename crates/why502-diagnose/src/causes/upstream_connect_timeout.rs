@@ -88,7 +88,7 @@ fn is_silence(symptom: &Symptom) -> bool {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let address = peer.map_or(String::new(), |peer| peer.address.to_string());
     let timeout = peer.and_then(|peer| case.pass_to(peer)).map(|pass| pass.timeouts.connect.value.as_secs());
     let within = timeout.map(|seconds| format!(" within {seconds} s")).unwrap_or_default();
@@ -105,9 +105,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(peer) =
-        finding.subjects.iter().find_map(Subject::peer).filter(|_| finding.still_failing != Some(false))
-    else {
+    let Some(peer) = finding.peer().filter(|_| finding.still_failing != Some(false)) else {
         return Vec::new();
     };
     vec![

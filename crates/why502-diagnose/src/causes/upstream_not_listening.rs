@@ -116,7 +116,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     if finding.still_failing == Some(false) {
         return Vec::new();
     }
-    let Some(peer) = finding.subjects.iter().find_map(Subject::peer) else { return Vec::new() };
+    let Some(peer) = finding.peer() else { return Vec::new() };
     let place = if case.is_local(&peer.address) { "on this host" } else { "on its host" };
     let advice = format!(
         "start the service that should listen on {} {place}, and read its log if it does not stay up",

@@ -34,11 +34,11 @@
 //!
 //! nginx: `ngx_unix_recv`, `ngx_writev`; tcp(7).
 
-use super::unanswered::{attempts_seen_again, before_header};
+use super::unanswered::{attempts_seen_again, before_header, read_its_log};
 use crate::case::{Case, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
-use crate::remedy::{Remedy, Risk};
+use crate::remedy::Remedy;
 use why502_facts::{Errno, Phrase, ProbeOutcome};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -80,11 +80,7 @@ fn is_reset(symptom: &Symptom) -> bool {
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding
-        .subjects
-        .iter()
-        .find_map(Subject::peer)
-        .map_or(String::new(), |peer| peer.address.to_string());
+    let peer = finding.address();
     Explanation {
         title: format!("{peer} resets connections before it answers"),
         why: "The backend took the connection and its end of it was reset before a response header came. nginx has nothing to \
@@ -98,18 +94,11 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(peer) = finding.subjects.iter().find_map(Subject::peer) else { return Vec::new() };
-    let at = finding
-        .explains
-        .iter()
-        .map(|id| case.failure(*id).at)
-        .max()
-        .map_or(String::new(), |at| format!(" at {at}"));
-    vec![
-        Remedy::new("Read the backend's own log", Risk::ShowOnly)
-            .advice(format!("look{at} in the log of {} for a crash, a killed worker, or a request that it found too large (big cookies)", peer.address))
-            .verify("the failing request answers"),
-    ]
+    read_its_log(
+        case,
+        finding,
+        "a crash, a killed worker, or a request that it found too large (big cookies)",
+    )
 }
 
 #[cfg(test)]

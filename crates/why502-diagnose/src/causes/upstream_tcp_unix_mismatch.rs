@@ -112,7 +112,7 @@ fn commented_out(case: &Case<'_>, peer: &PeerSubject) -> Option<why502_model::Sp
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let other = peer.and_then(|peer| other(case, peer).ok()?);
     let title = match (peer, &other) {
         (Some(peer), Some((_, other))) => listens_on(&peer.address, &other.address, finding.confidence),
@@ -135,7 +135,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let other = peer.and_then(|peer| Some((peer, other(case, peer).ok()??.1.address)));
     let Some((peer, address)) = other else { return Vec::new() };
     let target = match address {

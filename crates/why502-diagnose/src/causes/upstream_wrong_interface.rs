@@ -167,7 +167,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
 }
 
 fn found<'f>(case: &'f Case<'_>, finding: &'f Finding) -> Option<(&'f PeerSubject, &'f Listener)> {
-    let peer = finding.subjects.iter().find_map(Subject::peer)?;
+    let peer = finding.peer()?;
     let (_, listener) = elsewhere(case, peer, peer.address.inet()?, case.sockets().known()?).ok()??;
     Some((peer, listener))
 }

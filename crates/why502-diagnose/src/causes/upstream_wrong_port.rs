@@ -110,7 +110,7 @@ fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let peer = finding.subjects.iter().find_map(Subject::peer);
+    let peer = finding.peer();
     let other = peer.and_then(|peer| other(case, peer).ok()?);
     let title = match (peer, &other) {
         (Some(peer), _) if finding.still_failing == Some(false) => {
@@ -133,9 +133,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(peer) =
-        finding.subjects.iter().find_map(Subject::peer).filter(|_| finding.still_failing != Some(false))
-    else {
+    let Some(peer) = finding.peer().filter(|_| finding.still_failing != Some(false)) else {
         return Vec::new();
     };
     let other = other(case, peer).ok().flatten();
