@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask directives NGINX_GIT [GROUP=GIT …]    nginx's directives and variables, from its sources
-//! cargo xtask schema                                the JSON Schema of the report
+//! cargo xtask schema                                the JSON Schemas of the reports
 //! ```
 
 mod directives;

@@ -1,13 +1,16 @@
-//! The published JSON Schema of the report, written from its types.
+//! The published JSON Schemas, written from their types.
 
 use std::path::Path;
 
-/// Where it is published, in the repository.
-const PUBLISHED: &str = "docs/schema/report-1.json";
-
-/// Writes it. A test of `why502-diagnose` tells when it is stale.
+/// Writes them. Tests of `why502-diagnose` tell when one is stale.
 pub(crate) fn run() -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    std::fs::write(root.join(PUBLISHED), why502_diagnose::report_schema())
-        .map_err(|error| format!("{PUBLISHED}: {error}"))
+    let published = [
+        ("docs/schema/report-1.json", why502_diagnose::report_schema()),
+        ("docs/schema/logs-1.json", why502_diagnose::logs_schema()),
+    ];
+    for (path, schema) in published {
+        std::fs::write(root.join(path), schema).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod properties;
 mod registry;
 mod remedy;
 mod report;
+mod survey;
 
 pub use cause::{ActsOn, Cause, Layer};
 pub use causes::{CAUSES, find_cause};
@@ -27,3 +28,4 @@ pub use engine::{diagnose, wanted};
 pub use finding::{Confidence, Role};
 pub use remedy::Risk;
 pub use report::*;
+pub use survey::*;

@@ -1,5 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
+use super::failure::Logged;
 use super::lookup::{Lookup, passes};
 use super::strangers::{Strangers, count_by_writer};
 use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
@@ -21,14 +22,10 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         slices.iter().filter_map(|ask| facts.error_log(ask).known()).collect();
     let access_logs: Vec<&AccessDigest> =
         slices.iter().filter_map(|ask| facts.access_log(ask).known()).collect();
-    let with_tries: BTreeSet<Arc<str>> = access_logs
-        .iter()
-        .filter(|digest| digest.has_upstream)
-        .flat_map(|digest| digest.coverage.files.clone())
-        .collect();
+    let logged = logged_by_file(&access_logs);
     let all = |requests: &'a [FailedRequest]| -> Vec<&'a FailedRequest> { requests.iter().collect() };
     let read = |requests: &[&FailedRequest]| -> Vec<Failure> {
-        requests.iter().map(|request| failure(request, &keys, &with_tries)).collect()
+        requests.iter().map(|request| failure(request, &keys, &logged)).collect()
     };
     let requests = facts.failed_requests(&owner);
     let strangers = Strangers::among(facts, gateway, requests);
@@ -79,6 +76,20 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     case.asked = asked(&case);
     case.at_work = at_work(&case);
     case
+}
+
+/// What the formats of the access logs tell of attempts, by file.
+fn logged_by_file(access_logs: &[&AccessDigest]) -> BTreeMap<Arc<str>, Logged> {
+    let logged = |digest: &AccessDigest| Logged {
+        tries: digest.has_upstream,
+        connect: digest.format.contains("$upstream_connect_time"),
+        header: digest.format.contains("$upstream_header_time"),
+    };
+    let of_files = |digest: &&AccessDigest| {
+        let logged = logged(digest);
+        digest.coverage.files.iter().map(move |file| (Arc::clone(file), logged)).collect::<Vec<_>>()
+    };
+    access_logs.iter().flat_map(of_files).collect()
 }
 
 /// The failures of the part of the window that is wanted, and those before it.
@@ -161,8 +172,10 @@ fn at_work(case: &Case<'_>) -> BTreeSet<FailureId> {
 fn failure(
     request: &FailedRequest,
     keys: &BTreeMap<String, RouteId>,
-    with_tries: &BTreeSet<Arc<str>>,
+    logged: &BTreeMap<Arc<str>, Logged>,
 ) -> Failure {
+    let logged =
+        request.access_line.as_ref().and_then(|line| logged.get(&line.file)).copied().unwrap_or_default();
     let line = request.request.as_ref();
     let messages = request.messages.iter().map(|message| symptom_of(std::slice::from_ref(message)));
     let route_of = |key: Option<&Arc<str>>| key.and_then(|key| keys.get(&**key)).copied();
@@ -170,7 +183,7 @@ fn failure(
     let symptoms: Vec<Symptom> = request
         .attempts
         .iter()
-        .map(|attempt| symptom(attempt, route_of(attempt.route.as_ref())))
+        .map(|attempt| symptom(attempt, route_of(attempt.route.as_ref()), logged))
         .chain(messages)
         .collect();
     let of_subrequest = request.attempts.last().filter(|last| last.subrequest.is_some());
@@ -188,7 +201,7 @@ fn failure(
         client: owned(request.client.as_ref()),
         symptoms,
         access_line: request.access_line.clone(),
-        tries_logged: request.access_line.as_ref().is_some_and(|line| with_tries.contains(&line.file)),
+        tries_logged: logged.tries,
         request_ms: request.request_ms,
         cache_status: owned(request.cache_status.as_ref()),
         limit_status: owned(request.limit_status.as_ref()),
@@ -200,13 +213,14 @@ fn owned(text: Option<&Arc<str>>) -> Option<String> {
     text.map(ToString::to_string)
 }
 
-fn symptom(attempt: &Attempt, route: Option<RouteId>) -> Symptom {
+fn symptom(attempt: &Attempt, route: Option<RouteId>, logged: Logged) -> Symptom {
     let address = attempt.address();
     Symptom {
         group: owned(attempt.peer.as_ref()).filter(|peer| address.is_none() && !peer.is_empty()),
         peer: address,
         scheme: owned(attempt.scheme.as_ref()),
         tried: attempt.result.clone(),
+        logged,
         subrequest: owned(attempt.subrequest.as_ref()),
         route,
         is_attempt: true,

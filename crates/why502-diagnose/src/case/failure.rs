@@ -59,12 +59,25 @@ pub(crate) struct Symptom {
     pub(crate) also: Vec<(Phrase, Option<String>)>,
     /// What the access log tells of the attempt.
     pub(crate) tried: Option<Try>,
+    /// What the format of that log tells of attempts.
+    pub(crate) logged: Logged,
     /// The path of the subrequest that made it.
     pub(crate) subrequest: Option<String>,
     /// The route that made it, if the error log tells it.
     pub(crate) route: Option<RouteId>,
     /// Whether it is an attempt, and not a message about the request as a whole.
     pub(crate) is_attempt: bool,
+}
+
+/// What the format of an access log tells of attempts: what it does not tell is not missing from an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Logged {
+    /// Anything at all.
+    pub(crate) tries: bool,
+    /// `$upstream_connect_time`.
+    pub(crate) connect: bool,
+    /// `$upstream_header_time`.
+    pub(crate) header: bool,
 }
 
 impl Failure {
@@ -127,7 +140,7 @@ impl Symptom {
 
     /// Whether only the access log tells of it: a connection was made, and no header came over it.
     pub(crate) fn is_quietly_unanswered(&self) -> bool {
-        let tried = self.tried.as_ref().filter(|_| self.phrase.is_none());
+        let tried = self.tried.as_ref().filter(|_| self.phrase.is_none() && self.logged.header);
         tried.is_some_and(|tried| {
             tried.status == Some(502) && tried.connect_ms.is_some() && tried.header_ms.is_none()
         })

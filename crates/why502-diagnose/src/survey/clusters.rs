@@ -1,0 +1,123 @@
+//! Durations that failures share: where many take just as long, a timer ends them.
+
+use super::select::Selected;
+use super::{Cluster, Family};
+use crate::case::Case;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use why502_model::{Pass, RouteId, Setting};
+
+/// Shorter durations are noise of the machine, in milliseconds.
+const MIN_MS: u32 = 900;
+/// A cluster has at least so many members,
+const MIN_MEMBERS: u64 = 5;
+/// and so many in a hundred of its kind and route.
+const MIN_SHARE: u64 = 60;
+/// Well-known timers of applications and balancers, in seconds. What they stand for is a hint, never a proof.
+const KNOWN: [(u32, &str); 9] = [
+    (5, "Node's keep-alive timeout"),
+    (15, "Heroku's and many clients' default"),
+    (30, "gunicorn's and Puma's worker timeout, PHP's max_execution_time"),
+    (50, "HAProxy's usual timeout server"),
+    (55, "App Engine's and Cloud Functions' usual bound"),
+    (60, "the default of nginx, AWS load balancers and many clients"),
+    (100, "Cloudflare's wait for an origin"),
+    (120, "Apache's older default"),
+    (300, "the default of Google's balancers' streams, Apache's and IIS's older one"),
+];
+
+/// The clusters, the largest first.
+pub(super) fn clusters(case: &Case<'_>, failures: &[&Selected<'_>]) -> Vec<Cluster> {
+    let mut kinds: BTreeMap<(Family, Option<&String>), Vec<(u32, u64, Option<RouteId>)>> = BTreeMap::new();
+    for one in failures {
+        let last = one.failure.attempts().next_back().and_then(|last| last.tried.as_ref()?.response_ms);
+        // What a single attempt took tells a timer better than a request with several.
+        if let Some(ms) = last.or(one.failure.request_ms) {
+            let members = kinds.entry((one.family, one.route.as_ref())).or_default();
+            members.push((ms, one.failure.weight, one.failure.route));
+        }
+    }
+    let mut clusters: Vec<Cluster> = kinds
+        .into_iter()
+        .filter_map(|((family, route), members)| cluster(case, family, route, members))
+        .collect();
+    clusters.sort_by_key(|cluster| std::cmp::Reverse(cluster.requests));
+    clusters
+}
+
+fn cluster(
+    case: &Case<'_>,
+    family: Family,
+    route: Option<&String>,
+    mut members: Vec<(u32, u64, Option<RouteId>)>,
+) -> Option<Cluster> {
+    members.sort_unstable();
+    let of: u64 = members.iter().map(|(_, weight, _)| weight).sum();
+    let (begin, end, requests) = densest(&members)?;
+    if requests < MIN_MEMBERS || requests * 100 < of * MIN_SHARE {
+        return None;
+    }
+    let inside = &members[begin..end];
+    let ms = inside[inside.len() / 2].0;
+    let mut timers: Vec<String> = Vec::new();
+    for pass in inside.iter().filter_map(|(_, _, route)| case.pass_of((*route)?, None)) {
+        for timer in directives(pass, ms) {
+            if !timers.contains(&timer) {
+                timers.push(timer);
+            }
+        }
+    }
+    timers.extend(
+        KNOWN.iter().filter(|(seconds, _)| is_near(ms, seconds * 1000)).map(|(_, name)| (*name).to_owned()),
+    );
+    Some(Cluster { family, route: route.cloned(), ms, requests, of, timers })
+}
+
+/// The run of sorted durations within a timer's play that holds the most requests: where it begins and ends, and how many.
+fn densest(members: &[(u32, u64, Option<RouteId>)]) -> Option<(usize, usize, u64)> {
+    let (mut best, mut begin, mut weight) = (None, 0, 0);
+    for (end, (ms, own, _)) in members.iter().enumerate() {
+        weight += own;
+        while *ms - members[begin].0 > play(members[begin].0) {
+            weight -= members[begin].1;
+            begin += 1;
+        }
+        let is_long = members[begin].0 >= MIN_MS;
+        if is_long && best.is_none_or(|(_, _, most)| weight > most) {
+            best = Some((begin, end + 1, weight));
+        }
+    }
+    best
+}
+
+/// How much later than its value a timer may be seen, in milliseconds: the work around it, and a busy machine.
+fn play(ms: u32) -> u32 {
+    (ms / 50).max(60)
+}
+
+fn is_near(ms: u32, timer: u32) -> bool {
+    // A coarse clock may fire a little early.
+    ms + 20 >= timer && ms <= timer + play(timer)
+}
+
+/// The directives of a pass whose value a duration comes to.
+fn directives(pass: &Pass, ms: u32) -> Vec<String> {
+    let prefix = pass.protocol.prefix();
+    let timer = |name: &str, setting: &Setting<Duration>| {
+        let value = u32::try_from(setting.value.as_millis()).ok()?;
+        let at = setting
+            .at
+            .as_ref()
+            .map_or_else(|| "by default".to_owned(), |at| format!("{}:{}", at.file, at.line));
+        is_near(ms, value).then(|| format!("{prefix}_{name} {}ms ({at})", value))
+    };
+    let timeouts = &pass.timeouts;
+    [
+        timer("read_timeout", &timeouts.read),
+        timer("connect_timeout", &timeouts.connect),
+        timer("send_timeout", &timeouts.send),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
