@@ -4,6 +4,11 @@
 //! files, so that they can be read with a pager). As a file it is a zstd-compressed tar archive of these. A bundle from
 //! elsewhere is hostile: names, sizes and counts are bounded, links are refused, nothing is unpacked to disk.
 
+mod limits;
+
+use self::limits::{
+    MAX_ENTRIES, MAX_FACTS, MAX_RESERVED, MAX_TOTAL_BYTES, MAX_WINDOW_LOG, check_size, too_large,
+};
 use crate::{Answer, Blob, Fact, FactBody, Invocation, Stamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,11 +16,6 @@ use std::io::{self, Read, Write};
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT_VERSION: FormatVersion = FormatVersion { major: 1, minor: 0 };
-
-/// The most bytes that a bundle may unpack to.
-const MAX_TOTAL_BYTES: u64 = 1 << 30;
-/// The most entries that a bundle may have.
-const MAX_ENTRIES: usize = 65_536;
 
 const MANIFEST: &str = "manifest.json";
 const FACTS: &str = "facts.jsonl";
@@ -131,6 +131,11 @@ impl Bundle {
         let manifest =
             serde_json::to_vec_pretty(&self.manifest).map_err(|source| corrupt(MANIFEST, source))?;
         entries.insert(MANIFEST.to_owned(), manifest);
+        // What could not be read again is not written.
+        check_size(entries.values().map(|bytes| bytes.len() as u64).sum(), entries.len())?;
+        if self.facts.len() > MAX_FACTS {
+            return Err(too_large());
+        }
         Ok(entries)
     }
 
@@ -145,6 +150,9 @@ impl Bundle {
         }
         let manifest = serde_json::from_slice(manifest).map_err(|source| corrupt(MANIFEST, source))?;
         let lines = entry(entries, FACTS)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        if lines.clone().count() > MAX_FACTS {
+            return Err(too_large());
+        }
         let facts = lines.map(|line| restore(line, entries)).collect::<Result<_, _>>()?;
         Ok(Self { manifest, facts })
     }
@@ -166,7 +174,12 @@ impl Bundle {
 
     /// Reads a bundle from a compressed archive.
     pub fn read_archive(reader: impl Read) -> Result<Self, BundleError> {
-        let mut archive = tar::Archive::new(zstd::Decoder::new(reader)?.take(MAX_TOTAL_BYTES));
+        let mut unpacked = zstd::Decoder::new(reader)?;
+        // What a few bytes unpack to must not be kept longer than what was written here would need.
+        unpacked.window_log_max(MAX_WINDOW_LOG)?;
+        // Each entry has a header and is padded.
+        let headers = (MAX_ENTRIES as u64).saturating_mul(1024);
+        let mut archive = tar::Archive::new(unpacked.take(MAX_TOTAL_BYTES + headers));
         let mut entries = BTreeMap::new();
         let mut total = 0;
         for entry in archive.entries()? {
@@ -175,9 +188,10 @@ impl Bundle {
             if !entry.header().entry_type().is_file() || !is_entry_name(&name) {
                 return Err(BundleError::Forbidden { name });
             }
-            total += entry.size();
+            // Said by the header, before anything is unpacked.
+            total = entry.size().saturating_add(total);
             check_size(total, entries.len() + 1)?;
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(usize::try_from(entry.size()).unwrap_or(0).min(MAX_RESERVED));
             entry.read_to_end(&mut bytes)?;
             entries.insert(name, bytes);
         }
@@ -238,20 +252,13 @@ fn is_entry_name(name: &str) -> bool {
     name == MANIFEST || name == FACTS || is_raw(name)
 }
 
-fn check_size(total_bytes: u64, n_entries: usize) -> Result<(), BundleError> {
-    if total_bytes > MAX_TOTAL_BYTES || n_entries > MAX_ENTRIES {
-        return Err(BundleError::TooLarge { limit_bytes: MAX_TOTAL_BYTES, limit_entries: MAX_ENTRIES });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Ask, FileContent, FileKind, FileStatus, GapReason, Root};
     use proptest::prelude::*;
 
-    fn manifest() -> Manifest {
+    pub(super) fn manifest() -> Manifest {
         Manifest {
             format: FORMAT_VERSION,
             tool_version: "0.1.0".to_owned(),

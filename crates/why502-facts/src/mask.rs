@@ -16,6 +16,9 @@ const SECRET_NAME: &str = r"(?:authorization|cookie2?|passw(?:or)?d|passphrase|s
 /// A name that holds a secret in a query, a cookie or an argument, where `=` tells it from a directive's name.
 const SECRET_KEY: &str = r"(?:session(?:[-_]?(?:id|key))?|auth|pwd)";
 
+/// A name that holds a secret in a query, where `?` or `&` tells it from an ordinary word: `key`, `auth_code`, `sig`.
+const SECRET_ARGUMENT: &str = r"(?:[\w.-]*key|[\w.-]*sess(?:ion)?(?:[-_]?id)?|[\w.-]*[cx]srf[\w.-]*|saml\w+|(?:[\w.-]*[-_.])?(?:assertion|code|hmac|mac|magic|nonce|otp|pass|pin|pw|sig|state|ticket|totp|verifier))";
+
 /// A directive that sets a header or parameter of the request to an upstream or of the answer.
 const SETS_HEADER: &str = r"(?:(?:proxy|grpc)_set_header|(?:fastcgi|uwsgi|scgi)_param|add_header)";
 
@@ -31,6 +34,7 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r#"(?i)\b(?:http_)?(?:proxy[-_])?(?:authorization|(?:set-)?cookie2?)[\x22']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{}()~=!][^\s;"'{}]*))"#.to_owned(),
         // name=value of a query, a cookie, an environment or an argument.
         format!(r"(?i)\b[\w-]*(?:{SECRET_NAME}|{SECRET_KEY})=(?P<secret>[^\s&;,\x22'<>]+)"),
+        format!(r"(?i)[?&;]{SECRET_ARGUMENT}=(?P<secret>[^\s&;,\x22'<>]+)"),
         // --name value of an argument vector (separated by NUL), and "name": "value" of JSON.
         format!(r"(?i)--?[\w-]*{SECRET_NAME}\x00(?P<secret>[^\x00]+)"),
         format!(r#"(?i)"[\w-]*{SECRET_NAME}"\s*:\s*"(?P<secret>[^"\r\n]+)""#),
@@ -188,6 +192,15 @@ mod tests {
                 "GET /login?user=bob&token=******&x=1 HTTP/1.1",
             ),
             ("https://bob:pw@a.example/x?session=abc&y=1", "https://******@a.example/x?session=***&y=1"),
+            (
+                "GET /cb?code=abc&state=d&id=7&api.key=e&x_sig=f&PHPSESSID=g&otp=123456 HTTP/1.1",
+                "GET /cb?code=***&state=*&id=7&api.key=*&x_sig=*&PHPSESSID=*&otp=****** HTTP/1.1",
+            ),
+            ("GET /x?key=abc&amp;pin=12 HTTP/1.1", "GET /x?key=***&amp;pin=** HTTP/1.1"),
+            (
+                "GET /saml?SAMLResponse=abc&csrf_token=d&page=2 HTTP/1.1",
+                "GET /saml?SAMLResponse=***&csrf_token=*&page=2 HTTP/1.1",
+            ),
             ("GET /reset/token=abc/confirm HTTP/1.1", "GET /reset/token=*********** HTTP/1.1"),
             ("proxy_set_header X-Auth-Request \"a b\";", "proxy_set_header X-Auth-Request \"* *\";"),
             ("proxy_set_header X-Api-Key-Id abc;", "proxy_set_header X-Api-Key-Id ***;"),
@@ -215,6 +228,9 @@ mod tests {
             "hash $cookie_session consistent;",
             "proxy_ssl_session_reuse off;",
             "if ($http_cookie ~* \"x\") { return 503; }",
+            "status=502 code=502 key=value",
+            "app.service: main process exited, code=exited, status=1/FAILURE",
+            "GET /list?country=de&page=2&passage=x&sort=state HTTP/1.1",
             "connect() failed (111: Connection refused) while connecting to upstream",
         ] {
             assert_eq!(masked(text), text);
@@ -239,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn masking_keeps_lengths_and_is_idempotent(text in "(token=|session=|proxy_set_header |X-Auth |Cookie: |password |://|[a-z0-9$;\"' @:&=*\\n]){0,40}") {
+        fn masking_keeps_lengths_and_is_idempotent(text in "(token=|session=|[?&]key=|proxy_set_header |X-Auth |Cookie: |password |://|[a-z0-9$;\"' @:&=*\\n]){0,40}") {
             let once = mask_secrets(text.as_bytes()).into_owned();
             prop_assert_eq!(once.len(), text.len());
             prop_assert_eq!(mask_secrets(&once).into_owned(), once);
