@@ -74,9 +74,7 @@ fn sort(requests: &mut [FailedRequest]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::{
-        AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester,
-    };
+    use crate::logs::{AccessDigester, AccessFormat, AccessSource, DigestOptions, ErrorDigester};
     use std::sync::Arc;
     use why502_facts::{
         AccessLogFormat, Errno, ErrorRecord, FormatEscape, LogClockSource, Outcome, Phrase, RequestKey, Try,
@@ -92,7 +90,7 @@ mod tests {
     }
 
     fn options() -> DigestOptions<'static> {
-        DigestOptions { log: "l", from: None, to: None, max_records: DEFAULT_MAX_RECORDS, route: &route }
+        DigestOptions { log: "l", from: None, to: None, max_records: 100_000, route: &route }
     }
 
     pub(super) fn error_digest(log: &str) -> ErrorDigest {

@@ -5,7 +5,7 @@ use super::store::{Entry, Kind, Record};
 use std::collections::HashMap;
 
 /// So many merged records are kept, before the merging gets coarser.
-const MAX_BUCKETS: usize = 16_384;
+const MAX_BUCKETS: usize = 8192;
 
 /// Records merged by kind and minute: the first ones stay as they are, the last of these carries the weight of all others.
 ///

@@ -11,7 +11,7 @@ use why502_facts::{AccessRecord, ErrorRecord, LineRef};
 /// The text of so many lines of a kind is kept.
 pub(super) const MAX_EXEMPLARS: u8 = 3;
 /// So many bytes of texts single records may hold, shared or not.
-const MAX_COST: usize = 64 << 20;
+const MAX_COST: usize = 16 << 20;
 
 /// What the store has to know of a record.
 pub(super) trait Record {

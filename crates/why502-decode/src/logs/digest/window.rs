@@ -4,8 +4,8 @@ use super::line_place::LinePlace;
 use std::sync::Arc;
 use why502_facts::{Coverage, RouteOf, Stamp};
 
-/// One record per failed attempt up to this many, unless told otherwise.
-pub const DEFAULT_MAX_RECORDS: usize = 100_000;
+/// One record per failed attempt up to this many, unless told otherwise: each costs some kilobytes until it is judged.
+pub const DEFAULT_MAX_RECORDS: usize = 10_000;
 /// The longest name or address that is kept, in bytes.
 pub(super) const MAX_NAME: usize = 256;
 /// So many lines that did not fit are shown.
