@@ -20,8 +20,6 @@ use why502_facts::{
 
 /// How many of a peer's raw first bytes are kept beside a handshake.
 const MAX_FIRST_BYTES: usize = 256;
-/// How long a silent peer is given to speak first; servers that do so speak at once.
-const LISTEN_TIME: Duration = Duration::from_millis(400);
 
 /// Probes a peer.
 pub(crate) fn run(
@@ -50,9 +48,6 @@ struct Driver {
 
 impl Driver {
     fn converse(&mut self, stream: Stream, spec: &ProbeSpec) {
-        if matches!(spec, ProbeSpec::Listen) {
-            self.deadline = self.deadline.min(Instant::now() + LISTEN_TIME);
-        }
         let mut machine = Machine::new(spec);
         let mut channel = Channel::Plain(Recorder { stream, deadline: self.deadline, first: Vec::new() });
         let mut reading: Option<Instant> = None;

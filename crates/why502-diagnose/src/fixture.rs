@@ -15,7 +15,7 @@
 //!                          since=…, no-sockets
 //! ```
 //!
-//! What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
+//! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
 use crate::report::Report;
 use crate::{diagnose, wanted};
@@ -61,6 +61,9 @@ impl Fixture {
                 section.push_str(line);
                 section.push('\n');
             }
+        }
+        if !sections.contains_key("error.log") && !sections.contains_key("access.log") {
+            sections.insert("error.log".to_owned(), String::new());
         }
         Self { sections }
     }
@@ -517,7 +520,6 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Connect => "connect",
         ProbeSpec::Http { tls: None, .. } => "http",
         ProbeSpec::Http { tls: Some(_), .. } => "https",
-        ProbeSpec::Listen => "listen",
         ProbeSpec::Tls(_) => "tls",
     }
 }
@@ -551,7 +553,7 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         ProbeSpec::Http { tls: Some(_), .. } if words.get(1) != Some(&"tls") => {
             shake_hands(&mut transcript, false, &bytes);
         }
-        ProbeSpec::Http { .. } | ProbeSpec::Listen => {
+        ProbeSpec::Http { .. } => {
             transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
             transcript.steps.push(step(StepKind::Receive, receive));
             transcript.received = bytes.into();

@@ -16,8 +16,6 @@ pub enum ProbeSpec {
         /// The request.
         request: HttpRequestSpec,
     },
-    /// Connects, sends nothing, and waits briefly for a peer that speaks first.
-    Listen,
     /// Connects and shakes hands.
     Tls(TlsSpec),
 }

@@ -32,8 +32,6 @@ pub struct Invocation {
     pub offline: bool,
     /// Nothing is sent.
     pub no_probe: bool,
-    /// The failing request may be replayed through the gateway.
-    pub replay: bool,
     /// The bound of the whole run.
     pub timeout: Duration,
 }

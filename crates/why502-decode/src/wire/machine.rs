@@ -34,7 +34,6 @@ impl Machine {
     pub fn new(spec: &ProbeSpec) -> Self {
         let mut script = match spec {
             ProbeSpec::Connect => Vec::new(),
-            ProbeSpec::Listen => vec![Want::Read],
             ProbeSpec::Tls(tls) => vec![Want::Tls(tls.clone())],
             ProbeSpec::Http { tls, request } => {
                 let handshake = tls.clone().map(Want::Tls);

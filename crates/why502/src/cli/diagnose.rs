@@ -210,7 +210,6 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
         around: scope.around,
         offline: scope.offline,
         no_probe: scope.no_probe,
-        replay: false,
         timeout: scope.timeout,
     })
 }
