@@ -1,14 +1,18 @@
 //! The case: one gateway, what failed at it, and everything that is known, indexed for the rules.
 
+mod asked;
 mod build;
 mod failure;
+mod logs;
 mod look;
 mod lookup;
 mod strangers;
 mod subject;
 mod words;
 
+pub(crate) use asked::Asked;
 pub(crate) use failure::{Failure, FailureId, Symptom};
+pub(crate) use logs::LogTopic;
 pub(crate) use look::{Reach, or_ask};
 pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
@@ -44,8 +48,8 @@ pub(crate) struct Case<'a> {
     pub(crate) strangers: BTreeMap<u32, u64>,
     /// All of it by what rules ask for.
     lookup: lookup::Lookup,
-    /// The route of the given URL, with the path.
-    pub(crate) asked: Option<(RouteId, String)>,
+    /// What the given URL asks for: apart from it nothing is judged.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// A request that an upstream answered well.

@@ -30,7 +30,9 @@ pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
 
 /// Only what the gateway would dial is probed: a peer that is configured and not marked as down.
 fn is_worth_a_probe(case: &Case<'_>, peer: &PeerSubject) -> bool {
-    !peer.routes.is_empty() && case.configured(peer).is_none_or(|configured| !configured.down)
+    !peer.routes.is_empty()
+        && case.concerns_peer(peer)
+        && case.configured(peer).is_none_or(|configured| !configured.down)
 }
 
 /// The one probe of a peer.
@@ -101,10 +103,10 @@ pub(crate) fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> H
 
 /// The newest failing request of a route that leads to the peer: the route, the path and the host.
 fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String, String)> {
-    if let Some((route, path)) = &case.asked
-        && peer.is_of(*route)
+    if let Some((route, path)) = case.asked_route()
+        && peer.is_of(route)
     {
-        return Some((*route, path.clone(), server_name(case, *route)));
+        return Some((route, path.to_owned(), server_name(case, route)));
     }
     let mut failing: Vec<(FailureId, &Failure)> = peer
         .routes

@@ -63,8 +63,58 @@ fn a_window_without_failures_tells_the_last_ones_of_the_day_before() {
     assert_eq!(report.verdict, crate::Verdict::Healthy);
     assert_eq!(
         (report.window.failed, report.window.last_failure.as_deref()),
-        (0, Some("2026-11-21T02:28:31Z"))
+        (Some(0), Some("2026-11-21T02:28:31Z"))
     );
+}
+
+/// A healthy gateway with logs as told, and a peer that takes connections.
+const UNSEEN: &str = r"
+#- nginx.conf
+error_log ERRORS;
+events {}
+http {
+    access_log ACCESSES;
+    server { listen 80; location / { proxy_pass http://127.0.0.1:3000; } }
+}
+#- listeners
+0.0.0.0:80 nginx
+127.0.0.1:3000 node
+#- probe 127.0.0.1:3000
+connected
+";
+
+#[test]
+fn logs_that_nobody_can_read_make_nobody_healthy() {
+    let with = |errors: &str, accesses: &str| {
+        let text = UNSEEN.replace("ERRORS", errors).replace("ACCESSES", accesses);
+        let report = report(&Fixture::new(&text).bundle());
+        let gaps: Vec<String> =
+            report.gaps.into_iter().map(|gap| format!("{}: {}", gap.topic, gap.says)).collect();
+        (report.verdict, report.window.failed, gaps)
+    };
+    let (verdict, failed, gaps) = with("stderr", "off");
+    assert_eq!((verdict, failed), (crate::Verdict::Inconclusive, None));
+    assert_eq!(
+        gaps,
+        [
+            "access-log: access_log off (/etc/nginx/nginx.conf:4): no request is told there",
+            "error-log: error_log stderr (/etc/nginx/nginx.conf:1): it cannot be read here",
+        ]
+    );
+    let (verdict, failed, gaps) = with("/var/log/nginx/error.log", "syslog:server=10.0.0.1");
+    assert_eq!((verdict, failed, gaps.len()), (crate::Verdict::Healthy, Some(0), 1), "{gaps:?}");
+    // A log that may not be read tells no more than one that is not there.
+    let (verdict, failed, _) = with("/var/log/nginx/denied.log", "off");
+    assert_eq!((verdict, failed), (crate::Verdict::Inconclusive, None));
+}
+
+#[test]
+fn a_peer_that_is_silent_is_not_called_healthy() {
+    let text = UNSEEN.replace("ERRORS", "/var/log/nginx/error.log").replace("ACCESSES", "off");
+    let asked = Fixture::new(&text).with("options", "url=http://127.0.0.1/a");
+    let verdict = |probe: &str| report(&asked.with("probe 127.0.0.1:3000", probe).bundle()).verdict;
+    assert_eq!(verdict("hangs"), crate::Verdict::Inconclusive);
+    assert_eq!(verdict("answers\nHTTP/1.1 200 OK\n\n"), crate::Verdict::Healthy);
 }
 
 #[test]

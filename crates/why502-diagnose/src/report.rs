@@ -116,10 +116,10 @@ pub struct WindowInfo {
     pub from: Option<String>,
     /// Its end.
     pub to: String,
-    /// Requests of the window; null where no access log tells.
+    /// Requests of the window; null where no access log tells, or where a URL narrows the report to one of them.
     pub requests: Option<u64>,
-    /// Failed ones.
-    pub failed: u64,
+    /// Failed ones; null where no log could be read.
+    pub failed: Option<u64>,
     /// The last failure, also one from before the window.
     pub last_failure: Option<String>,
 }
@@ -352,6 +352,8 @@ pub struct ActionInfo {
     pub target: String,
     /// How often.
     pub count: u64,
+    /// How often it was answered: a name resolved, a connection opened, TLS established, a request answered.
+    pub answered: u64,
 }
 
 /// The kinds of things that are sent.

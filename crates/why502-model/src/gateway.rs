@@ -156,6 +156,8 @@ pub struct LogSink {
     pub at: Option<Span>,
     /// The servers whose routes write to it; empty: all.
     pub servers: Vec<usize>,
+    /// Whether requests are told in it, and not only what concerns the gateway as a whole.
+    pub tells_requests: bool,
 }
 
 /// Where a log goes.
@@ -163,7 +165,7 @@ pub struct LogSink {
 pub enum LogTarget {
     /// A file.
     File(String),
-    /// Nowhere that can be read: standard error, syslog, memory, a name with variables. The text as written.
+    /// Nowhere that can be read: standard error, syslog, memory, a name with variables, or `off`. The text as written.
     Elsewhere(String),
 }
 

@@ -3,7 +3,7 @@
 use super::failure::Logged;
 use super::lookup::{Lookup, passes};
 use super::strangers::{Strangers, count_by_writer};
-use super::{Case, Failure, FailureId, PeerSubject, Success, Symptom};
+use super::{Asked, Case, Failure, FailureId, PeerSubject, Success, Symptom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use why502_facts::{
@@ -31,10 +31,16 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     let strangers = Strangers::among(facts, gateway, requests);
     let (theirs, own): (Vec<&FailedRequest>, Vec<&FailedRequest>) =
         requests.iter().partition(|request| strangers.made(request));
-    let (mut failures, looked_back) =
+    let (mut failures, mut looked_back) =
         wanted(model, facts, read(&own), read(&all(facts.looked_back_requests(&owner))));
     for failure in &mut failures {
         complete(gateway, failure);
+    }
+    let mut earlier = read(&all(facts.earlier_requests(&owner)));
+    let asked = Asked::narrow(facts, gateway, &mut failures);
+    if let Some(asked) = &asked {
+        asked.keep_own(gateway, &mut earlier);
+        asked.keep_own(gateway, &mut looked_back);
     }
     let mut totals: BTreeMap<(Option<RouteId>, u16), u64> = BTreeMap::new();
     for digest in &access_logs {
@@ -65,15 +71,14 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers,
         failures,
         at_work: BTreeSet::new(),
-        earlier: read(&all(facts.earlier_requests(&owner))),
+        earlier,
         looked_back,
         totals,
         successes,
         error_logs,
         strangers: count_by_writer(&theirs),
-        asked: None,
+        asked,
     };
-    case.asked = asked(&case);
     case.at_work = at_work(&case);
     case
 }
@@ -339,28 +344,4 @@ fn group_of(gateway: &Gateway, route: RouteId, address: &PeerAddress) -> Option<
 fn place_of(gateway: &Gateway, group: GroupId, address: &PeerAddress) -> Option<usize> {
     let has_it = |addresses: &Vec<PeerAddress>| addresses.contains(address);
     gateway.group(group).peers.iter().position(|peer| peer.addresses.as_ref().known().is_some_and(has_it))
-}
-
-/// The route of the URL that was given, and its path without the query.
-fn asked(case: &Case<'_>) -> Option<(RouteId, String)> {
-    let url = case.facts.manifest.invocation.url.as_deref()?;
-    let (host, path) = match url.split_once("://") {
-        Some((_, rest)) => match rest.split_once('/') {
-            Some((host, path)) => (Some(host), format!("/{path}")),
-            None => (Some(rest), "/".to_owned()),
-        },
-        None => (None, url.to_owned()),
-    };
-    let path = path.split(['?', '#']).next().unwrap_or("/").to_owned();
-    let server = match host {
-        Some(host) => case.gateway.find_server(host, None)?,
-        None => server_where_it_failed(case, &path).or_else(|| case.gateway.find_server("", None))?,
-    };
-    Some((case.gateway.find_route(server, &path)?, path))
-}
-
-/// A path alone means the server where it failed last.
-fn server_where_it_failed(case: &Case<'_>, path: &str) -> Option<usize> {
-    let failed = case.failures.iter().rev().find(|failure| failure.path.as_deref() == Some(path))?;
-    Some(case.gateway.route(failed.route?).server)
 }

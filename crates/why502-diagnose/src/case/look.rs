@@ -8,11 +8,10 @@ use crate::plan;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use why502_facts::{
-    Ask, Coverage, Datum, Errno, ErrorDigest, ErrorLevel, FirstBytes, Gap, GapReason, LineRef, LogSlice,
-    Observed, PathWalk, PeerAddress, ProbeOutcome, ProbeReport, ProbeSpec, Process, Security, SocketTable,
-    Stamp, StepKind,
+    Ask, Errno, FirstBytes, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress, ProbeOutcome,
+    ProbeReport, ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
 };
-use why502_model::{GroupId, LogContent, LogSink, LogTarget, Pass, Peer, RouteId};
+use why502_model::{GroupId, Pass, Peer, RouteId};
 
 /// What became of a connection attempt of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,62 +289,6 @@ impl Case<'_> {
 }
 
 impl Case<'_> {
-    /// Whether the error logs of a failure's server were read over its time at a level that tells errors, so that their
-    /// silence says something.
-    pub(crate) fn error_log_covers(&self, failure: &Failure) -> bool {
-        self.error_log_tells(failure, ErrorLevel::Error)
-    }
-
-    /// The same of lines of a lower severity.
-    pub(crate) fn error_log_tells(&self, failure: &Failure, severity: ErrorLevel) -> bool {
-        let server = failure.route.map(|route| self.gateway.route(route).server);
-        let is_told = |digest: &ErrorDigest| {
-            let coverage = &digest.coverage;
-            let begins_before = coverage.complete || coverage.first.is_some_and(|first| first <= failure.at);
-            begins_before && self.tells(digest, severity)
-        };
-        let all_are_files = self.error_sinks(server).all(|sink| matches!(sink.target, LogTarget::File(_)));
-        all_are_files && !self.error_logs.is_empty() && self.error_logs.iter().all(|digest| is_told(digest))
-    }
-
-    /// Whether the time of the run was up before a log was read.
-    pub(crate) fn has_unread_log(&self) -> bool {
-        self.facts.iter().any(|(ask, answer)| {
-            let is_log = matches!(ask, Ask::Log(slice) if slice.max_bytes.is_none());
-            is_log && matches!(answer, Observed::Unknown(gap) if gap.why == GapReason::TimedOut)
-        })
-    }
-
-    /// What was read of every log, with its ask.
-    pub(crate) fn log_coverages(&self) -> impl Iterator<Item = (&LogSlice, &Coverage)> {
-        self.facts.iter().filter_map(|(ask, answer)| match (ask, answer) {
-            (Ask::Log(slice), Observed::Known(Datum::ErrorLog(digest))) => Some((slice, &digest.coverage)),
-            (Ask::Log(slice), Observed::Known(Datum::AccessLog(digest))) => Some((slice, &digest.coverage)),
-            _ => None,
-        })
-    }
-
-    /// The error logs that requests of a server are told in.
-    fn error_sinks(&self, server: Option<usize>) -> impl Iterator<Item = &LogSink> {
-        let sinks = self.gateway.logs.iter().filter(|sink| matches!(sink.content, LogContent::Error { .. }));
-        sinks.filter(move |sink| {
-            sink.servers.is_empty() || server.is_some_and(|server| sink.servers.contains(&server))
-        })
-    }
-
-    /// Whether a log's level lets lines of a severity through: as configured; of a log that no configuration describes, if
-    /// it has any.
-    fn tells(&self, digest: &ErrorDigest, severity: ErrorLevel) -> bool {
-        let has_some = || digest.levels.iter().any(|(level, count)| *level >= severity && *count > 0);
-        let configured = self.gateway.logs.iter().find_map(|sink| match (&sink.target, &sink.content) {
-            (LogTarget::File(path), LogContent::Error { level }) => {
-                digest.coverage.files.iter().any(|file| **file == **path).then_some(*level)
-            }
-            _ => None,
-        });
-        configured.map_or_else(has_some, |level| level >= severity)
-    }
-
     /// Whether refusals of a limit are more than the limit at work: under one in a hundred of a route's requests is none
     /// of our business. Where no access log tells the number of requests, they count.
     pub(crate) fn is_more_than_a_limit_at_work(&self, route: RouteId, n_refused: u64) -> bool {

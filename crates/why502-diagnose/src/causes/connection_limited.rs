@@ -225,6 +225,6 @@ HTTP/1.1 200 OK
 
     #[test]
     fn gap_without_logs_there_is_no_sign() {
-        insta::assert_snapshot!(Fixture::new(ZONE).without("error.log").without("access.log").summary(), @"Healthy");
+        insta::assert_snapshot!(Fixture::new(ZONE).without("error.log").without("access.log").summary(), @"Inconclusive");
     }
 }

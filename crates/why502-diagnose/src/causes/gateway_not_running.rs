@@ -12,7 +12,8 @@
 //! ## How we know
 //!
 //! Confirmed: all processes were seen, and none is a master with this configuration. Likely: other users' processes are
-//! hidden.
+//! hidden, or the URL names an address of this host on which nobody listens: a packet filter may still rewrite it. Of a
+//! name that leads elsewhere nothing is said: whatever stands in front may listen on any port.
 //!
 //! ## What would disprove it
 //!
@@ -30,11 +31,12 @@
 //!
 //! nginx: `main` in `src/core/nginx.c`, `ngx_master_process_cycle`.
 
-use crate::case::{Case, Subject};
+use crate::case::{Case, Subject, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::Observed;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use why502_facts::{Observed, PeerAddress, SocketTable};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "gateway-not-running",
@@ -56,7 +58,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     }
     if case.gateway.master.is_some() {
-        return Ok(not_where_the_url_points(case, subject));
+        return not_where_the_url_points(case, subject);
     }
     let Observed::Known(list) = case.facts.processes() else { return Ok(Ruling::NoSign) };
     let confidence = if list.hidden { Confidence::Likely } else { Confidence::Confirmed };
@@ -68,37 +70,48 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-/// With a URL that names a port on which no server listens, the gateway cannot have seen the request.
-fn not_where_the_url_points(case: &Case<'_>, subject: &Subject) -> Ruling {
-    let Some(port) = case.facts.manifest.invocation.url.as_deref().and_then(port_of) else {
-        return Ruling::NoSign;
+/// With a URL that names an address of this host on which nobody listens, the gateway cannot have seen the request.
+fn not_where_the_url_points(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some(address) = local_address(case).filter(|_| !case.gateway.sources.is_empty()) else {
+        return Ok(Ruling::NoSign);
     };
-    let mut listens = case.gateway.servers.iter().flat_map(|server| &server.listens);
-    if case.gateway.sources.is_empty()
-        || listens.any(|listen| listen.address.is_some_and(|own| own.port() == port))
-    {
-        return Ruling::NoSign;
+    if case.gateway.find_server("", Some(address)).is_some() {
+        return Ok(Ruling::NoSign);
     }
-    let Observed::Known(table) = case.sockets() else { return Ruling::NoSign };
-    if table.on_port(port).next().is_some() {
-        return Ruling::NoSign;
+    let Observed::Known(table) = or_ask(case.sockets())? else { return Ok(Ruling::NoSign) };
+    let Observed::Known(own) = or_ask(case.facts.sockets(None))? else { return Ok(Ruling::NoSign) };
+    // Where the gateway has a network of its own, ports of the host may be mapped into it.
+    let listens = |table: &SocketTable| -> Vec<(SocketAddr, u32)> {
+        table.listeners.iter().map(|own| (own.address, own.uid)).collect()
+    };
+    if listens(own) != listens(table) {
+        return Ok(Ruling::NoSign);
     }
-    let says = format!("no server of the configuration and no socket of this host listens on port {port}");
+    // An `[::1]` of that port is `localhost` too.
+    let is_named = case.asked.as_ref().is_some_and(|asked| asked.url.address().is_none());
+    let is_closed = table.listens(&PeerAddress::Inet(address)) == Some(false);
+    if !is_closed || (is_named && table.on_port(address.port()).next().is_some()) {
+        return Ok(Ruling::NoSign);
+    }
+    let says = format!("no server of the configuration and no socket of this host listens on {address}");
     let mut finding = Finding::new(&CAUSE, Confidence::Likely, subject)
         .still_failing(Some(true))
         .with([Evidence::supporting(says, case.sockets_origin())]);
     finding.fails_clients_now = true;
-    Ruling::found(finding)
+    Ok(Ruling::found(finding))
 }
 
-fn port_of(url: &str) -> Option<u16> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host_end = authority.rfind(']').unwrap_or(0);
-    match authority[host_end..].rsplit_once(':') {
-        Some((_, port)) => port.parse().ok(),
-        None => Some(if scheme == "https" { 443 } else { 80 }),
-    }
+/// The address that the URL names, if it is one of this host.
+fn local_address(case: &Case<'_>) -> Option<SocketAddr> {
+    let url = &case.asked.as_ref()?.url;
+    let address = match url.address() {
+        Some(address) => address,
+        None if url.host.as_deref().is_some_and(|host| host.eq_ignore_ascii_case("localhost")) => {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), url.port?)
+        }
+        None => return None,
+    };
+    case.is_local(&PeerAddress::Inet(address)).then_some(address)
 }
 
 fn explain(case: &Case<'_>, _finding: &Finding) -> Explanation {
@@ -144,7 +157,6 @@ fn remedies(case: &Case<'_>, _finding: &Finding) -> Vec<Remedy> {
 
 #[cfg(test)]
 mod tests {
-    use super::port_of;
     use crate::fixture::Fixture;
 
     const HIT: &str = r"
@@ -171,7 +183,7 @@ connected
 
     #[test]
     fn hit_the_url_names_another_port() {
-        let url = Fixture::new(HIT).with("options", "url=http://shop.example.com:8443/");
+        let url = Fixture::new(HIT).with("options", "url=http://127.0.0.1:8443/");
         insta::assert_snapshot!(url.summary(), @"
         Broken
         Likely gateway-not-running: nginx does not listen where the URL points [0 requests, still failing]
@@ -185,20 +197,28 @@ connected
 
     #[test]
     fn near_miss_another_program_listens_there() {
-        let other = Fixture::new(HIT).with("options", "url=http://shop.example.com:3000/");
-        insta::assert_snapshot!(other.summary(), @"Healthy");
+        for host in ["127.0.0.1", "localhost"] {
+            let other = Fixture::new(HIT).with("options", &format!("url=http://{host}:3000/"));
+            insta::allow_duplicates! { insta::assert_snapshot!(other.summary(), @"Healthy"); }
+        }
+    }
+
+    #[test]
+    fn near_miss_a_name_may_lead_to_something_in_front() {
+        let report = Fixture::new(HIT).with("options", "url=http://shop.example.com:8443/").report();
+        assert!(report.findings.is_empty(), "{report:?}");
+        let notes = report.notes.join("\n");
+        assert!(notes.contains("no server listens on port 8443"), "{notes}");
+    }
+
+    #[test]
+    fn gap_the_sockets_cannot_be_seen() {
+        let blind = Fixture::new(HIT).with("options", "url=http://127.0.0.1:8443/").without("listeners");
+        insta::assert_snapshot!(blind.summary(), @"Healthy");
     }
 
     #[test]
     fn gap_of_another_hosts_files_nothing_is_said() {
         insta::assert_snapshot!(Fixture::new(HIT).with("options", "offline\nnot-running").summary(), @"Healthy");
-    }
-
-    #[test]
-    fn ports_are_read_from_urls() {
-        assert_eq!(port_of("http://a/b"), Some(80));
-        assert_eq!(port_of("https://a"), Some(443));
-        assert_eq!(port_of("http://[::1]:8080/x"), Some(8080));
-        assert_eq!(port_of("/path"), None);
     }
 }

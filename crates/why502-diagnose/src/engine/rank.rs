@@ -24,13 +24,13 @@ pub(super) fn rank(case: &Case<'_>, mut findings: Vec<Finding>) -> Vec<Finding> 
 }
 
 fn is_asked(case: &Case<'_>, finding: &Finding) -> bool {
-    let Some((asked, _)) = &case.asked else { return false };
+    let Some((asked, _)) = case.asked_route() else { return false };
     finding.subjects.iter().any(|subject| match subject {
         Subject::Gateway => true,
-        Subject::Group(group) => case.pass_of(*asked, Some(*group)).is_some(),
+        Subject::Group(group) => case.pass_of(asked, Some(*group)).is_some(),
         Subject::Nowhere => false,
-        Subject::Peer(peer) => peer.is_of(*asked),
-        Subject::Route(route) => route == asked,
+        Subject::Peer(peer) => peer.is_of(asked),
+        Subject::Route(route) => *route == asked,
     })
 }
 

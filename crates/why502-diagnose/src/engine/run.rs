@@ -99,16 +99,23 @@ impl Judged {
     }
 }
 
-/// The subjects of a scope.
+/// The subjects of a scope; with a URL those that its request meets.
 fn subjects(case: &Case<'_>, scope: Scope) -> Vec<Subject> {
     match scope {
         Scope::Gateway => vec![Subject::Gateway],
-        Scope::Group => case.gateway.groups().map(|(id, _)| Subject::Group(id)).collect(),
-        Scope::Peer => case.peers.iter().cloned().map(Subject::Peer).collect(),
+        Scope::Group => {
+            let groups = case.gateway.groups().map(|(id, _)| id).filter(|id| case.concerns_group(*id));
+            groups.map(Subject::Group).collect()
+        }
+        Scope::Peer => {
+            let peers = case.peers.iter().filter(|peer| case.concerns_peer(peer));
+            peers.cloned().map(Subject::Peer).collect()
+        }
         Scope::Route => {
             let has_unrouted = case.failures.iter().any(|failure| failure.route.is_none());
             let nowhere = has_unrouted.then_some(Subject::Nowhere);
-            case.gateway.routes().map(|(id, _)| Subject::Route(id)).chain(nowhere).collect()
+            let routes = case.gateway.routes().map(|(id, _)| id).filter(|id| case.concerns(*id));
+            routes.map(Subject::Route).chain(nowhere).collect()
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Confidence, Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Risk, Step};
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{Ask, Datum, Facts, Observed, Stamp, StepKind};
+use why502_facts::{Ask, Datum, Facts, FirstBytes, Observed, ProbeOutcome, Stamp, StepKind};
 use why502_model::{Gateway, Model, Span};
 
 /// Puts the report together.
@@ -43,6 +43,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
                 "not counted: {requests} in the error log by process {pid}, which is none of this instance's"
             )
         }));
+        notes.extend(url_notes(case, judged));
         notes.extend(
             judged.crashed.iter().map(|id| format!("the rule for {id} crashed: please report this as a bug")),
         );
@@ -70,6 +71,40 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
     }
 }
 
+/// How a URL was understood, and what it leaves out.
+fn url_notes(case: &Case<'_>, judged: &Judged) -> Vec<String> {
+    let Some(asked) = &case.asked else { return Vec::new() };
+    let mut notes = Vec::new();
+    let server = asked.server.map(|at| &case.gateway.servers[at]);
+    let name = server.map(|server| match server.name() {
+        "" => format!("the server of {}:{}", server.at.file, server.at.line),
+        name => format!("server {name}"),
+    });
+    let is_told = judged.findings.iter().any(|finding| finding.cause.id == "gateway-not-running");
+    if let (Some(name), Some(port), false) = (&name, asked.url.port, is_told) {
+        let listens = case.gateway.servers.iter().flat_map(|server| &server.listens);
+        if !listens.filter_map(|own| own.address).any(|own| own.port() == port) {
+            notes.push(format!(
+                "no server listens on port {port}: it was taken as a request that something in front passes to {name}"
+            ));
+        }
+    }
+    if let (Some(name), None) = (&name, &asked.url.host)
+        && case.gateway.servers.len() > 1
+    {
+        let path = &asked.url.path;
+        let why = if case.failures.is_empty() { "the default" } else { "where it failed last" };
+        notes.push(format!("{path} was taken as a request to {name}, {why}"));
+    }
+    let (n_others, are_others) = match asked.n_others {
+        0 => return notes,
+        1 => ("1 request failed that is another", "it is"),
+        many => (&*format!("{many} requests failed that are others"), "they are"),
+    };
+    notes.push(format!("{n_others}: without the URL {are_others} judged too"));
+    notes
+}
+
 fn gateway_info(gateway: &Gateway) -> GatewayInfo {
     GatewayInfo {
         kind: gateway.kind.to_owned(),
@@ -89,12 +124,15 @@ fn window(model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> WindowInfo {
         .iter()
         .flat_map(|case| case.earlier.iter().chain(&case.looked_back))
         .filter(|failure| failure.counts_by_itself());
+    let failed = cases.iter().zip(judged).map(|(case, judged)| n_failed(case, judged)).sum();
     let last: Option<Stamp> = in_window.chain(before).map(|failure| failure.at).max();
     WindowInfo {
         from: model.window.from.map(|from| from.to_string()),
         to: model.window.to.to_string(),
-        requests: totals().next().is_some().then(|| totals().flat_map(BTreeMap::values).sum()),
-        failed: cases.iter().zip(judged).map(|(case, judged)| n_failed(case, judged)).sum(),
+        // What an access log counts is not told by path.
+        requests: (totals().next().is_some() && cases.iter().all(|case| case.asked.is_none()))
+            .then(|| totals().flat_map(BTreeMap::values).sum()),
+        failed: Some(failed).filter(|failed| *failed > 0 || cases.iter().any(Case::has_read_log)),
         last_failure: last.map(|at| at.to_string()),
     }
 }
@@ -231,11 +269,31 @@ fn example(failure: &Failure) -> Option<String> {
 
 /// What was sent, summed up per kind and target.
 fn actions(facts: &Facts) -> Vec<ActionInfo> {
-    let mut sent: BTreeMap<(ActionKind, String), u64> = BTreeMap::new();
-    for action in facts.iter().filter_map(|(ask, answer)| action(ask, answer.as_ref())) {
-        *sent.entry(action).or_default() += 1;
+    let mut sent: BTreeMap<(ActionKind, String), (u64, u64)> = BTreeMap::new();
+    for (ask, answer) in facts.iter() {
+        if let Some(action) = action(ask, answer.as_ref()) {
+            let (count, answered) = sent.entry(action).or_default();
+            *count += 1;
+            *answered += u64::from(is_answered(answer));
+        }
     }
-    sent.into_iter().map(|((kind, target), count)| ActionInfo { kind, target, count }).collect()
+    sent.into_iter()
+        .map(|((kind, target), (count, answered))| ActionInfo { kind, target, count, answered })
+        .collect()
+}
+
+/// Whether what was sent was answered: at the furthest step that it came to.
+fn is_answered(answer: &Observed<Datum>) -> bool {
+    match answer {
+        Observed::Known(Datum::Probe(probe)) if probe.outcome(StepKind::Send).is_some() => {
+            matches!(probe.first_bytes, FirstBytes::Http(_))
+        }
+        Observed::Known(Datum::Probe(probe)) => {
+            probe.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::Done)
+        }
+        Observed::Known(_) => true,
+        Observed::Absent | Observed::Unknown(_) => false,
+    }
 }
 
 /// What an ask sent: of a probe the furthest step that it came to, not what it was meant to do.

@@ -1,10 +1,11 @@
 //! Gaps, as a report tells them.
 
 use super::{GapInfo, GapWhy};
-use crate::case::Case;
+use crate::case::{Case, LogTopic, PeerSubject};
 use crate::finding::Open;
 use std::collections::BTreeSet;
 use why502_facts::{Ask, Facts, Gap, GapReason, Observed};
+use why502_model::{LogTarget, Span};
 
 /// A gap as a report tells it.
 pub(super) fn gap_info(gap: &Gap) -> GapInfo {
@@ -43,8 +44,31 @@ pub(super) fn gaps(facts: &Facts, cases: &[Case<'_>]) -> Vec<GapInfo> {
     }
     for case in cases {
         gaps.extend(case.gateway.unread.iter().map(gap_info));
+        gaps.extend(case.silent_peers().map(silence_info));
+        gaps.extend(
+            case.unreadable_sinks().into_iter().map(|(topic, target, at)| sink_info(topic, target, at)),
+        );
     }
     gaps.into_iter().collect()
+}
+
+/// A peer that takes a request and is silent may be slow, or ill.
+fn silence_info(peer: &PeerSubject) -> GapInfo {
+    let says =
+        format!("whether {} answers: it took a request and was silent as long as was waited", peer.address);
+    GapInfo { topic: "probe".to_owned(), why: GapWhy::TimedOut, says }
+}
+
+/// What the configuration keeps from everybody who would read a log.
+fn sink_info(topic: LogTopic, target: &LogTarget, at: Option<&Span>) -> GapInfo {
+    let (LogTarget::File(text) | LogTarget::Elsewhere(text)) = target;
+    let directive = topic.directive();
+    let place = at.map(|at| format!(" ({}:{})", at.file, at.line)).unwrap_or_default();
+    let says = match text.as_str() {
+        "off" | "/dev/null" => format!("{directive} {text}{place}: no request is told there"),
+        _ => format!("{directive} {text}{place}: it cannot be read here"),
+    };
+    GapInfo { topic: topic.name().to_owned(), why: GapWhy::Unsupported, says }
 }
 
 /// The end of a log is only a means to its window, which has its own gap.

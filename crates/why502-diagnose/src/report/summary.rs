@@ -33,7 +33,7 @@ pub(super) fn routes(case: &Case<'_>, finding: &Finding) -> Vec<RouteId> {
     // The chief one is that of the URL that was asked for, else that with the most failures.
     let weight = |route: &RouteId| {
         let ids = finding.explains.iter().filter(|id| case.failure(**id).route == Some(*route));
-        (case.asked.as_ref().is_some_and(|(asked, _)| asked == route), case.n_requests(ids))
+        (case.asked_route().is_some_and(|(asked, _)| asked == *route), case.n_requests(ids))
     };
     let entries = finding.explains.iter().filter_map(|id| case.failure(*id).entry);
     let others: BTreeSet<RouteId> = entries.filter(|entry| !routes.contains(entry)).collect();

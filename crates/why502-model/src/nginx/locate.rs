@@ -174,8 +174,8 @@ impl Gateway {
         self.locator.own_names.get(server)?.find(host).map(|(fit, _)| fit)
     }
 
-    /// Whether a server has a name that fits a host.
-    pub(crate) fn has_name(&self, server: usize, host: &str) -> bool {
+    /// Whether a server has a name that fits a host, in small letters.
+    pub fn has_name(&self, server: usize, host: &str) -> bool {
         self.fits_host(server, host).is_some()
     }
 

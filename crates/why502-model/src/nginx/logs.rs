@@ -25,8 +25,11 @@ pub(crate) struct DefaultLogs {
 pub(crate) fn read_logs(config: &Config, routes: &Routes, defaults: &DefaultLogs) -> Vec<LogSink> {
     let mut sinks: Vec<LogSink> = Vec::new();
     let mut add = |sink: LogSink| {
+        // What cannot be read is told with its place.
+        let is_file = matches!(sink.target, LogTarget::File(_));
         let same = |known: &&mut LogSink| {
             known.target == sink.target
+                && (is_file || known.at == sink.at)
                 && std::mem::discriminant(&known.content) == std::mem::discriminant(&sink.content)
         };
         match sinks.iter_mut().find(same) {
@@ -35,7 +38,10 @@ pub(crate) fn read_logs(config: &Config, routes: &Routes, defaults: &DefaultLogs
         }
     };
     let main = Levels { config, blocks: vec![None] };
-    error_logs(&main, defaults, &[]).into_iter().for_each(&mut add);
+    error_logs(&main, defaults, &[])
+        .into_iter()
+        .map(|sink| LogSink { tells_requests: false, ..sink })
+        .for_each(&mut add);
     for (route, block) in routes.routes.iter().zip(&routes.blocks) {
         let levels = Levels::of(config, *block);
         error_logs(&levels, defaults, &[route.server]).into_iter().for_each(&mut add);
@@ -62,6 +68,7 @@ fn conditional_blocks(config: &Config, block: NodeId) -> Vec<NodeId> {
 
 /// Two routes that write to one file: the lower level is what the file holds.
 fn merge(known: &mut LogSink, other: LogSink) {
+    known.tells_requests |= other.tells_requests;
     if !known.servers.is_empty() {
         known.servers.extend(
             other
@@ -89,6 +96,7 @@ fn error_logs(levels: &Levels<'_>, defaults: &DefaultLogs, servers: &[usize]) ->
             content,
             at: None,
             servers: servers.to_vec(),
+            tells_requests: true,
         }];
     }
     let sink = |id: NodeId| {
@@ -99,6 +107,7 @@ fn error_logs(levels: &Levels<'_>, defaults: &DefaultLogs, servers: &[usize]) ->
             content: LogContent::Error { level },
             at: Some(levels.at(id)),
             servers: servers.to_vec(),
+            tells_requests: true,
         })
     };
     found.into_iter().filter_map(sink).collect()
@@ -110,11 +119,18 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
     if found.is_empty() {
         let path = defaults.access.as_deref().unwrap_or("logs/access.log");
         let content = LogContent::Access { format: Some(combined()), writing: AccessWriting::AtOnce };
-        return vec![LogSink { target: target(path, defaults), content, at: None, servers }];
+        let target = target(path, defaults);
+        return vec![LogSink { target, content, at: None, servers, tells_requests: true }];
     }
     // One `off` silences all logs of its level (`ngx_http_log_handler`).
-    if found.iter().any(|id| levels.config.node(*id).arg(0) == Some("off")) {
-        return Vec::new();
+    if let Some(id) = found.iter().find(|id| levels.config.node(**id).arg(0) == Some("off")) {
+        return vec![LogSink {
+            target: LogTarget::Elsewhere("off".to_owned()),
+            content: LogContent::Access { format: None, writing: AccessWriting::AtOnce },
+            at: Some(levels.at(*id)),
+            servers,
+            tells_requests: true,
+        }];
     }
     let sink = |id: NodeId| {
         let node = levels.config.node(id);
@@ -132,6 +148,7 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
             content: LogContent::Access { format, writing },
             at: Some(levels.at(id)),
             servers: servers.clone(),
+            tells_requests: true,
         })
     };
     found.into_iter().filter_map(sink).collect()
@@ -242,6 +259,7 @@ mod tests {
                 "/var/log/nginx/error.log error Error []",
                 "/l/e error Warn [0]",
                 "(stderr) error Info [0]",
+                "(off) access none [0]",
                 "/l/x access 4 Selected [0]",
                 "(syslog:server=10.0.0.1) access 4 [0]",
                 "/usr/share/nginx/logs/own error Debug [1]",
@@ -260,6 +278,28 @@ mod tests {
                 && own.contains(&format!("/l/a access {COMBINED} [0, 1]")),
             "{own:?}"
         );
+    }
+
+    #[test]
+    fn requests_are_told_where_a_route_writes() {
+        let http =
+            "error_log /l/e; server { location /a { access_log off; } location /b { access_log off; } }";
+        let gateway = World::http(http).gateway();
+        let told: Vec<_> = gateway.logs.iter().map(|sink| (&sink.target, sink.tells_requests)).collect();
+        let (file, elsewhere) =
+            (|path: &str| LogTarget::File(path.to_owned()), LogTarget::Elsewhere("off".to_owned()));
+        assert_eq!(
+            told,
+            [
+                (&file("/var/log/nginx/error.log"), false),
+                (&file("/l/e"), true),
+                (&file("/var/log/nginx/access.log"), true),
+                (&elsewhere, true),
+                (&elsewhere, true),
+            ]
+        );
+        let gateway = World::http("server { }").gateway();
+        assert!(gateway.logs.iter().all(|sink| sink.tells_requests));
     }
 
     #[test]

@@ -295,10 +295,12 @@ fn failures(report: &Report, finding: &FindingInfo) -> String {
         let _ = write!(line, "{} {requests} failed ({})", grouped(explains.requests), statuses.join(", "));
     } else if report.verdict == Verdict::AtRisk {
         line.push_str("no request failed for a client");
-    } else if report.window.failed > 0 {
-        line.push_str("seen now, in no request of the logs");
     } else {
-        line.push_str("no failed request in the window");
+        line.push_str(match report.window.failed {
+            None => "no log could be read",
+            Some(0) => "no failed request in the window",
+            Some(_) => "seen now, in no request of the logs",
+        });
     }
     if let Some(first) = &explains.first_seen {
         let _ = write!(line, " since {}", short_stamp(first, &report.window.to));
@@ -456,28 +458,41 @@ fn sent(report: &Report) -> Option<String> {
 
 fn summary(report: &Report) -> String {
     let window = &report.window;
-    let mut line = match window.requests {
-        Some(requests) => format!("{} requests, {} failed", grouped(requests), grouped(window.failed)),
-        None => format!("{} failed requests", grouped(window.failed)),
+    let mut line = match (window.requests, window.failed) {
+        (_, None) => "no log was read".to_owned(),
+        (Some(requests), Some(failed)) => {
+            format!("{} requests, {} failed", grouped(requests), grouped(failed))
+        }
+        (None, Some(failed)) => format!("{} failed requests", grouped(failed)),
     };
-    if let Some(from) = &window.from {
+    if let Some(from) = window.from.as_ref().filter(|_| window.failed.is_some()) {
         let _ = write!(line, " since {}", short_stamp(from, &window.to));
     }
-    let peers: BTreeSet<&str> = report
-        .actions
-        .iter()
-        .filter(|action| matches!(action.kind, ActionKind::Connect | ActionKind::Tls | ActionKind::Request))
-        .map(|action| action.target.as_str())
-        .collect();
-    let peers = peers.len();
-    if report.verdict == Verdict::Healthy && peers > 0 {
-        let verb = if peers == 1 { "answers" } else { "answer" };
-        let _ = write!(line, "; {peers} of {peers} peers {verb}");
+    if report.verdict == Verdict::Healthy {
+        line.push_str(&well_peers(report));
     }
-    if let Some(last) = window.last_failure.as_ref().filter(|_| window.failed == 0) {
+    if let Some(last) = window.last_failure.as_ref().filter(|_| window.failed == Some(0)) {
         let _ = write!(line, "; last failure {last}: why502 --around {last}");
     }
     line
+}
+
+/// The peers of a healthy gateway: those that answered a request, and those that merely took a connection.
+fn well_peers(report: &Report) -> String {
+    let is_to_peer = |kind| matches!(kind, ActionKind::Connect | ActionKind::Tls | ActionKind::Request);
+    let to_peers = || report.actions.iter().filter(|action| is_to_peer(action.kind));
+    let all = to_peers().map(|action| action.target.as_str()).collect::<BTreeSet<_>>().len();
+    let answers = to_peers().filter(|action| action.kind == ActionKind::Request && action.answered > 0);
+    let answering = answers.map(|action| action.target.as_str()).collect::<BTreeSet<_>>().len();
+    let verb = |number: usize, one: &str| if number == 1 { format!("{one}s") } else { one.to_owned() };
+    match (all, answering) {
+        (0, _) => String::new(),
+        (all, 0) => format!("; {all} of {all} peers {}", verb(all, "connect")),
+        (all, answering) if all == answering => format!("; {all} of {all} peers {}", verb(all, "answer")),
+        (all, answering) => {
+            format!("; {all} of {all} peers connect, {answering} {}", verb(answering, "answer"))
+        }
+    }
 }
 
 fn word(verdict: Verdict) -> &'static str {

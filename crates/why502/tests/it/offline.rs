@@ -71,6 +71,36 @@ fn a_secret_of_the_url_is_not_repeated() {
 }
 
 #[test]
+fn a_url_narrows_the_report_to_its_request() {
+    let site = Site::new();
+    let words = site.whole();
+    for (url, verdict, failed) in [
+        ("http://shop.example.com/fine", "healthy", 0),
+        ("http://shop.example.com/cart", "broken", 1),
+        ("/cart", "broken", 1),
+    ] {
+        let (report, _) = json(&[&arguments(&words)[..], &[url]].concat());
+        let told = (report["verdict"].as_str(), report["window"]["failed"].as_u64());
+        assert_eq!(told, (Some(verdict), Some(failed)), "{url}: {report}");
+        let notes = report["notes"].to_string();
+        assert_eq!(notes.contains("1 request failed that is another"), failed == 0, "{notes}");
+    }
+}
+
+#[test]
+fn a_secret_of_a_query_is_not_repeated() {
+    let site = Site::new();
+    let line = crate::run::refused("2026/11/21 10:00:01", "/cb?code=hunter2&key=hunter3&otp=hunter4");
+    site.write("error.log", &line);
+    let words = site.offline(&["--config", "--error-log"]);
+    for format in ["text", "json"] {
+        let output = command().args(&words).args(["--verbose", "--format", format]).output().unwrap();
+        let text = stdout(&output);
+        assert!(text.contains("/cb?code=*******") && !text.contains("hunter"), "{text}");
+    }
+}
+
+#[test]
 fn a_secret_of_a_path_is_not_kept() {
     let site = Site::new();
     site.write("error.log", &crate::run::refused("2026/11/21 10:00:01", "/reset/token=hunter2"));
