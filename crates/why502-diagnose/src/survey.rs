@@ -427,7 +427,7 @@ fn digests<'f>(facts: &'f Facts, model: &Model) -> (Vec<&'f AccessDigest>, Vec<&
 fn logs(access_logs: &[&AccessDigest], error_logs: &[&ErrorDigest]) -> Vec<LogInfo> {
     let info = |kind, coverage: &why502_facts::Coverage| LogInfo {
         kind,
-        files: coverage.files.iter().map(|file| file.to_string()).collect(),
+        files: coverage.files.iter().map(ToString::to_string).collect(),
         bytes: coverage.bytes,
         lines: coverage.n_lines,
         unparsed: coverage.n_unparsed,

@@ -26,9 +26,12 @@ const KNOWN: [(u32, &str); 9] = [
     (300, "the default of Google's balancers' streams, Apache's and IIS's older one"),
 ];
 
+/// How long a failure took, how many requests it stands for, and where it failed.
+type Member = (u32, u64, Option<RouteId>);
+
 /// The clusters, the largest first.
 pub(super) fn clusters(case: &Case<'_>, failures: &[&Selected<'_>]) -> Vec<Cluster> {
-    let mut kinds: BTreeMap<(Family, Option<&String>), Vec<(u32, u64, Option<RouteId>)>> = BTreeMap::new();
+    let mut kinds: BTreeMap<(Family, Option<&String>), Vec<Member>> = BTreeMap::new();
     for one in failures {
         let last = one.failure.attempts().next_back().and_then(|last| last.tried.as_ref()?.response_ms);
         // What a single attempt took tells a timer better than a request with several.
@@ -49,7 +52,7 @@ fn cluster(
     case: &Case<'_>,
     family: Family,
     route: Option<&String>,
-    mut members: Vec<(u32, u64, Option<RouteId>)>,
+    mut members: Vec<Member>,
 ) -> Option<Cluster> {
     members.sort_unstable();
     let of: u64 = members.iter().map(|(_, weight, _)| weight).sum();
@@ -74,7 +77,7 @@ fn cluster(
 }
 
 /// The run of sorted durations within a timer's play that holds the most requests: where it begins and ends, and how many.
-fn densest(members: &[(u32, u64, Option<RouteId>)]) -> Option<(usize, usize, u64)> {
+fn densest(members: &[Member]) -> Option<(usize, usize, u64)> {
     let (mut best, mut begin, mut weight) = (None, 0, 0);
     for (end, (ms, own, _)) in members.iter().enumerate() {
         weight += own;
@@ -109,7 +112,7 @@ fn directives(pass: &Pass, ms: u32) -> Vec<String> {
             .at
             .as_ref()
             .map_or_else(|| "by default".to_owned(), |at| format!("{}:{}", at.file, at.line));
-        is_near(ms, value).then(|| format!("{prefix}_{name} {}ms ({at})", value))
+        is_near(ms, value).then(|| format!("{prefix}_{name} {value}ms ({at})"))
     };
     let timeouts = &pass.timeouts;
     [

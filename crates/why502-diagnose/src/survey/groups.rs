@@ -94,7 +94,7 @@ fn group(case: &Case<'_>, key: Key, members: &[&Selected<'_>], by_route: bool) -
         },
         first: moments().min()?.to_string(),
         last: moments().max()?.to_string(),
-        times: times(members.iter().copied()),
+        times: times(members),
         example: members.iter().find_map(|one| one.failure.line()).map(example),
     })
 }

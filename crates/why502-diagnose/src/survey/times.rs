@@ -4,9 +4,9 @@ use super::select::Selected;
 use super::{Percentiles, Times};
 
 /// The times of some failures.
-pub(super) fn times<'s>(failures: impl Iterator<Item = &'s Selected<'s>> + Clone) -> Times {
+pub(super) fn times(failures: &[&Selected<'_>]) -> Times {
     let of_last = |time: fn(&why502_facts::Try) -> Option<u32>| {
-        let values = failures.clone().filter_map(move |one| {
+        let values = failures.iter().filter_map(move |one| {
             let tried = one.failure.attempts().next_back()?.tried.as_ref()?;
             Some((time(tried)?, one.failure.weight))
         });
@@ -17,7 +17,7 @@ pub(super) fn times<'s>(failures: impl Iterator<Item = &'s Selected<'s>> + Clone
         header: of_last(|tried| tried.header_ms),
         response: of_last(|tried| tried.response_ms),
         request: percentiles(
-            failures.clone().filter_map(|one| Some((one.failure.request_ms?, one.failure.weight))),
+            failures.iter().filter_map(|one| Some((one.failure.request_ms?, one.failure.weight))),
         ),
     }
 }
