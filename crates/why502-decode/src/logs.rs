@@ -10,7 +10,9 @@
 //! line that can be read in two ways is not read, and a field that was cut off is not there.
 
 mod clock;
+mod content;
 mod digest;
+mod envelope;
 mod error_line;
 mod format;
 mod guess;
@@ -22,7 +24,9 @@ mod stamps;
 mod status;
 
 pub use clock::{clock, newest_access_stamp, newest_error_stamp};
+pub use content::{LogContent, LogSide};
 pub use digest::{AccessDigester, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester};
+pub use envelope::{Envelope, Peeled, UnwrapSummary, Unwrapper};
 pub use error_line::{ErrorLine, LineContext, UpstreamText, parse_error_line};
 pub use format::{AccessFormat, AccessLine, FormatError};
 pub use guess::guess_format;

@@ -11,16 +11,16 @@
 
 mod action;
 mod context;
-mod envelope;
+
 mod errno;
 mod head;
 mod upstream;
 
 pub use self::context::LineContext;
-pub(crate) use self::envelope::without_envelope;
 pub(crate) use self::head::is_console;
 pub use self::upstream::UpstreamText;
 
+use super::envelope::without_carriage_return;
 use super::phrases;
 use why502_facts::{Civil, Errno, ErrorLevel, Phase, Phrase};
 
@@ -64,9 +64,14 @@ impl<'a> ErrorLine<'a> {
     }
 }
 
+/// Whether an error-log entry begins with the line.
+pub(crate) fn begins_entry(line: &[u8]) -> bool {
+    head::read(line).is_some()
+}
+
 /// Takes an error-log line apart; `None` if it does not begin as one (then it continues the entry before it).
 pub fn parse_error_line(line: &[u8]) -> Option<ErrorLine<'_>> {
-    let line = without_envelope(line);
+    let line = without_carriage_return(line);
     let line = &line[..line.len().min(MAX_LINE)];
     let head = head::read(line)?;
     if head.level == ErrorLevel::Debug {

@@ -63,7 +63,7 @@ impl AccessFormat {
 
     /// Reads a line; `None` if it does not fit, or fits in two ways.
     pub fn parse<'a>(&'a self, line: &'a [u8]) -> Option<AccessLine<'a>> {
-        let line = super::error_line::without_envelope(line);
+        let line = super::envelope::without_carriage_return(line);
         Walk::run(&self.lead, &self.steps, line).map(|spans| AccessLine::new(self, line, &spans))
     }
 

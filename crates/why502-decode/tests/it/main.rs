@@ -4,3 +4,4 @@ mod logs_fixtures;
 mod logs_nginx;
 mod logs_properties;
 mod logs_templates;
+mod logs_wrapped;

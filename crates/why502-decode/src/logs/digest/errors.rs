@@ -11,7 +11,8 @@ use super::smallest::Smallest;
 use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Position};
 use super::worth::{Worth, of_error_line};
-use crate::logs::error_line::{ErrorLine, is_console, parse_error_line, without_envelope};
+use crate::logs::envelope::without_carriage_return;
+use crate::logs::error_line::{ErrorLine, is_console, parse_error_line};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use why502_facts::{Civil, ErrorDigest, ErrorLevel, ErrorRecord, LogClock};
@@ -60,7 +61,7 @@ impl<'a> ErrorDigester<'a> {
     /// Takes a line, without its end, and where it stands.
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
         let place = self.counter.line(file, offset, line);
-        let line = without_envelope(line);
+        let line = without_carriage_return(line);
         match parse_error_line(line) {
             Some(parsed) if parsed.at.is_some() => {
                 self.close();
