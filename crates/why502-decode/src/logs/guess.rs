@@ -17,7 +17,8 @@ const MAX_LINES: usize = 1000;
 pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> {
     let lines = &lines[..lines.len().min(MAX_LINES)];
     let known = known_formats().map(|text| AccessLogFormat { text, escape: FormatEscape::Default });
-    let json = lines.iter().find_map(|line| json::layout(line, json_escape(lines)));
+    let escape = json_escape(lines);
+    let json = lines.iter().find_map(|line| json::layout(line, escape));
     let mut best: Option<(AccessLogFormat, usize)> = None;
     for candidate in json.into_iter().chain(known) {
         let Ok(format) = AccessFormat::compile(&candidate) else { continue };
