@@ -59,6 +59,8 @@ pub(crate) struct Success {
     pub(crate) route: Option<RouteId>,
     /// The address, where the log tells it.
     pub(crate) peer: Option<why502_facts::PeerAddress>,
+    /// How long the request took, in milliseconds.
+    pub(crate) request_ms: Option<u32>,
     pub(crate) line: why502_facts::LineRef,
 }
 

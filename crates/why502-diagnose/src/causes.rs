@@ -5,6 +5,7 @@ mod access;
 mod address_family_mismatch;
 mod all_servers_down;
 mod cached_error;
+mod client_gave_up;
 mod config_invalid;
 mod config_not_reloaded;
 mod configured_error;
@@ -53,6 +54,7 @@ pub static CAUSES: &[&Cause] = &[
     &address_family_mismatch::CAUSE,
     &all_servers_down::CAUSE,
     &cached_error::CAUSE,
+    &client_gave_up::CAUSE,
     &config_invalid::CAUSE,
     &config_not_reloaded::CAUSE,
     &configured_error::CAUSE,

@@ -9,6 +9,7 @@
 mod case;
 mod cause;
 mod causes;
+mod durations;
 mod engine;
 mod finding;
 #[cfg(test)]

@@ -264,6 +264,7 @@ fn success(record: &AccessRecord, keys: &BTreeMap<String, RouteId>) -> Success {
         at: record.at,
         route: record.route.as_deref().and_then(|key| keys.get(key)).copied(),
         peer: last.and_then(|tried| tried.peer.as_deref()).and_then(|peer| peer.parse().ok()),
+        request_ms: record.request_ms,
         line: record.line.clone(),
     }
 }

@@ -3,16 +3,13 @@
 use super::select::Selected;
 use super::{Cluster, Family};
 use crate::case::Case;
+use crate::durations::{self, Common, play};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use why502_model::{Pass, RouteId, Setting};
 
 /// Shorter durations are noise of the machine, in milliseconds.
 const MIN_MS: u32 = 900;
-/// A cluster has at least so many members,
-const MIN_MEMBERS: u64 = 5;
-/// and so many in a hundred of its kind and route.
-const MIN_SHARE: u64 = 60;
 /// Well-known timers of applications and balancers, in seconds. What they stand for is a hint, never a proof.
 const KNOWN: [(u32, &str); 9] = [
     (5, "Node's keep-alive timeout"),
@@ -55,13 +52,9 @@ fn cluster(
     mut members: Vec<Member>,
 ) -> Option<Cluster> {
     members.sort_unstable();
-    let of: u64 = members.iter().map(|(_, weight, _)| weight).sum();
-    let (begin, end, requests) = densest(&members)?;
-    if requests < MIN_MEMBERS || requests * 100 < of * MIN_SHARE {
-        return None;
-    }
-    let inside = &members[begin..end];
-    let ms = inside[inside.len() / 2].0;
+    let durations: Vec<(u32, u64)> = members.iter().map(|(ms, weight, _)| (*ms, *weight)).collect();
+    let Common { range, ms, requests, of } = durations::common(&durations, MIN_MS)?;
+    let inside = &members[range];
     let mut timers: Vec<String> = Vec::new();
     for pass in inside.iter().filter_map(|(_, _, route)| case.pass_of((*route)?, None)) {
         for timer in directives(pass, ms) {
@@ -74,28 +67,6 @@ fn cluster(
         KNOWN.iter().filter(|(seconds, _)| is_near(ms, seconds * 1000)).map(|(_, name)| (*name).to_owned()),
     );
     Some(Cluster { family, route: route.cloned(), ms, requests, of, timers })
-}
-
-/// The run of sorted durations within a timer's play that holds the most requests: where it begins and ends, and how many.
-fn densest(members: &[Member]) -> Option<(usize, usize, u64)> {
-    let (mut best, mut begin, mut weight) = (None, 0, 0);
-    for (end, (ms, own, _)) in members.iter().enumerate() {
-        weight += own;
-        while *ms - members[begin].0 > play(members[begin].0) {
-            weight -= members[begin].1;
-            begin += 1;
-        }
-        let is_long = members[begin].0 >= MIN_MS;
-        if is_long && best.is_none_or(|(_, _, most)| weight > most) {
-            best = Some((begin, end + 1, weight));
-        }
-    }
-    best
-}
-
-/// How much later than its value a timer may be seen, in milliseconds: the work around it, and a busy machine.
-fn play(ms: u32) -> u32 {
-    (ms / 50).max(60)
 }
 
 fn is_near(ms: u32, timer: u32) -> bool {
