@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester,
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
     guess_format, stamp_of_error_line,
 };
 use why502_facts::{
@@ -84,7 +84,8 @@ pub(crate) fn read_slice(slice: &LogSlice, route: &RouteOf<'_>, deadline: Instan
         from: slice.from,
         to: slice.to,
         max_records: DEFAULT_MAX_RECORDS,
-        route,
+        route: Some(route),
+        extent: Extent::Diagnosis,
     };
     let digested = match &format {
         Format::Error => reader.digest_errors(options, parts),

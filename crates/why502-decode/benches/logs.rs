@@ -1,14 +1,16 @@
-//! How fast logs are digested: `cargo bench -p why502-decode [-- NAME]`. Megabytes (10^6 bytes) per second, best of three runs.
+//! How fast logs are digested: `cargo bench -p why502-decode [-- NAME]`. Megabytes (10^6 bytes) per second of one core,
+//! best of three runs.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, join,
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
+    join,
 };
 use why502_facts::{AccessLogFormat, FormatEscape, LogClock, LogClockSource, RequestKey};
 
-const SIZE: usize = 200_000_000;
+const SIZE: usize = 100_000_000;
 const UPSTREAM: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \
     \"$http_user_agent\" $request_time ua=\"$upstream_addr\" us=\"$upstream_status\" ut=\"$upstream_response_time\"";
 
@@ -39,24 +41,28 @@ fn main() {
     );
     for (name, text, line) in [
         (
-            "access log, combined, 2 % failures",
+            "access log, combined, 0.5 % failures",
             AccessFormat::combined().text,
             combined_line as fn(u64) -> String,
         ),
-        ("access log with upstreams, 2 % failures", UPSTREAM.to_owned(), upstream_line),
+        ("access log with upstreams, 0.5 % failures", UPSTREAM.to_owned(), upstream_line),
+        ("access log with upstreams, every line a failure", UPSTREAM.to_owned(), |n| access_line(n, 502)),
     ] {
         let format = AccessFormat::compile(&AccessLogFormat { text, escape: FormatEscape::Default });
         let Ok(format) = format else { return };
         let log = repeat(line);
         let source = AccessSource { format: &format, guessed: false };
-        measure(
-            name,
-            &log,
-            || AccessDigester::new(options(), source),
-            |digester, offset, line| {
-                digester.line(&file(), offset, line);
-            },
-        );
+        let survey = DigestOptions { route: None, extent: Extent::Survey, ..options() };
+        for (what, options) in [("diagnosis", options()), ("survey", survey)] {
+            measure(
+                &format!("{name}, {what}"),
+                &log,
+                || AccessDigester::new(options, source),
+                |digester, offset, line| {
+                    digester.line(&file(), offset, line);
+                },
+            );
+        }
     }
 }
 
@@ -115,7 +121,8 @@ fn options() -> DigestOptions<'static> {
         from: None,
         to: None,
         max_records: DEFAULT_MAX_RECORDS,
-        route: &route,
+        route: Some(&route),
+        extent: Extent::Diagnosis,
     }
 }
 
@@ -172,7 +179,7 @@ fn upstream_line(n: u64) -> String {
 }
 
 fn status(n: u64) -> u16 {
-    if n.is_multiple_of(50) { 502 } else { 200 }
+    if n.is_multiple_of(200) { 502 } else { 200 }
 }
 
 fn combined_text(n: u64, status: u16) -> String {

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use why502_decode::load;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester,
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
 };
 use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
@@ -439,7 +439,8 @@ fn digest(slice: &LogSlice, text: &str, model: &Model) -> Answer {
         from: slice.from,
         to: slice.to,
         max_records: DEFAULT_MAX_RECORDS,
-        route: &route,
+        route: Some(&route),
+        extent: Extent::Diagnosis,
     };
     let file: Arc<str> = slice.path.as_str().into();
     let mut offset = 0;

@@ -18,6 +18,7 @@ mod bundle;
 mod bytes;
 mod errno;
 mod facts;
+mod histogram;
 mod host;
 mod log;
 mod mask;
@@ -37,14 +38,15 @@ pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
+pub use histogram::Histogram;
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
-    AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
-    LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try,
-    UpstreamField,
+    AccessDigest, AccessRecord, AccessTimes, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord,
+    LineRef, LogClock, LogClockSource, LogTail, OwnRequest, PeerTimes, RequestCount, RequestKey, RequestLine,
+    RouteOf, RouteTotal, Timeline, Try, UpstreamField,
 };
 pub use mask::mask_secrets;
 pub use peer::PeerAddress;

@@ -3,7 +3,7 @@
 //! A digest keeps one record per failed or retried attempt, up to a cap; beyond it, records of the same kind within the
 //! same minute are merged into one with a `weight`, so that counts stay exact and only single moments are lost.
 
-use crate::{AccessWriting, Blob, Civil, Errno, PeerAddress, Phase, Phrase, Stamp};
+use crate::{AccessWriting, Blob, Civil, Errno, Histogram, PeerAddress, Phase, Phrase, Stamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -207,6 +207,66 @@ pub struct AccessDigest {
     /// Requests that this program itself made, as their User-Agent says: they are counted nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own: Vec<OwnRequest>,
+    /// How many requests ended when, and how; `None` where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// How long requests and attempts took; `None` where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<AccessTimes>,
+}
+
+/// How many requests ended when, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// How long a span is, in minutes: 1, or 60 or 1440 where the log has requests in too many minutes.
+    pub span_minutes: u32,
+    /// The requests per span and status, in ascending order; spans without a request are left out.
+    pub counts: Vec<RequestCount>,
+}
+
+/// How many requests ended within a span of time with a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestCount {
+    /// When the span begins: a multiple of its length since the epoch.
+    pub begin: Stamp,
+    /// The status sent to the client; 0 where none was.
+    pub status: u16,
+    /// How many.
+    pub n_requests: u64,
+}
+
+/// How long requests and attempts took, all of the window, whatever became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTimes {
+    /// `$request_time`: from the first byte of the client to the last byte to it.
+    pub request: Histogram,
+    /// All attempts.
+    pub attempts: PeerTimes,
+    /// The attempts per peer, in the order of their names. Of very many peers, those whose names come first are kept.
+    pub peers: Vec<(Arc<str>, PeerTimes)>,
+}
+
+/// How long attempts on a peer took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerTimes {
+    /// How many attempts there were, those without any time included.
+    pub n_attempts: u64,
+    /// `$upstream_connect_time`: to an established connection.
+    pub connect: Histogram,
+    /// `$upstream_header_time`: to a complete response header.
+    pub header: Histogram,
+    /// `$upstream_response_time`: to the end.
+    pub response: Histogram,
+}
+
+impl PeerTimes {
+    /// Adds those of other attempts.
+    pub fn append(&mut self, other: &Self) {
+        self.n_attempts += other.n_attempts;
+        self.connect.append(&other.connect);
+        self.header.append(&other.header);
+        self.response.append(&other.response);
+    }
 }
 
 /// A request that this program made through the gateway.

@@ -21,4 +21,4 @@ mod worth;
 
 pub use accesses::{AccessDigester, AccessSource};
 pub use errors::ErrorDigester;
-pub use window::{DEFAULT_MAX_RECORDS, DigestOptions};
+pub use window::{DEFAULT_MAX_RECORDS, DigestOptions, Extent};

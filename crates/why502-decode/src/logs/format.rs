@@ -6,6 +6,7 @@
 //! read at all: a wrong reading would be evidence for something that did not happen.
 
 mod compile;
+mod direct;
 mod line;
 mod shape;
 mod tries;
@@ -15,10 +16,12 @@ mod walk;
 
 pub use self::compile::FormatError;
 pub use self::line::AccessLine;
+pub(crate) use self::tries::AttemptTimes;
 pub(crate) use self::variable::Field;
 
 use self::compile::Step;
-use self::walk::Walk;
+use self::direct::Direct;
+use self::walk::{Walk, is_short};
 use why502_facts::{AccessLogFormat, FormatEscape, Stamp};
 
 /// `combined`, the format that is predefined (`ngx_http_combined_fmt`).
@@ -32,13 +35,15 @@ pub struct AccessFormat {
     /// The literal before the first variable.
     lead: Vec<u8>,
     steps: Vec<Step>,
+    direct: Option<Direct>,
 }
 
 impl AccessFormat {
     /// Compiles a format in the gateway's notation (`ngx_http_log_compile_format`).
     pub fn compile(format: &AccessLogFormat) -> Result<Self, FormatError> {
         let (lead, steps) = compile::steps(&format.text, format.escape)?;
-        Ok(Self { source: format.clone(), lead, steps })
+        let direct = Direct::compile(&steps);
+        Ok(Self { source: format.clone(), lead, steps, direct })
     }
 
     /// The predefined format `combined`.
@@ -64,7 +69,11 @@ impl AccessFormat {
     /// Reads a line; `None` if it does not fit, or fits in two ways.
     pub fn parse<'a>(&'a self, line: &'a [u8]) -> Option<AccessLine<'a>> {
         let line = super::envelope::without_carriage_return(line);
-        Walk::run(&self.lead, &self.steps, line).map(|spans| AccessLine::new(self, line, &spans))
+        let direct = self.direct.as_ref().filter(|_| is_short(line));
+        let spans = direct
+            .and_then(|direct| direct.read(&self.lead, &self.steps, line))
+            .or_else(|| Walk::run(&self.lead, &self.steps, line))?;
+        Some(AccessLine::new(self, line, spans))
     }
 
     /// The stamp of a line.

@@ -90,7 +90,14 @@ mod tests {
     }
 
     fn options() -> DigestOptions<'static> {
-        DigestOptions { log: "l", from: None, to: None, max_records: 100_000, route: &route }
+        DigestOptions {
+            log: "l",
+            from: None,
+            to: None,
+            max_records: 100_000,
+            route: Some(&route),
+            extent: crate::logs::Extent::Diagnosis,
+        }
     }
 
     pub(super) fn error_digest(log: &str) -> ErrorDigest {

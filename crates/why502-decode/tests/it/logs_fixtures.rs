@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, clock,
-    guess_format, implied_status, join, parse_error_line,
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
+    clock, guess_format, implied_status, join, parse_error_line,
 };
 use why502_facts::{
     AccessDigest, AccessLogFormat, ErrorDigest, FormatEscape, LogClock, LogClockSource, Outcome, Phrase, Try,
@@ -22,7 +22,14 @@ const LAB: &str = "$request_method $request_uri|status=$status|us=$upstream_stat
     rt=$request_time|rc=$request_completion";
 
 fn options() -> DigestOptions<'static> {
-    DigestOptions { log: "log", from: None, to: None, max_records: DEFAULT_MAX_RECORDS, route: &|_| None }
+    DigestOptions {
+        log: "log",
+        from: None,
+        to: None,
+        max_records: DEFAULT_MAX_RECORDS,
+        route: Some(&|_| None),
+        extent: Extent::Diagnosis,
+    }
 }
 
 fn digest_errors(log: &str) -> ErrorDigest {

@@ -6,8 +6,8 @@ use self::lab::{Lab, Upstream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, clock,
-    join,
+    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
+    clock, join,
 };
 use why502_facts::{
     AccessDigest, AccessLogFormat, Attempt, ErrorDigest, FailedRequest, FormatEscape, LogClock,
@@ -170,7 +170,8 @@ fn options() -> DigestOptions<'static> {
         from: None,
         to: None,
         max_records: DEFAULT_MAX_RECORDS,
-        route: &|key: &RequestKey<'_>| Some(key.path.into()),
+        route: Some(&|key: &RequestKey<'_>| Some(key.path.into())),
+        extent: Extent::Survey,
     }
 }
 

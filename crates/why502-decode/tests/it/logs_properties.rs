@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use std::sync::Arc;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DigestOptions, ErrorDigester, clock, guess_format, join,
-    parse_error_line, remove_own_requests,
+    AccessDigester, AccessFormat, AccessSource, DigestOptions, ErrorDigester, Extent, clock, guess_format,
+    join, parse_error_line, remove_own_requests,
 };
 use why502_facts::{
     AccessDigest, AccessLogFormat, Errno, ErrorDigest, FormatEscape, LogClock, LogClockSource, Phrase,
@@ -38,7 +38,7 @@ fn route(key: &RequestKey<'_>) -> Option<Arc<str>> {
 }
 
 fn options(max_records: usize, from: Option<Stamp>) -> DigestOptions<'static> {
-    DigestOptions { log: "log", from, to: None, max_records, route: &route }
+    DigestOptions { log: "log", from, to: None, max_records, route: Some(&route), extent: Extent::Survey }
 }
 
 proptest! {

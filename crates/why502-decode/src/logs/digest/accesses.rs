@@ -1,19 +1,25 @@
 //! The digest of an access log.
 
+mod memo;
 mod record;
 mod successes;
+mod timeline;
+mod times;
 mod totals;
 mod trouble;
 
+use self::memo::StampMemo;
 use self::record::{Scribe, Seen, last_peer};
 use self::successes::Successes;
+use self::timeline::Counts;
+use self::times::Times;
 use self::totals::Totals;
 use self::trouble::{is_own, trouble};
 use super::kind::AccessKind;
 use super::line_place::LinePlace;
 use super::records::Records;
 use super::store::{Entry, MAX_EXEMPLARS};
-use super::window::{Counter, DigestOptions, Position};
+use super::window::{Counter, DigestOptions, Extent, Position};
 use super::worth::{Worth, of_access_line};
 use crate::logs::format::{AccessFormat, AccessLine};
 use std::sync::Arc;
@@ -46,6 +52,16 @@ pub struct AccessDigester<'a> {
     successes: Successes,
     own: Vec<OwnRequest>,
     scribe: Scribe<'a>,
+    stamps: StampMemo,
+    /// Only for a survey.
+    series: Option<Series>,
+}
+
+/// What is told of all requests, failed or not.
+#[derive(Debug, Default)]
+struct Series {
+    counts: Counts,
+    times: Times,
 }
 
 impl<'a> AccessDigester<'a> {
@@ -60,6 +76,8 @@ impl<'a> AccessDigester<'a> {
             successes: Successes::default(),
             own: Vec::new(),
             scribe: Scribe::new(options),
+            stamps: StampMemo::default(),
+            series: (options.extent == Extent::Survey).then(Series::default),
         }
     }
 
@@ -67,9 +85,10 @@ impl<'a> AccessDigester<'a> {
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
         let place = self.counter.line(file, offset, line);
         let format = self.source.format;
-        let read = format.parse(line).and_then(|parsed| Some((parsed.stamp()?, parsed.status()?, parsed)));
-        let Some((at, status, parsed)) = read else {
-            self.counter.unparsed(&place, line);
+        let parsed = format.parse(line);
+        let read = parsed.as_ref().and_then(|parsed| Some((self.stamps.stamp(parsed)?, parsed.status()?)));
+        let Some(((at, status), parsed)) = read.zip(parsed.as_ref()) else {
+            self.counter.unparsed(place, line);
             return;
         };
         // A stamp has whole seconds unless the format has `$msec`.
@@ -78,21 +97,25 @@ impl<'a> AccessDigester<'a> {
         if position != Position::Inside {
             return;
         }
-        if is_own(&parsed) {
+        if is_own(parsed) {
             if self.own.len() < MAX_OWN {
-                self.own.push(self.scribe.own_request(&parsed, at));
+                self.own.push(self.scribe.own_request(parsed, at));
             }
             return;
         }
         self.counter.coverage.n_lines += 1;
-        let seen = Seen { at, status, route: self.scribe.route(&parsed) };
+        let seen = Seen { at, status, route: self.scribe.route(parsed) };
         self.totals.count(seen);
-        match of_access_line(status, trouble(&parsed)) {
+        if let Some(series) = &mut self.series {
+            series.counts.count(at, status);
+            series.times.count(parsed);
+        }
+        match of_access_line(status, trouble(parsed)) {
             Worth::Nothing if status < 400 => {
-                self.successes.remember(place, line, seen.route, last_peer(&parsed));
+                self.successes.remember(place, line, seen.route, last_peer(parsed));
             }
             Worth::Nothing => {}
-            worth => self.keep(&place, line, &parsed, seen, worth),
+            worth => self.keep(place, line, parsed, seen, worth),
         }
     }
 
@@ -106,6 +129,10 @@ impl<'a> AccessDigester<'a> {
         let routes = self.scribe.adopt_routes(&later.scribe);
         self.totals.append(later.totals, &routes);
         self.successes.append(later.successes, &routes, n_before);
+        if let Some((series, later)) = self.series.as_mut().zip(later.series) {
+            series.counts.append(later.counts);
+            series.times.append(later.times);
+        }
     }
 
     /// Ends the log.
@@ -114,6 +141,7 @@ impl<'a> AccessDigester<'a> {
         let successes = self.successes.read(format, &mut self.scribe);
         let mut coverage = self.counter.coverage;
         coverage.sampled = self.records.is_sampled();
+        let (timeline, times) = self.series.map(|series| (series.counts.read(), series.times.read())).unzip();
         AccessDigest {
             coverage,
             format: format.source().text.clone(),
@@ -124,10 +152,12 @@ impl<'a> AccessDigester<'a> {
             records: self.records.into_entries().into_iter().map(|entry| entry.record).collect(),
             successes,
             own: self.own,
+            timeline,
+            times,
         }
     }
 
-    fn keep(&mut self, place: &LinePlace, line: &[u8], parsed: &AccessLine<'_>, seen: Seen, worth: Worth) {
+    fn keep(&mut self, place: LinePlace<'_>, line: &[u8], parsed: &AccessLine<'_>, seen: Seen, worth: Worth) {
         let kind = self.scribe.kind(parsed, seen);
         let minute = seen.at.0.div_euclid(60_000);
         let Some(rank) = self.records.admit(worth, &kind, minute) else { return };
@@ -150,7 +180,14 @@ mod tests {
     }
 
     fn options() -> DigestOptions<'static> {
-        DigestOptions { log: "/l", from: None, to: None, max_records: 100, route: &route }
+        DigestOptions {
+            log: "/l",
+            from: None,
+            to: None,
+            max_records: 100,
+            route: Some(&route),
+            extent: Extent::Diagnosis,
+        }
     }
 
     fn digest(options: DigestOptions<'static>, text: &str, log: &str) -> AccessDigest {
@@ -254,7 +291,7 @@ mod tests {
             .chain((0..20_000).map(|n| ok(n % 60, &format!("/a{n}"), n)))
             .collect();
         let few_routes = |key: &RequestKey<'_>| key.path.starts_with("/a").then(|| Arc::from("a"));
-        let options = DigestOptions { route: Box::leak(Box::new(few_routes)), ..options() };
+        let options = DigestOptions { route: Some(Box::leak(Box::new(few_routes))), ..options() };
         let digest = digest(options, TEXT, &log);
         assert_eq!(digest.records.iter().map(|record| record.weight).sum::<u64>(), 20_000);
         // There were more kinds than are kept: without peers, few are left.

@@ -67,12 +67,12 @@ impl<'a> ErrorDigester<'a> {
                 self.close();
                 self.last = parsed.at;
                 if is_open(&parsed) {
-                    self.open = Some(OpenEntry { place, text: line.to_vec() });
+                    self.open = Some(OpenEntry { place: place.keep(), text: line.to_vec() });
                 } else {
-                    self.entry(&place, line, &parsed);
+                    self.entry(place, line, &parsed);
                 }
             }
-            _ => self.unstamped(&place, line),
+            _ => self.unstamped(place, line),
         }
     }
 
@@ -84,7 +84,7 @@ impl<'a> ErrorDigester<'a> {
         let (loose, loose_overflowed) = later.loose.into_lines();
         for (mut place, line) in loose {
             place.seq += n_before;
-            self.unstamped(&place, &line);
+            self.unstamped(place.place(), &line);
         }
         if later.last.is_some() {
             self.close();
@@ -130,7 +130,7 @@ impl<'a> ErrorDigester<'a> {
         }
     }
 
-    fn unstamped(&mut self, place: &LinePlace, line: &[u8]) {
+    fn unstamped(&mut self, place: LinePlace<'_>, line: &[u8]) {
         if self.last.is_none() && self.loose.keep(place, line) {
             return;
         }
@@ -154,7 +154,7 @@ impl<'a> ErrorDigester<'a> {
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
         if let Some(parsed) = parse_error_line(&open.text) {
-            self.entry(&open.place, &open.text, &parsed);
+            self.entry(open.place.place(), &open.text, &parsed);
         }
     }
 
@@ -164,11 +164,11 @@ impl<'a> ErrorDigester<'a> {
         let begin = self.counter.coverage.first.or(self.options.to).or(self.options.from);
         self.last = Some(begin.map_or(Civil(0), |stamp| Civil::of(stamp, self.clock.offset_seconds)));
         for (place, line) in &loose {
-            self.unstamped(place, line);
+            self.unstamped(place.place(), line);
         }
     }
 
-    fn entry(&mut self, place: &LinePlace, line: &[u8], parsed: &ErrorLine<'_>) {
+    fn entry(&mut self, place: LinePlace<'_>, line: &[u8], parsed: &ErrorLine<'_>) {
         let Some(at) = parsed.at.or(self.last) else { return };
         let stamp = at.at_offset(self.clock.offset_seconds);
         let position = self.options.position(stamp, 999);
@@ -194,7 +194,7 @@ impl<'a> ErrorDigester<'a> {
         }
     }
 
-    fn keep(&mut self, place: &LinePlace, line: &[u8], said: &Said<'_, '_>, worth: Worth) {
+    fn keep(&mut self, place: LinePlace<'_>, line: &[u8], said: &Said<'_, '_>, worth: Worth) {
         let kind = self.scribe.kind(said);
         let minute = said.at.0.div_euclid(60);
         let Some(rank) = self.records.admit(worth, &kind, minute) else { return };
@@ -203,7 +203,7 @@ impl<'a> ErrorDigester<'a> {
         self.records.push(worth, Entry { seq: place.seq, minute, kind, rank, record });
     }
 
-    fn keep_before(&mut self, place: &LinePlace, line: &[u8], said: &Said<'_, '_>) {
+    fn keep_before(&mut self, place: LinePlace<'_>, line: &[u8], said: &Said<'_, '_>) {
         let kind = self.scribe.kind(said);
         if let Some(first) = self.before.get_mut(&kind) {
             first.record.weight += 1;
@@ -225,6 +225,7 @@ fn is_open(parsed: &ErrorLine<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use why502_facts::{LogClockSource, Phrase, RequestKey, Stamp};
 
     const CLOCK: LogClock = LogClock { offset_seconds: 3600, source: LogClockSource::HostZone };
@@ -234,7 +235,14 @@ mod tests {
     }
 
     fn options(max_records: usize) -> DigestOptions<'static> {
-        DigestOptions { log: "/l", from: None, to: None, max_records, route: &route }
+        DigestOptions {
+            log: "/l",
+            from: None,
+            to: None,
+            max_records,
+            route: Some(&route),
+            extent: crate::logs::Extent::Diagnosis,
+        }
     }
 
     fn digest(options: DigestOptions<'static>, log: &str) -> ErrorDigest {

@@ -3,7 +3,7 @@
 //! What FastCGI applications, Lua and PROXY protocol peers send may hold newlines, and the gateway writes them as they
 //! are. The context then stands at the end of the last line, so an entry that lacks it waits for the lines after it.
 
-use super::line_place::LinePlace;
+use super::line_place::{KeptPlace, LinePlace};
 use memchr::memmem;
 
 /// The gateway cuts an entry here at the latest (`NGX_MAX_ERROR_STR` of OpenResty; nginx at 2048).
@@ -12,7 +12,7 @@ const MAX_ENTRY: usize = 4096;
 /// An entry whose end was not seen yet.
 #[derive(Clone, Debug)]
 pub(super) struct OpenEntry {
-    pub(super) place: LinePlace,
+    pub(super) place: KeptPlace,
     pub(super) text: Vec<u8>,
 }
 
@@ -39,24 +39,24 @@ pub(super) enum Taken {
 /// Lines without a stamp before the first one that has one: they belong to an entry of the part before, if there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LooseLines {
-    lines: Vec<(LinePlace, Vec<u8>)>,
+    lines: Vec<(KeptPlace, Vec<u8>)>,
     n_bytes: usize,
     overflowed: bool,
 }
 
 impl LooseLines {
     /// Keeps a line; `false` if it cannot belong to an entry any more, because so many stood before it.
-    pub(super) fn keep(&mut self, place: &LinePlace, line: &[u8]) -> bool {
+    pub(super) fn keep(&mut self, place: LinePlace<'_>, line: &[u8]) -> bool {
         self.overflowed |= self.n_bytes + line.len() + 1 > MAX_ENTRY;
         if !self.overflowed {
             self.n_bytes += line.len() + 1;
-            self.lines.push((place.clone(), line.to_vec()));
+            self.lines.push((place.keep(), line.to_vec()));
         }
         !self.overflowed
     }
 
     /// The lines, and whether there were more.
-    pub(super) fn into_lines(self) -> (Vec<(LinePlace, Vec<u8>)>, bool) {
+    pub(super) fn into_lines(self) -> (Vec<(KeptPlace, Vec<u8>)>, bool) {
         (self.lines, self.overflowed)
     }
 

@@ -24,7 +24,7 @@ pub(super) fn at_route<T>(list: &mut Vec<T>, route: RouteId, new: impl FnMut() -
 /// Two generations of bounded size: what is asked for again moves to the young one, and the old one is dropped when the
 /// young one is full. A million distinct paths cost a million questions, but no memory.
 pub(super) struct Routes<'a> {
-    route_of: &'a RouteOf<'a>,
+    route_of: Option<&'a RouteOf<'a>>,
     young: HashMap<Box<[u8]>, RouteId>,
     old: HashMap<Box<[u8]>, RouteId>,
     key: Vec<u8>,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Routes<'_> {
 }
 
 impl<'a> Routes<'a> {
-    pub(super) fn new(route_of: &'a RouteOf<'a>) -> Self {
+    pub(super) fn new(route_of: Option<&'a RouteOf<'a>>) -> Self {
         Self {
             route_of,
             young: HashMap::new(),
@@ -47,6 +47,15 @@ impl<'a> Routes<'a> {
             key: Vec::new(),
             names: Vec::new(),
             ids: BTreeMap::new(),
+        }
+    }
+
+    /// The route of all requests, if nobody is asked for it.
+    pub(super) fn only(&mut self) -> Option<RouteId> {
+        match (self.route_of, self.names.is_empty()) {
+            (Some(_), _) => None,
+            (None, true) => Some(self.id(None)),
+            (None, false) => Some(RouteId(0)),
         }
     }
 
@@ -58,7 +67,7 @@ impl<'a> Routes<'a> {
         }
         let id = match self.old.remove(self.key.as_slice()) {
             Some(id) => id,
-            None => self.id((self.route_of)(key)),
+            None => self.id(self.route_of.and_then(|route_of| route_of(key))),
         };
         if self.young.len() >= MAX_KEYS {
             self.old = std::mem::take(&mut self.young);
@@ -109,7 +118,7 @@ mod tests {
             n_asked.fetch_add(1, Ordering::Relaxed);
             key.path.starts_with("/api").then(|| Arc::from("api"))
         };
-        let mut routes = Routes::new(&route_of);
+        let mut routes = Routes::new(Some(&route_of));
         let key = |path| RequestKey { log: "l", method: "GET", path, ..RequestKey::default() };
         let (first, again) = (routes.find(&key("/api/1")), routes.find(&key("/api/1")));
         assert_eq!((first, n_asked.load(Ordering::Relaxed)), (again, 1));
@@ -122,7 +131,7 @@ mod tests {
     #[test]
     fn distinct_paths_do_not_grow_the_memory() {
         let route_of = |_: &RequestKey<'_>| None;
-        let mut routes = Routes::new(&route_of);
+        let mut routes = Routes::new(Some(&route_of));
         for n in 0..50_000 {
             let path = format!("/{n}");
             routes.find(&RequestKey { path: &path, ..RequestKey::default() });

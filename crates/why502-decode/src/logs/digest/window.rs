@@ -22,19 +22,33 @@ pub struct DigestOptions<'a> {
     pub to: Option<Stamp>,
     /// How many records are kept one by one; [`DEFAULT_MAX_RECORDS`] is a good number.
     pub max_records: usize,
-    /// Names the route of a request.
-    pub route: &'a RouteOf<'a>,
+    /// Names the route of a request; `None`: routes are not asked for, and nothing has one.
+    pub route: Option<&'a RouteOf<'a>>,
+    /// What a digest tells beside failures.
+    pub extent: Extent,
+}
+
+/// What a digest tells beside failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// What a diagnosis needs: totals, and the last successes.
+    #[default]
+    Diagnosis,
+    /// Also when requests ended ([`why502_facts::Timeline`]) and how long they took ([`why502_facts::AccessTimes`]).
+    Survey,
 }
 
 impl std::fmt::Debug for DigestOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { log, from, to, max_records, .. } = self;
+        let Self { log, from, to, max_records, route, extent } = self;
         f.debug_struct("DigestOptions")
             .field("log", log)
             .field("from", from)
             .field("to", to)
             .field("max_records", max_records)
-            .finish_non_exhaustive()
+            .field("route", &route.is_some())
+            .field("extent", extent)
+            .finish()
     }
 }
 
@@ -68,13 +82,13 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) -> LinePlace {
+    pub(super) fn line<'f>(&mut self, file: &'f Arc<str>, offset: u64, line: &[u8]) -> LinePlace<'f> {
         if self.coverage.files.last().is_none_or(|last| !Arc::ptr_eq(last, file) && last != file) {
             self.coverage.files.push(Arc::clone(file));
         }
         self.coverage.bytes += line.len() as u64 + 1;
         self.n_pushed += 1;
-        LinePlace { file: Arc::clone(file), offset, seq: self.n_pushed - 1 }
+        LinePlace { file, offset, seq: self.n_pushed - 1 }
     }
 
     /// Notes a stamp, and whether the log goes back beyond the window.
@@ -84,7 +98,7 @@ impl Counter {
         self.coverage.complete |= position == Position::Before;
     }
 
-    pub(super) fn unparsed(&mut self, place: &LinePlace, line: &[u8]) {
+    pub(super) fn unparsed(&mut self, place: LinePlace<'_>, line: &[u8]) {
         self.coverage.n_lines += 1;
         self.coverage.n_unparsed += 1;
         if self.coverage.unparsed.len() < MAX_UNPARSED {

@@ -19,8 +19,8 @@ pub struct AccessLine<'a> {
 }
 
 impl<'a> AccessLine<'a> {
-    pub(super) fn new(format: &'a AccessFormat, line: &'a [u8], spans: &Spans) -> Self {
-        Self { format, line, spans: *spans }
+    pub(super) fn new(format: &'a AccessFormat, line: &'a [u8], spans: Spans) -> Self {
+        Self { format, line, spans }
     }
 
     pub(super) fn format(&self) -> &'a AccessFormat {
@@ -107,8 +107,7 @@ impl<'a> AccessLine<'a> {
 
     /// The value as it stands in the line, `-` and the empty value included.
     pub(crate) fn raw(&self, field: Field) -> Option<&'a [u8]> {
-        let (begin, end) = self.spans[field.idx()]?;
-        Some(&self.line[begin as usize..end as usize])
+        self.spans.value(field, self.line)
     }
 
     /// Whether any attempt on an upstream was made: some list says more than that the variable is not set. No address is

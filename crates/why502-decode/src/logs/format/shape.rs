@@ -28,25 +28,45 @@ pub(super) enum Shape {
 impl Shape {
     /// How far a value that begins here can reach.
     pub(super) fn reach(self, rest: &[u8]) -> usize {
-        let run = |fits: fn(&u8) -> bool| rest.iter().take_while(|byte| fits(byte)).count();
         match self {
             Self::AddressList => rest.iter().position(|&byte| byte == b'"').unwrap_or(rest.len()),
-            Self::Clock => run(|byte| byte.is_ascii_digit() || b"T:+-.Z".contains(byte)),
-            Self::Decimal | Self::Digits => match run(u8::is_ascii_digit) {
-                0 => usize::from(rest.starts_with(b"-")),
-                n_digits if self == Self::Decimal && rest.get(n_digits) == Some(&b'.') => {
-                    n_digits
-                        + 1
-                        + rest[n_digits + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count()
+            Self::Clock | Self::Host | Self::NumberList => {
+                rest.iter().position(|&byte| !self.may_hold(byte)).unwrap_or(rest.len())
+            }
+            Self::Decimal | Self::Digits => {
+                match rest.iter().take_while(|byte| byte.is_ascii_digit()).count() {
+                    0 => usize::from(rest.starts_with(b"-")),
+                    n_digits if self == Self::Decimal && rest.get(n_digits) == Some(&b'.') => {
+                        n_digits
+                            + 1
+                            + rest[n_digits + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count()
+                    }
+                    n_digits => n_digits,
                 }
-                n_digits => n_digits,
-            },
-            Self::Host => run(|byte| !matches!(byte, b' ' | b'"' | b'/')),
-            Self::NumberList => run(|byte| byte.is_ascii_digit() || b".,: -".contains(byte)),
+            }
             Self::Text => rest.len(),
             Self::TimeLocal => "21/Nov/2026:02:28:30 +0000".len().min(rest.len()),
             Self::Word => memchr2(b' ', b'"', rest).unwrap_or(rest.len()),
         }
+    }
+
+    /// Whether a value that this shape reaches over can hold a byte.
+    pub(super) fn may_hold(self, byte: u8) -> bool {
+        match self {
+            Self::AddressList => byte != b'"',
+            Self::Clock => byte.is_ascii_digit() || b"T:+-.Z".contains(&byte),
+            Self::Decimal => byte.is_ascii_digit() || matches!(byte, b'.' | b'-'),
+            Self::Digits => byte.is_ascii_digit() || byte == b'-',
+            Self::Host => !matches!(byte, b' ' | b'"' | b'/'),
+            Self::NumberList => byte.is_ascii_digit() || b".,: -".contains(&byte),
+            Self::Text | Self::TimeLocal => true,
+            Self::Word => !matches!(byte, b' ' | b'"'),
+        }
+    }
+
+    /// Whether a value has one element per attempt, joined by `, ` and ` : `.
+    pub(super) fn is_list(self) -> bool {
+        matches!(self, Self::AddressList | Self::NumberList)
     }
 
     /// Whether the value's end follows from the value alone.
@@ -57,6 +77,9 @@ impl Shape {
     /// Whether a text within reach can be a value.
     pub(super) fn fits(self, value: &[u8]) -> bool {
         match self {
+            // One element is the rule, and needs no search for others.
+            Self::AddressList if !value.contains(&b' ') => !value.ends_with(b","),
+            Self::NumberList if !value.contains(&b' ') => is_number(value),
             Self::AddressList => {
                 elements(value).all(|(element, _)| !element.contains(&b' ') && !element.ends_with(b","))
             }
@@ -73,15 +96,25 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
     let mut rest = Some((value, false));
     std::iter::from_fn(move || {
         let (text, redirected) = rest?;
-        let comma = memmem::find(text, b", ").map(|at| (at, 2, false));
-        let colon = memmem::find(text, b" : ").map(|at| (at, 3, true));
-        let end = match (comma, colon) {
-            (Some(comma), Some(colon)) => Some(comma.min(colon)),
-            (comma, colon) => comma.or(colon),
-        };
-        rest = end.map(|(at, width, redirect)| (&text[at + width..], redirect));
-        Some((end.map_or(text, |(at, _, _)| &text[..at]), redirected))
+        let (first, after) = first_element(text);
+        rest = after;
+        Some((first, redirected))
     })
+}
+
+/// The first element, and what follows it if there are more, with whether an internal redirect stands between.
+pub(super) fn first_element(text: &[u8]) -> (&[u8], Option<(&[u8], bool)>) {
+    if !text.contains(&b' ') {
+        return (text, None);
+    }
+    let comma = memmem::find(text, b", ").map(|at| (at, 2, false));
+    let colon = memmem::find(text, b" : ").map(|at| (at, 3, true));
+    let end = match (comma, colon) {
+        (Some(comma), Some(colon)) => Some(comma.min(colon)),
+        (comma, colon) => comma.or(colon),
+    };
+    let after = end.map(|(at, width, redirect)| (&text[at + width..], redirect));
+    (end.map_or(text, |(at, _, _)| &text[..at]), after)
 }
 
 fn is_number(element: &[u8]) -> bool {

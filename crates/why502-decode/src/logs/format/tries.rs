@@ -1,7 +1,7 @@
 //! The attempts on upstreams, from the variables that hold one value for each.
 
 use super::line::AccessLine;
-use super::shape::elements;
+use super::shape::{elements, first_element};
 use super::variable::Field;
 use crate::logs::stamps::digits;
 use std::sync::Arc;
@@ -32,6 +32,29 @@ impl AccessLine<'_> {
         Some(tries)
     }
 
+    /// Shows the peer and the times of each attempt; the peer is empty where none is told.
+    pub(crate) fn each_attempt(&self, see: &mut impl FnMut(&[u8], AttemptTimes)) {
+        if !self.any_attempt() {
+            return;
+        }
+        let fields = [
+            Field::UpstreamAddr,
+            Field::UpstreamConnectTime,
+            Field::UpstreamHeaderTime,
+            Field::UpstreamResponseTime,
+            Field::UpstreamStatus,
+        ];
+        let mut lists = fields.map(|field| self.raw(field));
+        for _ in 0..MAX_TRIES {
+            let [peer, connect, header, response, _] = lists.each_mut().map(next_element);
+            let [connect, header, response] = [connect, header, response].map(milliseconds);
+            see(peer, AttemptTimes { connect, header, response });
+            if lists.iter().all(Option::is_none) {
+                return;
+            }
+        }
+    }
+
     /// The value of a list, unless it says that no attempt was made.
     fn list(&self, field: Field) -> Option<&[u8]> {
         if !self.any_attempt() {
@@ -39,6 +62,14 @@ impl AccessLine<'_> {
         }
         self.raw(field)
     }
+}
+
+/// How long an attempt took, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptTimes {
+    pub(crate) connect: Option<u32>,
+    pub(crate) header: Option<u32>,
+    pub(crate) response: Option<u32>,
 }
 
 fn fill(one: &mut Try, field: Field, element: &[u8], intern: &mut impl FnMut(&[u8]) -> Arc<str>) {
@@ -52,6 +83,13 @@ fn fill(one: &mut Try, field: Field, element: &[u8], intern: &mut impl FnMut(&[u
         Field::UpstreamBytesSent => one.bytes_sent = digits(element),
         _ => {}
     }
+}
+
+/// Takes the first element of what is left of a list; nothing is left of none.
+fn next_element<'a>(rest: &mut Option<&'a [u8]>) -> &'a [u8] {
+    let (element, after) = rest.map_or((b"".as_slice(), None), first_element);
+    *rest = after.map(|(rest, _)| rest);
+    element
 }
 
 /// `S.mmm` in milliseconds.

@@ -5,11 +5,43 @@ use super::shape::elements;
 use super::variable::Field;
 use memchr::{memchr, memchr2};
 
-/// Where the value of each field stands; `None` for a field that the format does not have.
-pub(super) type Spans = [Option<(u32, u32)>; Field::COUNT];
+/// No honest line needs more than a few steps per variable; a line made to need more is not read. So many steps may be
+/// needed for any line, and so many more per byte: of a line that has one reading, each byte can be the false begin of
+/// something that takes as many steps to refute.
+const MAX_STEPS: usize = 2000;
+const MAX_STEPS_PER_BYTE: usize = 16;
 
-/// No honest line needs more than a few steps per variable; a line made to need more is not read.
-const MAX_STEPS: u32 = 2000;
+/// Where the value of each field stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spans([(u32, u32); Field::COUNT]);
+
+/// The span of a field that the format does not have: no line is as long.
+const ABSENT: (u32, u32) = (u32::MAX, u32::MAX);
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self([ABSENT; Field::COUNT])
+    }
+}
+
+impl Spans {
+    /// The value of a field in its line; `None` if the format does not have the field.
+    pub(super) fn value<'l>(&self, field: Field, line: &'l [u8]) -> Option<&'l [u8]> {
+        let (begin, end) = self.0[field.idx()];
+        line.get(begin as usize..end as usize)
+    }
+
+    /// Keeps where a value stands; lines are shorter than 4 GiB ([`is_short`]).
+    pub(super) fn set(&mut self, field: Field, begin: usize, end: usize) {
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        self.0[field.idx()] = (offset(begin), offset(end));
+    }
+}
+
+/// Whether offsets in a line can be kept.
+pub(super) fn is_short(line: &[u8]) -> bool {
+    u32::try_from(line.len()).is_ok_and(|length| length < u32::MAX)
+}
 
 /// A search for all readings of a line.
 #[derive(Debug)]
@@ -18,7 +50,7 @@ pub(super) struct Walk<'a> {
     line: &'a [u8],
     spans: Spans,
     found: Option<Spans>,
-    steps_left: u32,
+    steps_left: usize,
 }
 
 /// Whether to look for further readings.
@@ -32,10 +64,11 @@ enum Search {
 impl<'a> Walk<'a> {
     /// Reads a line; `None` if it has no reading or more than one.
     pub(super) fn run(lead: &[u8], steps: &'a [Step], line: &'a [u8]) -> Option<Spans> {
-        if !line.starts_with(lead) || u32::try_from(line.len()).is_err() {
+        if !line.starts_with(lead) || !is_short(line) {
             return None;
         }
-        let mut walk = Self { steps, line, spans: [None; Field::COUNT], found: None, steps_left: MAX_STEPS };
+        let steps_left = MAX_STEPS + MAX_STEPS_PER_BYTE * line.len();
+        let mut walk = Self { steps, line, spans: Spans::default(), found: None, steps_left };
         match walk.step(0, lead.len()) {
             Search::GoOn => walk.found,
             Search::GiveUp => None,
@@ -101,8 +134,7 @@ impl<'a> Walk<'a> {
             return Search::GoOn;
         }
         if let Some(field) = step.field {
-            // The line's length fits, so do offsets in it.
-            self.spans[field.idx()] = u32::try_from(at).ok().zip(u32::try_from(end).ok());
+            self.spans.set(field, at, end);
         }
         let next = end + literal.len();
         if idx + 1 < self.steps.len() {
@@ -126,10 +158,8 @@ impl<'a> Walk<'a> {
 
     /// Whether all values with one element per attempt have as many of them, as the gateway writes them.
     fn is_aligned(&self) -> bool {
-        let mut counts = Field::TRIES.iter().filter_map(|field| {
-            let (begin, end) = self.spans[field.idx()]?;
-            Some(n_elements(&self.line[begin as usize..end as usize]))
-        });
+        let values = Field::TRIES.iter().filter_map(|field| self.spans.value(*field, self.line));
+        let mut counts = values.map(n_elements);
         let first = counts.next();
         counts.all(|count| Some(count) == first)
     }
@@ -152,11 +182,11 @@ fn ends_with(ending: Ending, value: &[u8]) -> bool {
     }
 }
 
-fn n_trailing_backslashes(value: &[u8]) -> usize {
+pub(super) fn n_trailing_backslashes(value: &[u8]) -> usize {
     value.iter().rev().take_while(|&&byte| byte == b'\\').count()
 }
 
-fn json_quote(rest: &[u8]) -> Option<usize> {
+pub(super) fn json_quote(rest: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         at += memchr2(b'"', b'\\', rest.get(at..)?)?;

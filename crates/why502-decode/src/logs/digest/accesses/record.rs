@@ -34,6 +34,9 @@ impl<'a> Scribe<'a> {
     }
 
     pub(super) fn route(&mut self, parsed: &AccessLine<'_>) -> RouteId {
+        if let Some(only) = self.routes.only() {
+            return only;
+        }
         let request = parsed.request(&mut self.scratch).unwrap_or_default();
         let (server, host) = (parsed.text(Field::ServerName), parsed.host().map(shown));
         let peer = last_peer(parsed);

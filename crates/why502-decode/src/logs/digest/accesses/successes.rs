@@ -1,7 +1,7 @@
 //! The last success of each route and peer.
 
 use super::record::{Scribe, Seen};
-use crate::logs::digest::line_place::LinePlace;
+use crate::logs::digest::line_place::{KeptPlace, LinePlace};
 use crate::logs::digest::routes::{RouteId, at_route};
 use crate::logs::digest::smallest::Smallest;
 use crate::logs::format::AccessFormat;
@@ -20,23 +20,23 @@ pub(super) struct Successes {
 
 #[derive(Debug)]
 struct Success {
-    place: LinePlace,
+    place: KeptPlace,
     line: Vec<u8>,
 }
 
 impl Successes {
     /// Remembers a line; `peer` is empty where the format has none.
-    pub(super) fn remember(&mut self, place: LinePlace, line: &[u8], route: RouteId, peer: &[u8]) {
+    pub(super) fn remember(&mut self, place: LinePlace<'_>, line: &[u8], route: RouteId, peer: &[u8]) {
         if line.len() > MAX_LINE {
             return;
         }
         let peers = at_route(&mut self.per_route, route, || Smallest::new(MAX_PEERS));
         if let Some(last) = peers.get_mut(peer) {
-            last.place = place;
+            last.place.replace(place);
             last.line.clear();
             last.line.extend_from_slice(line);
         } else if peers.would_keep(peer) {
-            peers.insert(peer.into(), Success { place, line: line.to_vec() });
+            peers.insert(peer.into(), Success { place: place.keep(), line: line.to_vec() });
         }
     }
 
@@ -63,7 +63,7 @@ impl Successes {
                 let Some(parsed) = format.parse(&line) else { continue };
                 let (Some(at), Some(status)) = (parsed.stamp(), parsed.status()) else { continue };
                 let seen = Seen { at, status, route: scribe.route(&parsed) };
-                read.push(((name.clone(), peer), scribe.record(&parsed, seen, place.quote(&line))));
+                read.push(((name.clone(), peer), scribe.record(&parsed, seen, place.place().quote(&line))));
             }
         }
         read.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -37,7 +37,9 @@ impl<'a> Scribe<'a> {
         let context = &said.parsed.context;
         let peer = context.upstream.map(|upstream| self.interner.bytes(upstream.peer, MAX_NAME));
         let request = context.request.and_then(RequestParts::read);
-        let route = if request.is_some() || context.upstream.is_some() {
+        let route = if self.routes.only().is_some() {
+            None
+        } else if request.is_some() || context.upstream.is_some() {
             let request = request.unwrap_or_default();
             let path =
                 context.subrequest.map_or(request.path, |uri| RequestParts::from_target(b"", uri, b"").path);
