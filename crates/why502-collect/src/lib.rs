@@ -19,3 +19,4 @@ mod sockets;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;
+pub use logs::{InputError, LogFile, LogSet, ReadSummary, open_logs};

@@ -3,9 +3,13 @@
 //! A log is read with `read(2)`, never mapped: a copytruncate under a map would kill the program. Where a window begins in
 //! a file is found by bisection over the stamps of its lines, so that a log of ten gigabytes costs what a small one does.
 
+mod inputs;
 mod lines;
+mod packing;
 mod rotation;
 mod start;
+
+pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
 
 use self::lines::{Source, read_lines};
 use self::rotation::{Rotated, rotated};

@@ -1,21 +1,23 @@
 //! Whole lines of a file, plain or compressed.
 
+use super::packing::Packing;
 use super::read_range;
 use super::rotation::Rotated;
 use crate::root::RootDir;
-use flate2::read::MultiGzDecoder;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 use why502_facts::Stamp;
 
-const BLOCK: usize = 256 * 1024;
+/// How much is read at once.
+pub(super) const BLOCK: usize = 256 * 1024;
 /// A longer line is cut: nothing that a gateway logs comes near it.
-const MAX_LINE: usize = 1 << 20;
-/// The most bytes that a compressed file may unpack to.
-const MAX_UNPACKED: u64 = 16 << 30;
+pub(super) const MAX_LINE: usize = 1 << 20;
 
 /// A file of a log.
 pub(super) struct Source {
@@ -24,22 +26,12 @@ pub(super) struct Source {
     packing: Packing,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Packing {
-    Gzip,
-    Plain,
-    Zstd,
-}
-
 impl Source {
     pub(super) fn open(directory: &RootDir, file: &Rotated) -> Result<Self, Errno> {
-        let packing = match file.extension() {
-            "gz" => Packing::Gzip,
-            "zst" => Packing::Zstd,
-            _ => Packing::Plain,
-        };
         let (file, stat) = directory.open_file(&file.path)?;
-        Ok(Self { file, size: u64::try_from(stat.st_size).unwrap_or(0), packing })
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let packing = packing_of(&file).map_err(|error| super::errno(&error))?;
+        Ok(Self { file, size, packing })
     }
 
     /// The size of the file as it is stored.
@@ -55,79 +47,146 @@ impl Source {
     /// The stamp of the first line that has one, among the first lines.
     pub(super) fn first_stamp(&self, stamp: &dyn Fn(&[u8]) -> Option<Stamp>) -> io::Result<Option<Stamp>> {
         let mut begin = Vec::new();
-        self.unpacked(0)?.take(BLOCK as u64).read_to_end(&mut begin)?;
+        self.content(0, Arc::default())?.take(BLOCK as u64).read_to_end(&mut begin)?;
         Ok(begin.split(|byte| *byte == b'\n').find_map(stamp))
     }
 
-    fn unpacked(&self, begin: u64) -> io::Result<Box<dyn Read>> {
+    /// The content from an offset on, which only a plain file can have; what is read of the file is counted.
+    pub(super) fn content(&self, begin: u64, n_read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
         let mut file = self.file.try_clone()?;
-        Ok(match self.packing {
-            Packing::Plain => {
-                file.seek(SeekFrom::Start(begin))?;
-                Box::new(file)
+        file.seek(SeekFrom::Start(if self.packing == Packing::Plain { begin } else { 0 }))?;
+        self.packing.unpack(file, n_read)
+    }
+}
+
+/// How a file is packed, told by its first bytes.
+pub(super) fn packing_of(file: &File) -> io::Result<Packing> {
+    let mut magic = [0; Packing::MAGIC];
+    let length = file.read_at(&mut magic, 0)?;
+    Ok(Packing::of(&magic[..length]))
+}
+
+/// Whole lines of a stream, with bounded memory.
+///
+/// A line that is longer than [`MAX_LINE`] is cut off there. A last line without an end is a line too: files that people
+/// send are cut like that. A cut archive gives what it holds.
+pub(super) struct LineReader<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    held: usize,
+    /// Where what is held begins.
+    offset: u64,
+    /// Whether the line's begin has been shown.
+    is_skipping: bool,
+    n_cut: u64,
+    is_archive_cut: bool,
+}
+
+/// What became of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more.
+    Again,
+    /// It was the last.
+    End,
+    /// Who sees the lines wants no more.
+    Stopped,
+}
+
+impl<R: Read> LineReader<R> {
+    pub(super) fn new(reader: R, offset: u64) -> Self {
+        let buffer = vec![0; BLOCK];
+        Self { reader, buffer, held: 0, offset, is_skipping: false, n_cut: 0, is_archive_cut: false }
+    }
+
+    /// How many lines were cut.
+    pub(super) fn n_cut(&self) -> u64 {
+        self.n_cut
+    }
+
+    /// The offset up to which all has been read.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.held as u64
+    }
+
+    /// Whether the archive ended before its end.
+    pub(super) fn is_archive_cut(&self) -> bool {
+        self.is_archive_cut
+    }
+
+    /// Reads once, and shows the lines that are whole by now, without their line feeds, with their offsets.
+    pub(super) fn step(&mut self, mut see: impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> io::Result<Step> {
+        if self.held == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let length = match self.reader.read(&mut self.buffer[self.held..]) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Step::Again),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.is_archive_cut = true;
+                0
             }
-            Packing::Gzip => {
-                file.rewind()?;
-                Box::new(MultiGzDecoder::new(file).take(MAX_UNPACKED))
+            Err(error) => return Err(error),
+        };
+        if length == 0 {
+            if self.held > 0 && !self.is_skipping {
+                let flow = see(self.offset, &self.buffer[..self.held]);
+                self.offset += std::mem::take(&mut self.held) as u64;
+                return Ok(if flow.is_break() { Step::Stopped } else { Step::End });
             }
-            Packing::Zstd => {
-                file.rewind()?;
-                Box::new(zstd::Decoder::new(file)?.take(MAX_UNPACKED))
+            return Ok(Step::End);
+        }
+        self.held += length;
+        Ok(self.show(&mut see))
+    }
+
+    fn show(&mut self, see: &mut impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> Step {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', &self.buffer[..self.held]) {
+            let is_rest = std::mem::take(&mut self.is_skipping);
+            if !is_rest && see(self.offset + start as u64, &self.buffer[start..end]).is_break() {
+                return Step::Stopped;
             }
-        })
+            start = end + 1;
+        }
+        if start == 0 && !self.is_skipping && self.held >= MAX_LINE {
+            self.n_cut += 1;
+            self.is_skipping = true;
+            if see(self.offset, &self.buffer[..MAX_LINE]).is_break() {
+                return Step::Stopped;
+            }
+        }
+        if self.is_skipping {
+            start = self.held;
+        }
+        self.buffer.copy_within(start..self.held, 0);
+        self.held -= start;
+        self.offset += start as u64;
+        Step::Again
     }
 }
 
 /// Pushes every line that begins in a range, without its end, with its offset. Whether there was time for all of them.
-///
-/// A last line without an end is pushed too: files that people send are cut like that.
 pub(super) fn read_lines(
     source: &Source,
     range: Range<u64>,
     deadline: Instant,
     mut push: impl FnMut(u64, &[u8]),
 ) -> io::Result<bool> {
-    let mut reader = source.unpacked(range.start)?;
-    let mut buffer = vec![0; BLOCK];
-    let mut held = 0;
-    let mut offset = range.start;
-    while offset < range.end {
-        if Instant::now() >= deadline {
-            return Ok(false);
+    let mut reader = LineReader::new(source.content(range.start, Arc::default())?, range.start);
+    let mut see = |offset, line: &[u8]| {
+        if offset >= range.end {
+            return ControlFlow::Break(());
         }
-        if held == buffer.len() {
-            buffer.resize(buffer.len() * 2, 0);
-        }
-        let length = match reader.read(&mut buffer[held..]) {
-            Ok(length) => length,
-            // A cut archive gives what it holds.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-            Err(error) => return Err(error),
-        };
-        if length == 0 {
-            if held > 0 {
-                push(offset, trim(&buffer[..held]));
-            }
+        push(offset, trim(line));
+        ControlFlow::Continue(())
+    };
+    while Instant::now() < deadline {
+        if reader.step(&mut see)? != Step::Again {
             return Ok(true);
         }
-        held += length;
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', &buffer[..held]) {
-            if offset + start as u64 >= range.end {
-                return Ok(true);
-            }
-            push(offset + start as u64, trim(&buffer[start..end]));
-            start = end + 1;
-        }
-        if start == 0 && held >= MAX_LINE {
-            push(offset, trim(&buffer[..held]));
-            start = held;
-        }
-        buffer.copy_within(start..held, 0);
-        held -= start;
-        offset += start as u64;
     }
-    Ok(true)
+    Ok(false)
 }
 
 /// The begin of the line that an offset falls into, or of the next one.
@@ -189,20 +248,23 @@ mod tests {
         assert_eq!(lines(&[&long[..], b"\nb\n"].concat(), 0).len(), 2);
         let endless = vec![b'a'; MAX_LINE + 10];
         let found = lines(&endless, 0);
-        assert_eq!(found.len(), 2);
-        assert_eq!(found.iter().map(|(_, line)| line.len()).sum::<usize>(), endless.len());
+        assert_eq!(found.iter().map(|(_, line)| line.len()).collect::<Vec<_>>(), [MAX_LINE]);
+        let found = lines(&[&endless[..], b"\nnext"].concat(), 0);
+        assert_eq!(found[1..], [(endless.len() as u64 + 1, "next".to_owned())]);
     }
 
     #[test]
-    fn packed_files_are_unpacked() {
+    fn packed_files_are_unpacked_whatever_their_names_are() {
         let text = b"one\ntwo\n";
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(text).unwrap();
         let zstd = zstd::encode_all(&text[..], 1).unwrap();
-        for (bytes, packing) in [(gzip.finish().unwrap(), Packing::Gzip), (zstd, Packing::Zstd)] {
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(&bytes).unwrap();
-            let source = Source { file, size: bytes.len() as u64, packing };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log.1").display().to_string();
+        for bytes in [gzip.finish().unwrap(), zstd, text.to_vec()] {
+            std::fs::write(&path, bytes).unwrap();
+            let root = RootDir::open(why502_facts::Root::Host).unwrap();
+            let source = Source::open(&root, &Rotated::live(&path)).unwrap();
             let mut n_lines = 0;
             let deadline = Instant::now() + Duration::from_secs(10);
             assert!(read_lines(&source, 0..u64::MAX, deadline, |_, _| n_lines += 1).unwrap());
