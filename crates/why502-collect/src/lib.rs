@@ -19,4 +19,6 @@ mod sockets;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;
-pub use logs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
+pub use logs::{
+    Digested, Engine, InputError, LogFile, LogPart, LogSet, ReadSummary, Work, open_logs,
+};

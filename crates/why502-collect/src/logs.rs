@@ -3,12 +3,14 @@
 //! A log is read with `read(2)`, never mapped: a copytruncate under a map would kill the program. Where a window begins in
 //! a file is found by bisection over the stamps of its lines, so that a log of ten gigabytes costs what a small one does.
 
+mod engine;
 mod inputs;
 mod lines;
 mod packing;
 mod rotation;
 mod start;
 
+pub use self::engine::{Digested, Engine, LogPart, Work};
 pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
 
 use self::lines::{Source, read_lines};

@@ -25,7 +25,9 @@ mod status;
 
 pub use clock::{clock, newest_access_stamp, newest_error_stamp};
 pub use content::{LogContent, LogSide};
-pub use digest::{AccessDigester, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent};
+pub use digest::{
+    AccessDigester, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent, RecordRoom,
+};
 pub use envelope::{Envelope, Peeled, UnwrapSummary, Unwrapper};
 pub use error_line::{ErrorLine, LineContext, UpstreamText, parse_error_line};
 pub use format::{AccessFormat, AccessLine, FormatError};

@@ -21,4 +21,5 @@ mod worth;
 
 pub use accesses::{AccessDigester, AccessSource};
 pub use errors::ErrorDigester;
+pub use records::RecordRoom;
 pub use window::{DEFAULT_MAX_RECORDS, DigestOptions, Extent};

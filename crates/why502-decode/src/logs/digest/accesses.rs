@@ -17,11 +17,12 @@ use self::totals::Totals;
 use self::trouble::{is_own, trouble};
 use super::kind::AccessKind;
 use super::line_place::LinePlace;
-use super::records::Records;
+use super::records::{RecordRoom, Records};
 use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Extent, Position};
 use super::worth::{Worth, of_access_line};
 use crate::logs::format::{AccessFormat, AccessLine};
+use memchr::memchr;
 use std::sync::Arc;
 use why502_facts::{AccessDigest, AccessRecord, AccessWriting, OwnRequest};
 
@@ -78,6 +79,28 @@ impl<'a> AccessDigester<'a> {
             scribe: Scribe::new(options),
             stamps: StampMemo::default(),
             series: (options.extent == Extent::Survey).then(Series::default),
+        }
+    }
+
+    /// A digester for lines that follow others, which left so much room: a part of a whole.
+    pub fn with_room(options: DigestOptions<'a>, source: AccessSource<'a>, room: RecordRoom) -> Self {
+        let new = Self::new(options, source);
+        Self { records: new.records.within(room), ..new }
+    }
+
+    /// What room the lines that follow have, once this digester is merged into one that saw all lines before.
+    pub fn room(&self) -> RecordRoom {
+        self.records.room()
+    }
+
+    /// Takes lines, with their ends, and where the first one stands.
+    pub fn lines(&mut self, file: &Arc<str>, offset: u64, lines: &[u8]) {
+        let mut begin = 0;
+        while begin < lines.len() {
+            let end = memchr(b'\n', &lines[begin..]).map_or(lines.len(), |length| begin + length);
+            let line = &lines[begin..end];
+            self.line(file, offset + begin as u64, line.strip_suffix(b"\r").unwrap_or(line));
+            begin = end + 1;
         }
     }
 

@@ -6,13 +6,14 @@ use self::record::{Said, Scribe};
 use super::kind::ErrorKind;
 use super::line_place::LinePlace;
 use super::pending::{LooseLines, OpenEntry, Taken, is_trace};
-use super::records::Records;
+use super::records::{RecordRoom, Records};
 use super::smallest::Smallest;
 use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Position};
 use super::worth::{Worth, of_error_line};
 use crate::logs::envelope::without_carriage_return;
 use crate::logs::error_line::{ErrorLine, is_console, parse_error_line};
+use memchr::memchr;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use why502_facts::{Civil, ErrorDigest, ErrorLevel, ErrorRecord, LogClock};
@@ -55,6 +56,28 @@ impl<'a> ErrorDigester<'a> {
             loose: LooseLines::default(),
             last: None,
             open: None,
+        }
+    }
+
+    /// A digester for lines that follow others, which left so much room: a part of a whole.
+    pub fn with_room(options: DigestOptions<'a>, clock: LogClock, room: RecordRoom) -> Self {
+        let new = Self::new(options, clock);
+        Self { records: new.records.within(room), ..new }
+    }
+
+    /// What room the lines that follow have, once this digester is merged into one that saw all lines before.
+    pub fn room(&self) -> RecordRoom {
+        self.records.room()
+    }
+
+    /// Takes lines, with their ends, and where the first one stands.
+    pub fn lines(&mut self, file: &Arc<str>, offset: u64, lines: &[u8]) {
+        let mut begin = 0;
+        while begin < lines.len() {
+            let end = memchr(b'\n', &lines[begin..]).map_or(lines.len(), |length| begin + length);
+            let line = &lines[begin..end];
+            self.line(file, offset + begin as u64, line.strip_suffix(b"\r").unwrap_or(line));
+            begin = end + 1;
         }
     }
 

@@ -5,6 +5,16 @@ use super::ranks::{Place, Ranks};
 use super::store::{Entry, Kind, MAX_EXEMPLARS, Record, Store};
 use super::worth::Worth;
 
+/// Whether a digester can still keep records one by one.
+///
+/// A digester of later lines that knows it makes no records that would only be merged when the digests are: the result is
+/// the same, and comes sooner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordRoom {
+    failures_full: bool,
+    asides_full: bool,
+}
+
 /// All records of a digest.
 #[derive(Clone, Debug)]
 pub(super) struct Records<K, R> {
@@ -22,6 +32,18 @@ impl<K: Kind, R: Record> Records<K, R> {
             summaries: Buckets::new(usize::from(MAX_EXEMPLARS)),
             ranks: Ranks::new(),
         }
+    }
+
+    /// What the records of the lines that follow find.
+    pub(super) fn room(&self) -> RecordRoom {
+        RecordRoom { failures_full: self.failures.is_full(), asides_full: self.asides.is_full() }
+    }
+
+    /// Begins as the records of lines that find so much room.
+    pub(super) fn within(mut self, room: RecordRoom) -> Self {
+        self.failures.start_full(room.failures_full);
+        self.asides.start_full(room.asides_full);
+        self
     }
 
     /// Counts a line; its rank among its kind if a record must be made for it.

@@ -60,6 +60,11 @@ impl<K: Kind, R: Record> Store<K, R> {
         self.full
     }
 
+    /// Begins as a store behind a full one.
+    pub(super) fn start_full(&mut self, is_full: bool) {
+        self.full |= is_full;
+    }
+
     /// Adds to a merged record, if there is one for this kind and minute: then no new record has to be made.
     pub(super) fn absorb(&mut self, kind: &K, minute: i64) -> bool {
         self.full && self.merged.absorb(kind, minute)

@@ -1,0 +1,488 @@
+//! Digests logs of any size on several cores, in constant memory.
+//!
+//! Each worker takes the next chunk of whole lines from the one reader, digests it by a digester of its own, and hands
+//! the digest over; digests are merged in the order of the chunks, and merging is associative, so that the result is that
+//! of one digester that saw all lines. A worker reads its chunk itself, so that the bytes are in its core's cache when it
+//! looks at them. Logs are read with `read(2)`, never mapped: a copytruncate under a map would kill the program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use why502_decode::logs::{AccessDigester, AccessSource, DigestOptions, ErrorDigester, RecordRoom};
+use why502_facts::LogClock;
+
+/// How much is read and digested at once.
+const CHUNK: usize = 1 << 20;
+/// What is left of a line that is longer than a chunk: nothing that a gateway logs comes near it.
+const CUT_LINE: usize = 64 << 10;
+/// So many chunks per worker may be digested before the one whose turn it is to be merged.
+const AHEAD: u64 = 4;
+
+/// A file of a log, open.
+pub type LogPart = (Arc<str>, Box<dyn Read + Send>);
+
+/// How a log is digested.
+#[derive(Clone, Copy)]
+pub struct Engine<'a> {
+    /// How many threads work, this one included.
+    pub n_threads: NonZeroUsize,
+    /// Is told how many bytes were digested, whenever some were.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Once it is set, nothing more is read, and the result is that of what was.
+    pub stop: &'a AtomicBool,
+}
+
+impl fmt::Debug for Engine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("n_threads", &self.n_threads)
+            .field("stop", &self.stop)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is done with the lines.
+pub struct Work<'a, D> {
+    /// Makes a digester for a chunk.
+    pub make: &'a (dyn Fn() -> D + Sync),
+    /// Pushes whole lines, with the file and the offset of the first one. The last line of a file may lack its end.
+    pub push: &'a (dyn Fn(&mut D, &Arc<str>, u64, &[u8]) + Sync),
+    /// Adds the digest of the lines that follow.
+    pub merge: &'a (dyn Fn(&mut D, D) + Sync),
+}
+
+impl<D> fmt::Debug for Work<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
+}
+
+/// What became of a log.
+#[derive(Debug)]
+pub struct Digested<D> {
+    /// The digester that saw all lines that were read.
+    pub digester: D,
+    /// How many bytes were read.
+    pub n_bytes: u64,
+    /// How many lines were too long, and cut.
+    pub n_cut: u64,
+    /// Files that could not be read to their end, and why. What they held before is in the digest.
+    pub unreadable: Vec<(Arc<str>, io::Error)>,
+    /// Whether it was stopped before the end.
+    pub stopped: bool,
+}
+
+impl Engine<'_> {
+    /// Digests an access log: its files, oldest first.
+    pub fn digest_accesses<'d>(
+        &self,
+        parts: impl Iterator<Item = LogPart> + Send,
+        options: DigestOptions<'d>,
+        source: AccessSource<'d>,
+    ) -> Digested<AccessDigester<'d>> {
+        let room = Mutex::new(RecordRoom::default());
+        let work = Work {
+            make: &|| AccessDigester::with_room(options, source, *locked(&room)),
+            push: &|digester: &mut AccessDigester<'d>, file: &Arc<str>, offset, lines: &[u8]| {
+                digester.lines(file, offset, lines);
+            },
+            merge: &|whole: &mut AccessDigester<'d>, later| {
+                whole.merge(later);
+                *locked(&room) = whole.room();
+            },
+        };
+        self.digest(parts, &work)
+    }
+
+    /// Digests an error log: its files, oldest first.
+    pub fn digest_errors<'d>(
+        &self,
+        parts: impl Iterator<Item = LogPart> + Send,
+        options: DigestOptions<'d>,
+        clock: LogClock,
+    ) -> Digested<ErrorDigester<'d>> {
+        let room = Mutex::new(RecordRoom::default());
+        let work = Work {
+            make: &|| ErrorDigester::with_room(options, clock, *locked(&room)),
+            push: &|digester: &mut ErrorDigester<'d>, file: &Arc<str>, offset, lines: &[u8]| {
+                digester.lines(file, offset, lines);
+            },
+            merge: &|whole: &mut ErrorDigester<'d>, later| {
+                whole.merge(later);
+                *locked(&room) = whole.room();
+            },
+        };
+        self.digest(parts, &work)
+    }
+
+    /// Digests files, in their order.
+    pub fn digest<D: Send>(
+        &self,
+        parts: impl Iterator<Item = LogPart> + Send,
+        work: &Work<'_, D>,
+    ) -> Digested<D> {
+        let shared = Shared {
+            engine: self,
+            work,
+            source: Mutex::new(Chunks::new(parts)),
+            merged: Mutex::new(Merged { n_merged: 0, waiting: BTreeMap::new(), whole: None, broken: false }),
+            moved_on: Condvar::new(),
+        };
+        thread::scope(|scope| {
+            for _ in 1..self.n_threads.get() {
+                scope.spawn(|| shared.run());
+            }
+            shared.run();
+        });
+        let source = into_inner(shared.source);
+        let merged = into_inner(shared.merged);
+        Digested {
+            digester: merged.whole.unwrap_or_else(work.make),
+            n_bytes: source.n_bytes,
+            n_cut: source.n_cut,
+            unreadable: source.unreadable,
+            stopped: source.stopped,
+        }
+    }
+}
+
+/// What the workers share.
+struct Shared<'a, D, I> {
+    engine: &'a Engine<'a>,
+    work: &'a Work<'a, D>,
+    source: Mutex<Chunks<I>>,
+    merged: Mutex<Merged<D>>,
+    /// Something was merged.
+    moved_on: Condvar,
+}
+
+struct Merged<D> {
+    n_merged: u64,
+    /// Digests of later chunks, by their numbers.
+    waiting: BTreeMap<u64, D>,
+    whole: Option<D>,
+    /// A worker panicked: its chunk never comes.
+    broken: bool,
+}
+
+impl<D: Send, I: Iterator<Item = LogPart>> Shared<'_, D, I> {
+    fn run(&self) {
+        let alarm = Alarm { merged: &self.merged, moved_on: &self.moved_on };
+        let mut bytes = vec![0; CHUNK];
+        while let Some(chunk) = self.next_chunk(&mut bytes) {
+            let lines = &bytes[..chunk.length];
+            let mut digester = (self.work.make)();
+            (self.work.push)(&mut digester, &chunk.file, chunk.offset, lines);
+            (self.engine.progress)(chunk.length as u64);
+            self.deliver(chunk.number, digester);
+        }
+        drop(alarm);
+    }
+
+    fn next_chunk(&self, bytes: &mut [u8]) -> Option<Chunk> {
+        let mut source = locked(&self.source);
+        let limit = AHEAD * self.engine.n_threads.get() as u64;
+        let mut merged = locked(&self.merged);
+        while source.n_chunks >= merged.n_merged + limit && !merged.broken {
+            merged = self.moved_on.wait(merged).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(merged);
+        source.next(bytes, self.engine.stop)
+    }
+
+    fn deliver(&self, number: u64, digester: D) {
+        let mut merged = locked(&self.merged);
+        merged.waiting.insert(number, digester);
+        let mut next = merged.n_merged;
+        while let Some(digester) = merged.waiting.remove(&next) {
+            match &mut merged.whole {
+                Some(whole) => (self.work.merge)(whole, digester),
+                whole => *whole = Some(digester),
+            }
+            next += 1;
+        }
+        merged.n_merged = next;
+        drop(merged);
+        self.moved_on.notify_all();
+    }
+}
+
+/// Wakes the other workers if this one panics: they would wait for its chunk.
+struct Alarm<'a, D> {
+    merged: &'a Mutex<Merged<D>>,
+    moved_on: &'a Condvar,
+}
+
+impl<D> Drop for Alarm<'_, D> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            locked(self.merged).broken = true;
+            self.moved_on.notify_all();
+        }
+    }
+}
+
+/// Whole lines of a file.
+struct Chunk {
+    number: u64,
+    file: Arc<str>,
+    offset: u64,
+    length: usize,
+}
+
+/// Cuts files into chunks of whole lines.
+struct Chunks<I> {
+    parts: I,
+    open: Option<LogPart>,
+    /// Where in the open file `left` begins.
+    offset: u64,
+    /// The begin of the line that the last chunk did not hold whole.
+    left: Vec<u8>,
+    /// Whether the rest of a line that was cut is still to be passed over.
+    is_cutting: bool,
+    n_chunks: u64,
+    n_bytes: u64,
+    n_cut: u64,
+    unreadable: Vec<(Arc<str>, io::Error)>,
+    stopped: bool,
+}
+
+impl<I: Iterator<Item = LogPart>> Chunks<I> {
+    fn new(parts: I) -> Self {
+        Self {
+            parts,
+            open: None,
+            offset: 0,
+            left: Vec::new(),
+            is_cutting: false,
+            n_chunks: 0,
+            n_bytes: 0,
+            n_cut: 0,
+            unreadable: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Fills `bytes` with the next lines; `None` at the end of the last file.
+    fn next(&mut self, bytes: &mut [u8], stop: &AtomicBool) -> Option<Chunk> {
+        loop {
+            if self.stopped || stop.load(Ordering::Relaxed) {
+                self.stopped = true;
+                return None;
+            }
+            let (file, reader) = match &mut self.open {
+                Some(open) => open,
+                closed => {
+                    self.offset = 0;
+                    closed.insert(self.parts.next()?)
+                }
+            };
+            let file = Arc::clone(file);
+            let begin = self.left.len();
+            bytes[..begin].copy_from_slice(&self.left);
+            let filled = fill(reader, &mut bytes[begin..], stop);
+            self.n_bytes += filled.length as u64;
+            let held = begin + filled.length;
+            let is_last = filled.ended;
+            self.stopped = !is_last && held < bytes.len();
+            let offset = self.offset;
+            let (from, to) = self.whole_lines(&bytes[..held], is_last);
+            self.left.clear();
+            self.left.extend_from_slice(&bytes[to.max(from)..held]);
+            self.offset = offset + (held - self.left.len()) as u64;
+            let mut to = to;
+            if self.left.len() == bytes.len() {
+                // A line longer than a chunk.
+                self.n_cut += 1;
+                self.is_cutting = true;
+                self.left.clear();
+                self.offset = offset + held as u64;
+                to = CUT_LINE;
+            }
+            if is_last || self.stopped {
+                self.open = None;
+                self.left.clear();
+                self.is_cutting = false;
+                self.unreadable.extend(filled.error.map(|error| (Arc::clone(&file), error)));
+            }
+            if to > from {
+                bytes.copy_within(from..to, 0);
+                self.n_chunks += 1;
+                let number = self.n_chunks - 1;
+                return Some(Chunk { number, file, offset: offset + from as u64, length: to - from });
+            }
+        }
+    }
+
+    /// Where the whole lines among some bytes begin and end; all is passed over while a line is being cut.
+    fn whole_lines(&mut self, bytes: &[u8], is_last: bool) -> (usize, usize) {
+        let mut from = 0;
+        if self.is_cutting {
+            let Some(end) = memchr::memchr(b'\n', bytes) else { return (bytes.len(), bytes.len()) };
+            self.is_cutting = false;
+            from = end + 1;
+        }
+        let to = if is_last { bytes.len() } else { memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1) };
+        (from, to.max(from))
+    }
+}
+
+/// How far a buffer was filled.
+struct Filled {
+    length: usize,
+    /// Whether the file ends here, or cannot be read further.
+    ended: bool,
+    error: Option<io::Error>,
+}
+
+/// Fills a buffer, unless the file ends before, cannot be read, or all shall stop.
+fn fill(reader: &mut dyn Read, bytes: &mut [u8], stop: &AtomicBool) -> Filled {
+    let mut length = 0;
+    while length < bytes.len() {
+        match reader.read(&mut bytes[length..]) {
+            Ok(0) => return Filled { length, ended: true, error: None },
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A cut archive gives what it holds.
+            Err(error) => return Filled { length, ended: true, error: Some(error) },
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Filled { length, ended: false, error: None }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    /// Lines with their files and offsets, as they came.
+    type Lines = Vec<(String, u64, String)>;
+
+    fn part(name: &str, bytes: Vec<u8>) -> LogPart {
+        (name.into(), Box::new(io::Cursor::new(bytes)))
+    }
+
+    fn push(lines: &mut Lines, file: &Arc<str>, offset: u64, bytes: &[u8]) {
+        let mut offset = offset;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            lines.push((file.to_string(), offset, String::from_utf8_lossy(line).into_owned()));
+            offset += line.len() as u64;
+        }
+    }
+
+    fn read_with(
+        n_threads: usize,
+        parts: Vec<LogPart>,
+        stop: &AtomicBool,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Digested<Lines> {
+        let engine = Engine { n_threads: NonZeroUsize::new(n_threads).unwrap(), progress, stop };
+        let work =
+            Work { make: &Vec::new, push: &push, merge: &|whole: &mut Lines, later| whole.extend(later) };
+        engine.digest(parts.into_iter(), &work)
+    }
+
+    fn read(n_threads: usize, parts: Vec<LogPart>) -> Digested<Lines> {
+        read_with(n_threads, parts, &AtomicBool::new(false), &|_| ())
+    }
+
+    #[test]
+    fn all_lines_come_in_order_with_their_places() {
+        let text = |n_lines: usize| -> Vec<u8> {
+            (0..n_lines).flat_map(|n| format!("{n} {}\n", "x".repeat(n * 7919 % 3000)).into_bytes()).collect()
+        };
+        let files =
+            [("a.1", text(3000)), ("empty", Vec::new()), ("a", [text(2000), b"no end".to_vec()].concat())];
+        let mut expected = Lines::new();
+        for (name, bytes) in &files {
+            push(&mut expected, &Arc::from(*name), 0, bytes);
+        }
+        let n_bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(n_bytes > 5 * CHUNK);
+        for n_threads in [1, 2, 5] {
+            let told = AtomicU64::new(0);
+            let parts = files.iter().map(|(name, bytes)| part(name, bytes.clone())).collect();
+            let digested = read_with(n_threads, parts, &AtomicBool::new(false), &|more| {
+                told.fetch_add(more, Ordering::Relaxed);
+            });
+            assert!(digested.digester == expected, "{n_threads} threads");
+            assert_eq!((digested.n_bytes, digested.n_cut, digested.stopped), (n_bytes as u64, 0, false));
+            assert_eq!(told.into_inner(), n_bytes as u64);
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_what_follows_it_is_whole() {
+        let endless = vec![b'a'; 5 * CHUNK + 17];
+        let file = [b"first\n", &endless[..], b"\nafter\n", &endless[..CHUNK - 1], b"\nlast"].concat();
+        let digested = read(2, vec![part("a", file.clone()), part("b", b"other\n".to_vec())]);
+        let lengths: Vec<_> =
+            digested.digester.iter().map(|(_, offset, line)| (*offset, line.len())).collect();
+        let after = 6 + endless.len() as u64 + 1;
+        let whole = (after + 6, CHUNK);
+        assert_eq!(
+            lengths,
+            [(0, 6), (6, CUT_LINE), (after, 6), whole, (after + 6 + CHUNK as u64, 4), (0, 6)]
+        );
+        assert_eq!((digested.n_cut, digested.n_bytes), (1, file.len() as u64 + 6));
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_keeps_what_it_held() {
+        struct Broken(bool);
+        impl Read for Broken {
+            fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Err(io::Error::other("bad sector"));
+                }
+                bytes[..8].copy_from_slice(b"one\ntwo\n");
+                Ok(8)
+            }
+        }
+        let broken: LogPart = ("broken".into(), Box::new(Broken(false)));
+        let digested = read(2, vec![broken, part("b", b"three\n".to_vec())]);
+        assert_eq!(digested.digester.len(), 3);
+        assert_eq!(digested.unreadable.iter().map(|(file, _)| &**file).collect::<Vec<_>>(), ["broken"]);
+    }
+
+    #[test]
+    fn stopping_leaves_whole_lines() {
+        let stop = AtomicBool::new(false);
+        let file = b"a line of some length\n".repeat(200_000);
+        let parts = vec![part("a", file.clone()), part("b", b"never\n".to_vec())];
+        let digested = read_with(1, parts, &stop, &|_| stop.store(true, Ordering::Relaxed));
+        let lines = &digested.digester;
+        assert!(digested.stopped && !lines.is_empty() && lines.len() < 100_000);
+        assert!(lines.iter().all(|(file, _, line)| file == "a" && line == "a line of some length\n"));
+    }
+
+    #[test]
+    #[expect(clippy::panic, reason = "what happens then is what is tested")]
+    fn a_panic_of_one_worker_ends_all() {
+        let file = b"x\n".repeat(20 * CHUNK);
+        let count = AtomicU64::new(0);
+        let panics = |_: &mut (), _: &Arc<str>, _: u64, _: &[u8]| {
+            assert!(count.fetch_add(1, Ordering::Relaxed) != 2, "on purpose");
+        };
+        let stop = AtomicBool::new(false);
+        let engine = Engine { n_threads: NonZeroUsize::new(2).unwrap(), progress: &|_| (), stop: &stop };
+        let work = Work { make: &|| (), push: &panics, merge: &|(), ()| () };
+        let run = || engine.digest(vec![part("a", file)].into_iter(), &work).n_bytes;
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+    }
+}
