@@ -223,7 +223,8 @@ fn task(ask: &Ask) -> Option<(Security, Task)> {
     }
 }
 
-fn fact(ask: &Ask, answer: Answer) -> Fact {
+/// A fact of this moment, masked.
+pub(crate) fn fact(ask: &Ask, answer: Answer) -> Fact {
     Fact { ask: ask.clone(), at: now(), answer }.masked()
 }
 

@@ -20,5 +20,5 @@ mod sockets;
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;
 pub use logs::{
-    Digested, Engine, InputError, LogFile, LogPart, LogSet, ReadSummary, Work, open_logs,
+    Digested, Engine, InputError, LogFile, LogPart, LogSet, LogSurveyor, ReadSummary, Work, open_logs,
 };

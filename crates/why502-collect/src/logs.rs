@@ -9,9 +9,11 @@ mod lines;
 mod packing;
 mod rotation;
 mod start;
+mod surveyor;
 
 pub use self::engine::{Digested, Engine, LogPart, Work};
 pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
+pub use self::surveyor::LogSurveyor;
 
 use self::lines::{Source, read_lines};
 use self::rotation::{Rotated, rotated};

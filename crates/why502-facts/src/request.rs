@@ -26,6 +26,9 @@ pub struct Invocation {
     pub log_format: Option<AccessLogFormat>,
     /// How far back failures count; `None`: all.
     pub since: Option<Duration>,
+    /// The end of the window; `None`: now, or the newest stamp of files from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Stamp>,
     /// The moment around which failures count.
     pub around: Option<Stamp>,
     /// Only the files given: nothing of this host.

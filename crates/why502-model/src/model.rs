@@ -120,7 +120,8 @@ impl Model {
 
     /// The asks for the window of a gateway's logs.
     pub fn log_slices(&self, facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
-        let to = facts.manifest.invocation.around.map(|_| self.recorded.to);
+        let invocation = &facts.manifest.invocation;
+        let to = invocation.around.or(invocation.until).map(|_| self.recorded.to);
         Self::slices(facts, gateway, (self.recorded.from, to), None)
     }
 
@@ -290,10 +291,10 @@ fn window(facts: &Facts, gateways: &[Gateway]) -> Window {
         return Window::around(moment);
     }
     let newest = gateways.iter().filter_map(|gateway| facts.newest(&gateway.owner())).max();
-    let to = if invocation.offline {
-        newest.unwrap_or(facts.manifest.captured_at)
-    } else {
-        facts.manifest.captured_at
+    let to = match invocation.until {
+        Some(until) => until,
+        None if invocation.offline => newest.unwrap_or(facts.manifest.captured_at),
+        None => facts.manifest.captured_at,
     };
     Window { from: invocation.since.map(|since| to.before(since)), to }
 }

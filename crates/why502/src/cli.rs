@@ -3,6 +3,7 @@
 mod collect;
 mod diagnose;
 mod explain;
+mod logs;
 mod nearest;
 mod rerun;
 
@@ -32,7 +33,7 @@ struct Cli {
 }
 
 /// The commands by name.
-pub(crate) const COMMANDS: [&str; 3] = ["collect", "diagnose", "explain"];
+pub(crate) const COMMANDS: [&str; 4] = ["collect", "diagnose", "explain", "logs"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -42,6 +43,8 @@ enum Command {
     Collect(collect::Args),
     /// Prints the manual page of a cause.
     Explain(explain::Args),
+    /// Analyses access and error logs: who made the errors, groups, times, timeline.
+    Logs(logs::Args),
 }
 
 /// Runs the command line.
@@ -59,6 +62,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Diagnose(args)) => diagnose::run(&args),
         Some(Command::Collect(args)) => collect::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Logs(args)) => logs::run(&args),
     };
     result.unwrap_or_else(|failure: Failure| failure.report())
 }

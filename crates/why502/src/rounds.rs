@@ -9,7 +9,7 @@ use std::time::Duration;
 use why502_collect::{Collector, RouteOfOwner};
 use why502_decode::load;
 use why502_diagnose::{Report, diagnose, wanted};
-use why502_facts::{Ask, Bundle, GapReason, Observed, RequestKey, View};
+use why502_facts::{Ask, Bundle, Fact, Facts, GapReason, Observed, RequestKey, View};
 use why502_model::Model;
 
 /// The most rounds: the nesting of includes decides how many are needed.
@@ -17,6 +17,22 @@ const MAX_ROUNDS: usize = 80;
 
 /// Collects everything that the model and the causes want into a bundle; the model as it is then.
 pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) -> Arc<Model> {
+    pump(bundle, wanted, &|asks, route| collector.answer(asks, route))
+}
+
+/// Collects what the model alone wants: the logs, and the configuration that tells how to read them.
+pub(crate) fn collect_logs(bundle: &mut Bundle, answer: &Answerer<'_>) -> Arc<Model> {
+    pump(bundle, |_, _| Vec::new(), answer)
+}
+
+/// Answers asks with facts.
+pub(crate) type Answerer<'a> = dyn Fn(&[Ask], &Arc<RouteOfOwner>) -> Vec<Fact> + 'a;
+
+fn pump(
+    bundle: &mut Bundle,
+    wanted: impl Fn(&Facts, &Model) -> Vec<Ask>,
+    answer: &Answerer<'_>,
+) -> Arc<Model> {
     let mut asked: BTreeSet<Ask> = bundle.facts.iter().map(|fact| fact.ask.clone()).collect();
     for _ in 0..MAX_ROUNDS {
         let facts = load(bundle);
@@ -33,7 +49,7 @@ pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) -> Arc<Model> 
             let gateway = model.gateways.iter().find(|gateway| gateway.owner() == owner)?;
             gateway.attribute(key).map(|id| Arc::from(gateway.route(id).key()))
         });
-        bundle.facts.extend(collector.answer(&asks, &route));
+        bundle.facts.extend(answer(&asks, &route));
     }
     Arc::new(Model::build(&load(bundle)))
 }

@@ -183,6 +183,8 @@ pub struct LogSet {
     /// The programs whose lines are the gateway's, if the wrapping names others too.
     programs: Option<BTreeSet<Vec<u8>>>,
     content: LogContent,
+    /// Some of its lines, without their wrapping.
+    sample: Vec<Vec<u8>>,
     /// What is not in a file, until it is read.
     stream: Option<Mutex<Option<Box<dyn Read + Send>>>>,
     n_read: Arc<AtomicU64>,
@@ -219,6 +221,23 @@ impl LogSet {
     /// What its lines are.
     pub fn content(&self) -> &LogContent {
         &self.content
+    }
+
+    /// Some of its lines, without their wrapping: the first, and of a log that is not packed the last ones too.
+    pub(super) fn sample(&self) -> &[Vec<u8>] {
+        &self.sample
+    }
+
+    /// Whether its newest entries can be read without reading all of it.
+    pub(super) fn shows_its_end(&self) -> bool {
+        self.files.last().is_some_and(|file| file.packing == Packing::Plain)
+    }
+
+    /// Whether its lines stand in it as the gateway wrote them, and are of one kind.
+    pub(super) fn is_bare(&self) -> bool {
+        self.envelope == Envelope::Plain
+            && self.programs.is_none()
+            && !matches!(self.content, LogContent::Mixed { .. })
     }
 
     /// How large it is as it is stored, bytes; `None` for standard input.
@@ -280,6 +299,7 @@ impl LogSet {
             envelope: told.envelope,
             programs: told.programs,
             content: told.content,
+            sample: told.lines,
             stream: stream.map(|stream| Mutex::new(Some(stream))),
             n_read: Arc::default(),
         }

@@ -207,6 +207,7 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
             Some(Since::Last(duration)) => Some(duration),
             Some(Since::All) => None,
         },
+        until: None,
         around: scope.around,
         offline: scope.offline,
         no_probe: scope.no_probe,
@@ -224,24 +225,25 @@ fn policy(invocation: &Invocation) -> Policy {
     if !invocation.offline {
         return Policy { only_files: None, may_probe: !invocation.no_probe };
     }
-    let mut files: Vec<PathBuf> = Vec::new();
-    if let Some(config) = &invocation.config {
-        let directory = Path::new(config).parent().unwrap_or(Path::new("/"));
-        // A tree that was copied whole keeps its own /etc/nginx.
-        let home = [
-            "etc/nginx",
-            "usr/local/nginx/conf",
-            "usr/local/openresty/nginx/conf",
-            "usr/local/etc/nginx",
-            "etc/angie",
-        ];
-        let base =
-            home.iter().find(|home| directory.ends_with(home) && directory != Path::new("/").join(home));
-        let up = base.map_or(0, |home| Path::new(home).components().count());
-        files.push(directory.ancestors().nth(up).unwrap_or(directory).to_path_buf());
-    }
+    let mut files: Vec<PathBuf> = config_tree(invocation).into_iter().collect();
     files.extend(invocation.error_logs.iter().chain(&invocation.access_logs).map(PathBuf::from));
     Policy { only_files: Some(files), may_probe: false }
+}
+
+/// The directory of the configuration, or the root of the tree that was copied with it.
+pub(super) fn config_tree(invocation: &Invocation) -> Option<PathBuf> {
+    let directory = Path::new(invocation.config.as_ref()?).parent().unwrap_or(Path::new("/"));
+    // A tree that was copied whole keeps its own /etc/nginx.
+    let home = [
+        "etc/nginx",
+        "usr/local/nginx/conf",
+        "usr/local/openresty/nginx/conf",
+        "usr/local/etc/nginx",
+        "etc/angie",
+    ];
+    let base = home.iter().find(|home| directory.ends_with(home) && directory != Path::new("/").join(home));
+    let up = base.map_or(0, |home| Path::new(home).components().count());
+    Some(directory.ancestors().nth(up).unwrap_or(directory).to_path_buf())
 }
 
 fn read_bundle(file: &Path) -> Result<Bundle, Failure> {
@@ -283,7 +285,8 @@ fn read_entries(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleErr
     Ok(entries)
 }
 
-fn now() -> Stamp {
+/// This moment.
+pub(super) fn now() -> Stamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Whole seconds: what is printed is what is kept.
     Stamp(i64::try_from(since_epoch.as_secs()).unwrap_or(0) * 1000)

@@ -86,6 +86,19 @@ fn without_middle(word: &str, keep: &[String]) -> Option<String> {
     (short.width() < word.width()).then_some(short)
 }
 
+/// Digits in groups of three: `48 312`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use super::command::command_line;
 use super::escape::terminal;
-use super::lines::{cut, shorten, wrap, wrap_at_most, wrap_command};
+use super::lines::{cut, grouped, shorten, wrap, wrap_at_most, wrap_command};
 use super::snippet;
 use anstyle::{AnsiColor, Style};
 use std::collections::BTreeSet;
@@ -527,19 +527,6 @@ fn short_stamp(stamp: &str, to: &str) -> String {
         (Some((day, time)), Some((today, _))) if day == today => time.to_owned(),
         _ => stamp.to_owned(),
     }
-}
-
-/// Digits in groups of three: `48 312`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A set's lines, one after the other.
 
 use super::LogSet;
+use crate::logs::engine::LogPart;
 use crate::logs::lines::{LineReader, Step};
 use crate::root::RootDir;
 use std::collections::BTreeSet;
@@ -68,6 +69,23 @@ impl LogSet {
         Ok(summary)
     }
 
+    /// Its files, oldest first, each opened when it is its turn; what cannot be opened fails when it is read. Standard input
+    /// can be had once.
+    pub(crate) fn parts(&self) -> Box<dyn Iterator<Item = LogPart> + Send + '_> {
+        if let Some(stream) = &self.stream {
+            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Box::new(stream.map(|stream| (Arc::from(self.name.as_str()), stream)).into_iter());
+        }
+        Box::new(self.files.iter().map(|file| {
+            let opened = RootDir::open(Root::Host)
+                .map_err(io::Error::from)
+                .and_then(|root| file.reopen(&root))
+                .and_then(|opened| file.packing.unpack(opened, Arc::clone(&self.n_read)));
+            let content = opened.unwrap_or_else(|error| Box::new(Unopened(Some(error))));
+            (Arc::clone(&file.path), content)
+        }))
+    }
+
     fn read_files(&self, passage: &mut Passage<'_, '_>, unwrapper: &mut Unwrapper) -> io::Result<()> {
         let root = RootDir::open(Root::Host)?;
         for file in &self.files {
@@ -86,6 +104,15 @@ impl LogSet {
             }
         }
         Ok(())
+    }
+}
+
+/// A file that cannot be opened.
+struct Unopened(Option<io::Error>);
+
+impl Read for Unopened {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
     }
 }
 

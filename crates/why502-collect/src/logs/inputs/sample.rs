@@ -27,6 +27,8 @@ pub(super) struct Told {
     /// The programs whose lines are the gateway's; `None` if there are no others.
     pub(super) programs: Option<BTreeSet<Vec<u8>>>,
     pub(super) content: LogContent,
+    /// The gateway's lines, without their wrapping.
+    pub(super) lines: Vec<Vec<u8>>,
 }
 
 impl Sample {
@@ -106,10 +108,16 @@ impl Sample {
         let names: BTreeSet<Vec<u8>> =
             ours.iter().map(|(program, _)| *program).filter(|program| !program.is_empty()).cloned().collect();
         if names.is_empty() || others.is_empty() {
-            return Told { envelope, programs: None, content: tell(of_programs.values().flatten()) };
+            let content = tell(of_programs.values().flatten());
+            return Told {
+                envelope,
+                programs: None,
+                content,
+                lines: of_programs.into_values().flatten().collect(),
+            };
         }
-        let content = tell(ours.into_iter().flat_map(|(_, lines)| lines));
-        Told { envelope, programs: Some(names), content }
+        let lines: Vec<Vec<u8>> = ours.into_iter().flat_map(|(_, lines)| lines).cloned().collect();
+        Told { envelope, programs: Some(names), content: tell(lines.iter()), lines }
     }
 }
 
