@@ -5,13 +5,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use why502_collect::{Collector, RouteOfOwner};
 use why502_decode::load;
 use why502_diagnose::{Report, diagnose, wanted};
 use why502_facts::{Ask, Bundle, Fact, Facts, GapReason, Observed, RequestKey, View};
 use why502_model::Model;
 
+/// How often the line of a run that takes long is written again.
+const REFRESH: Duration = Duration::from_millis(250);
 /// The most rounds: the nesting of includes decides how many are needed.
 const MAX_ROUNDS: usize = 80;
 
@@ -79,24 +81,28 @@ pub(crate) fn is_master(model: &Model, pid: u32) -> bool {
     model.gateways.iter().any(|gateway| gateway.master == Some(pid))
 }
 
-/// Runs something that may take long, with a line on stderr once it takes more than a second.
-pub(crate) fn with_progress<T>(what: &str, run: impl FnOnce() -> T) -> T {
+/// Runs something that may take long, with a line on stderr once it takes more than a second: what is told of it then,
+/// after so long.
+pub(crate) fn with_progress<T>(what: &(dyn Fn(Duration) -> String + Sync), run: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return run();
     }
     let (done, is_done) = mpsc::channel::<()>();
-    let line = format!("why502: {what} …");
-    let shower = thread::spawn(move || {
-        if is_done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-            let mut stderr = io::stderr();
-            let _ = write!(stderr, "{line}");
-            let _ = is_done.recv();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let begin = Instant::now();
+            let mut wait = Duration::from_secs(1);
+            while is_done.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                let _ = write!(io::stderr(), "\r\x1b[2Kwhy502: {} …", what(begin.elapsed()));
+                wait = REFRESH;
+            }
             // The line is wiped, so that it does not stay between the prompt and the result.
-            let _ = write!(stderr, "\r\x1b[2K");
-        }
-    });
-    let result = run();
-    drop(done);
-    let _ = shower.join();
-    result
+            if wait == REFRESH {
+                let _ = write!(io::stderr(), "\r\x1b[2K");
+            }
+        });
+        let result = run();
+        drop(done);
+        result
+    })
 }

@@ -160,7 +160,7 @@ pub(crate) fn record(scope: &Scope, url: Option<&str>) -> Result<Bundle, Failure
         invocation,
     };
     let mut bundle = Bundle::new(manifest);
-    let model = rounds::with_progress("looking at logs, processes and upstreams", || {
+    let model = rounds::with_progress(&|_| "looking at logs, processes and upstreams".to_owned(), || {
         rounds::collect(&mut bundle, &collector)
     });
     if let Some(pid) = scope.pid.filter(|pid| !rounds::is_master(&model, *pid)) {

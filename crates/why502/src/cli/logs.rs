@@ -4,13 +4,15 @@ use super::diagnose::now;
 use crate::exit;
 use crate::failure::Failure;
 use crate::options::{self, Since};
-use crate::output::{Color, write_result};
+use crate::output::{Color, complain, write_result};
 use crate::{render, rounds};
 use clap::ValueHint;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use why502_collect::{Collector, LogSet, LogSurveyor, Policy, RouteOfOwner, open_logs};
 use why502_decode::{load, logs::LogContent};
@@ -21,6 +23,9 @@ use why502_facts::{
 
 /// The bound of the little that is read besides the logs: the configuration.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The exit code of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: i32 = 130;
 
 /// The options of `logs`.
 #[derive(Debug, clap::Args)]
@@ -125,7 +130,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let collector = Collector::new(policy, CONFIG_TIMEOUT);
     let needs_newest = invocation.since.is_some() && invocation.until.is_none();
     let stop = Arc::new(AtomicBool::new(false));
-    let surveyor = LogSurveyor::new(sets, needs_newest, invocation.config.is_some(), stop);
+    // The first Ctrl-C ends the reading and shows what was found; the second ends the program.
+    flag::register_conditional_shutdown(SIGINT, INTERRUPTED, Arc::clone(&stop))?;
+    flag::register(SIGINT, Arc::clone(&stop))?;
+    let surveyor = LogSurveyor::new(sets, needs_newest, invocation.config.is_some(), Arc::clone(&stop));
     let manifest = Manifest {
         format: FORMAT_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -139,7 +147,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         facts.extend(surveyor.answer(&of_logs, route));
         facts
     };
-    let model = rounds::with_progress("reading logs", || rounds::collect_logs(&mut bundle, &answer));
+    let model = rounds::with_progress(&|elapsed| progress(&surveyor, elapsed), || {
+        rounds::collect_logs(&mut bundle, &answer)
+    });
+    for trouble in surveyor.troubles() {
+        complain(&format!("why502: {trouble}"));
+    }
+    if stop.load(Ordering::Relaxed) {
+        complain("why502: interrupted: what follows is what was read until then");
+    }
     let facts = load(&bundle);
     let selection = selection(args);
     let text = match args.format {
@@ -155,6 +171,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     write_result(&text, args.output.as_deref())?;
     Ok(ExitCode::from(exit::WELL))
+}
+
+/// How far the reading is: bytes, speed, and the time that is left.
+fn progress(surveyor: &LogSurveyor, elapsed: Duration) -> String {
+    let (n_read, n_bytes) = surveyor.progress();
+    let per_second = n_read * 1000 / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let read = format!("{} read, {}/s", render::bytes(n_read), render::bytes(per_second));
+    match n_bytes.and_then(|n_bytes| n_bytes.saturating_sub(n_read).checked_div(per_second)) {
+        Some(left) => format!("reading logs: {read}, {left} s left"),
+        None => format!("reading logs: {read}"),
+    }
 }
 
 fn invocation(args: &Args, sets: &[LogSet]) -> Result<Invocation, Failure> {

@@ -75,10 +75,13 @@ struct Page {
 
 impl Page {
     fn headline(&mut self, report: &LogsReport) {
-        let of = report.requests.map_or_else(
-            || "requests failed, of how many no access log tells".to_owned(),
-            |all| format!("of {} requests failed{}", grouped(all), share(report.failed, all)),
-        );
+        let of = match report.requests {
+            Some(all) if all >= report.failed => {
+                format!("of {} requests failed{}", grouped(all), share(report.failed, all))
+            }
+            Some(all) => format!("requests failed; the access log has {}", grouped(all)),
+            None => "requests failed, of how many no access log tells".to_owned(),
+        };
         let headline = format!("{} {of}", grouped(report.failed));
         let bold = Style::new().bold().fg_color((report.failed > 0).then_some(AnsiColor::Red.into()));
         self.styled(&headline, bold);
@@ -335,7 +338,8 @@ fn milliseconds(ms: u32) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{}.{:03} s", ms / 1000, ms % 1000) }
 }
 
-fn bytes(count: u64) -> String {
+/// A number of bytes in the largest unit that it fills.
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let (mut tenths, mut unit) = (count / 100, 0);
     if count < 1000 {

@@ -4,6 +4,7 @@ mod bundles;
 mod composition;
 mod host;
 mod incidents;
+mod logs;
 mod offline;
 mod output;
 mod run;
