@@ -20,5 +20,6 @@ mod sockets;
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;
 pub use logs::{
-    Digested, Engine, InputError, LogFile, LogPart, LogSet, LogSurveyor, ReadSummary, Work, open_logs,
+    Checkpoint, Digested, Engine, FollowFrom, Follower, InputError, LogFile, LogPart, LogSet, LogSurveyor,
+    PollSummary, Position, ReadSummary, Work, open_logs,
 };

@@ -4,6 +4,7 @@
 //! a file is found by bisection over the stamps of its lines, so that a log of ten gigabytes costs what a small one does.
 
 mod engine;
+mod follow;
 mod inputs;
 mod lines;
 mod packing;
@@ -12,6 +13,7 @@ mod start;
 mod surveyor;
 
 pub use self::engine::{Digested, Engine, LogPart, Work};
+pub use self::follow::{Checkpoint, FollowFrom, Follower, PollSummary, Position};
 pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
 pub use self::surveyor::LogSurveyor;
 

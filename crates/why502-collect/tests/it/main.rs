@@ -1,4 +1,6 @@
-//! Tests of what a helper process does: this program is its own helper, as `why502` is.
+//! Tests of what other processes do: this program is its own helper, as `why502` is, and the follower that is killed.
+
+mod killed;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::net::TcpListener;
@@ -14,9 +16,18 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(helper::ARGUMENT) {
         return run_helper();
     }
-    let trials = vec![Trial::test("silent_peers_of_several_contexts_share_the_time", || {
-        silent_peers_of_several_contexts_share_the_time().map_err(|error| Failed::from(error.to_string()))
-    })];
+    if std::env::args().nth(1).as_deref() == Some(killed::ARGUMENT) {
+        return killed::follow();
+    }
+    let trials = vec![
+        Trial::test("a_follower_that_is_killed_loses_nothing_and_counts_nothing_twice", || {
+            killed::a_follower_that_is_killed_loses_nothing_and_counts_nothing_twice()
+                .map_err(|error| Failed::from(error.to_string()))
+        }),
+        Trial::test("silent_peers_of_several_contexts_share_the_time", || {
+            silent_peers_of_several_contexts_share_the_time().map_err(|error| Failed::from(error.to_string()))
+        }),
+    ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
