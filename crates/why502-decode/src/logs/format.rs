@@ -18,10 +18,12 @@ pub use self::compile::FormatError;
 pub use self::line::AccessLine;
 pub(crate) use self::tries::AttemptTimes;
 pub(crate) use self::variable::Field;
+pub(crate) use self::walk::Spans;
 
 use self::compile::Step;
 use self::direct::Direct;
 use self::walk::{Walk, is_short};
+use std::borrow::Cow;
 use why502_facts::{AccessLogFormat, FormatEscape, Stamp};
 
 /// `combined`, the format that is predefined (`ngx_http_combined_fmt`).
@@ -36,6 +38,7 @@ pub struct AccessFormat {
     lead: Vec<u8>,
     steps: Vec<Step>,
     direct: Option<Direct>,
+    has_upstream: bool,
 }
 
 impl AccessFormat {
@@ -43,7 +46,9 @@ impl AccessFormat {
     pub fn compile(format: &AccessLogFormat) -> Result<Self, FormatError> {
         let (lead, steps) = compile::steps(&format.text, format.escape)?;
         let direct = Direct::compile(&steps);
-        Ok(Self { source: format.clone(), lead, steps, direct })
+        let has_upstream =
+            steps.iter().any(|step| step.field.is_some_and(|field| Field::TRIES.contains(&field)));
+        Ok(Self { source: format.clone(), lead, steps, direct, has_upstream })
     }
 
     /// The predefined format `combined`.
@@ -63,17 +68,39 @@ impl AccessFormat {
 
     /// Whether its lines tell of attempts on upstreams.
     pub fn has_upstream(&self) -> bool {
-        Field::TRIES.iter().any(|&field| self.has(field))
+        self.has_upstream
     }
 
     /// Reads a line; `None` if it does not fit, or fits in two ways.
     pub fn parse<'a>(&'a self, line: &'a [u8]) -> Option<AccessLine<'a>> {
         let line = super::envelope::without_carriage_return(line);
-        let direct = self.direct.as_ref().filter(|_| is_short(line));
-        let spans = direct
-            .and_then(|direct| direct.read(&self.lead, &self.steps, line))
-            .or_else(|| Walk::run(&self.lead, &self.steps, line))?;
-        Some(AccessLine::new(self, line, spans))
+        let mut spans = Spans::default();
+        self.find(line, &mut spans).then(|| AccessLine::new(self, line, Cow::Owned(spans)))
+    }
+
+    /// Reads a line as [`Self::parse`] does; `spans` is room that is used again for each line.
+    pub(crate) fn parse_in<'a>(&'a self, line: &'a [u8], spans: &'a mut Spans) -> Option<AccessLine<'a>> {
+        let line = super::envelope::without_carriage_return(line);
+        self.find(line, spans).then(|| AccessLine::new(self, line, Cow::Borrowed(spans)))
+    }
+
+    /// Finds the values of a line; whether it fits.
+    fn find(&self, line: &[u8], spans: &mut Spans) -> bool {
+        if !is_short(line) {
+            return false;
+        }
+        if self
+            .direct
+            .as_ref()
+            .is_some_and(|direct| direct.read(&self.lead, &self.steps, line, spans).is_some())
+        {
+            return true;
+        }
+        let found = Walk::run(&self.lead, &self.steps, line);
+        if let Some(found) = found {
+            *spans = found;
+        }
+        found.is_some()
     }
 
     /// The stamp of a line.

@@ -14,14 +14,14 @@ use self::successes::Successes;
 use self::timeline::Counts;
 use self::times::Times;
 use self::totals::Totals;
-use self::trouble::{is_own, trouble};
+use self::trouble::{is_own, tells_trouble, trouble};
 use super::kind::AccessKind;
 use super::line_place::LinePlace;
 use super::records::{RecordRoom, Records};
 use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Extent, Position};
-use super::worth::{Worth, of_access_line};
-use crate::logs::format::{AccessFormat, AccessLine};
+use super::worth::{Trouble, Worth, of_access_line};
+use crate::logs::format::{AccessFormat, AccessLine, Spans};
 use memchr::memchr;
 use std::sync::Arc;
 use why502_facts::{AccessDigest, AccessRecord, AccessWriting, OwnRequest};
@@ -54,6 +54,10 @@ pub struct AccessDigester<'a> {
     own: Vec<OwnRequest>,
     scribe: Scribe<'a>,
     stamps: StampMemo,
+    /// Room for the places of a line's values.
+    spans: Option<Box<Spans>>,
+    /// Whether the format tells of anything that can go wrong beside the status.
+    tells_trouble: bool,
     /// Only for a survey.
     series: Option<Series>,
 }
@@ -78,6 +82,8 @@ impl<'a> AccessDigester<'a> {
             own: Vec::new(),
             scribe: Scribe::new(options),
             stamps: StampMemo::default(),
+            spans: None,
+            tells_trouble: tells_trouble(source.format),
             series: (options.extent == Extent::Survey).then(Series::default),
         }
     }
@@ -108,9 +114,15 @@ impl<'a> AccessDigester<'a> {
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
         let place = self.counter.line(file, offset, line);
         let format = self.source.format;
-        let parsed = format.parse(line);
-        let read = parsed.as_ref().and_then(|parsed| Some((self.stamps.stamp(parsed)?, parsed.status()?)));
-        let Some(((at, status), parsed)) = read.zip(parsed.as_ref()) else {
+        let mut room = self.spans.take().unwrap_or_default();
+        let parsed = format.parse_in(line, &mut room);
+        self.read_line(place, line, parsed.as_ref());
+        self.spans = Some(room);
+    }
+
+    fn read_line(&mut self, place: LinePlace<'_>, line: &[u8], parsed: Option<&AccessLine<'_>>) {
+        let read = parsed.and_then(|parsed| Some((self.stamps.stamp(parsed)?, parsed.status()?)));
+        let Some(((at, status), parsed)) = read.zip(parsed) else {
             self.counter.unparsed(place, line);
             return;
         };
@@ -133,7 +145,8 @@ impl<'a> AccessDigester<'a> {
             series.counts.count(at, status);
             series.times.count(parsed);
         }
-        match of_access_line(status, trouble(parsed)) {
+        let trouble = if self.tells_trouble { trouble(parsed) } else { Trouble::None };
+        match of_access_line(status, trouble) {
             Worth::Nothing if status < 400 => {
                 self.successes.remember(place, line, seen.route, last_peer(parsed));
             }

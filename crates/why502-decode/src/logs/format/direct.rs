@@ -39,6 +39,8 @@ struct DirectStep {
     shape: Shape,
     end: End,
     literal: Box<[u8]>,
+    /// The literal's first eight bytes as a number, and which of them it has: one comparison instead of a call.
+    head: (u64, u64),
     /// Whether its value has one element per attempt.
     is_list: bool,
     /// Whether a quote inside would count for an anchor before it.
@@ -76,6 +78,7 @@ impl Direct {
                 shape: step.shape,
                 end,
                 literal: literal.into(),
+                head: head(literal),
                 is_list: step.field.is_some_and(|field| Field::TRIES.contains(&field)),
                 is_counted: idx > 0 && anchors[idx - 1],
             }
@@ -83,20 +86,18 @@ impl Direct {
         Some(Self { steps: steps.iter().enumerate().map(rule).collect() })
     }
 
-    /// Reads a line; `None` says nothing about it.
-    pub(super) fn read(&self, lead: &[u8], steps: &[Step], line: &[u8]) -> Option<Spans> {
+    /// Reads a line into `spans`, all of whose fields are then its own; `None` says nothing about it.
+    pub(super) fn read(&self, lead: &[u8], steps: &[Step], line: &[u8], spans: &mut Spans) -> Option<()> {
         let mut rest = line.strip_prefix(lead)?;
         let (last, before) = self.steps.split_last()?;
-        let mut spans = Spans::default();
         for (step, source) in before.iter().zip(steps) {
             let value = step.value(source, rest)?;
             let after = step.after(&rest[value.len()..])?;
-            step.store(value, line.len() - rest.len(), &mut spans)?;
+            step.store(value, line.len() - rest.len(), spans)?;
             rest = after;
         }
         let value = last.last_value(rest)?;
-        last.store(value, line.len() - rest.len(), &mut spans)?;
-        Some(spans)
+        last.store(value, line.len() - rest.len(), spans)
     }
 }
 
@@ -144,10 +145,16 @@ impl DirectStep {
 
     /// What follows the literal.
     fn after<'l>(&self, rest: &'l [u8]) -> Option<&'l [u8]> {
-        match *self.literal {
-            [byte] => rest.split_first().filter(|(first, _)| **first == byte).map(|(_, after)| after),
-            _ => rest.strip_prefix(&*self.literal),
+        if let Some(begin) = rest.first_chunk::<8>() {
+            let (bytes, mask) = self.head;
+            if (u64::from_le_bytes(*begin) ^ bytes) & mask != 0 {
+                return None;
+            }
+            if self.literal.len() <= 8 {
+                return rest.get(self.literal.len()..);
+            }
         }
+        rest.strip_prefix(&*self.literal)
     }
 
     /// The value that ends the line.
@@ -171,6 +178,15 @@ impl DirectStep {
         }
         Some(())
     }
+}
+
+fn head(literal: &[u8]) -> (u64, u64) {
+    let (mut bytes, mut mask) = ([0; 8], [0; 8]);
+    for (place, byte) in literal.iter().take(8).enumerate() {
+        bytes[place] = *byte;
+        mask[place] = 0xff;
+    }
+    (u64::from_le_bytes(bytes), u64::from_le_bytes(mask))
 }
 
 /// Whether the first of these steps, a free text, can only end where its literal stands first.
@@ -318,7 +334,9 @@ mod tests {
         let mut read = false;
         for escape in [FormatEscape::Default, FormatEscape::Json, FormatEscape::None] {
             let (lead, steps) = compile::steps(text, escape).unwrap();
-            let direct = Direct::compile(&steps).unwrap().read(&lead, &steps, line);
+            let mut spans = Spans::default();
+            let direct =
+                Direct::compile(&steps).unwrap().read(&lead, &steps, line, &mut spans).map(|()| spans);
             let searched = Walk::run(&lead, &steps, line);
             if direct.is_some() {
                 prop_assert_eq!(

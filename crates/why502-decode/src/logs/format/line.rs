@@ -15,11 +15,11 @@ use why502_facts::{FormatEscape, Stamp, lossy};
 pub struct AccessLine<'a> {
     format: &'a AccessFormat,
     line: &'a [u8],
-    spans: Spans,
+    spans: Cow<'a, Spans>,
 }
 
 impl<'a> AccessLine<'a> {
-    pub(super) fn new(format: &'a AccessFormat, line: &'a [u8], spans: Spans) -> Self {
+    pub(super) fn new(format: &'a AccessFormat, line: &'a [u8], spans: Cow<'a, Spans>) -> Self {
         Self { format, line, spans }
     }
 
@@ -116,6 +116,7 @@ impl<'a> AccessLine<'a> {
         if self.raw(Field::UpstreamAddr) == Some(b"-") {
             return false;
         }
+        // The first of them tells it nearly always.
         Field::TRIES.iter().filter_map(|&field| self.raw(field)).any(|value| !self.is_unset(value))
     }
 

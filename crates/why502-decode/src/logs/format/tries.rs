@@ -34,7 +34,7 @@ impl AccessLine<'_> {
 
     /// Shows the peer and the times of each attempt; the peer is empty where none is told.
     pub(crate) fn each_attempt(&self, see: &mut impl FnMut(&[u8], AttemptTimes)) {
-        if !self.any_attempt() {
+        if !self.format().has_upstream() || !self.any_attempt() {
             return;
         }
         let fields = [
@@ -94,6 +94,13 @@ fn next_element<'a>(rest: &mut Option<&'a [u8]>) -> &'a [u8] {
 
 /// `S.mmm` in milliseconds.
 pub(super) fn milliseconds(text: &[u8]) -> Option<u32> {
+    // Nearly all are so short.
+    if let [seconds @ b'0'..=b'9', b'.', tenths @ b'0'..=b'9', hundredths @ b'0'..=b'9', last @ b'0'..=b'9'] =
+        text
+    {
+        let digit = |byte: &u8| u32::from(byte - b'0');
+        return Some(digit(seconds) * 1000 + digit(tenths) * 100 + digit(hundredths) * 10 + digit(last));
+    }
     let (seconds, fraction) = match memchr::memchr(b'.', text) {
         Some(dot) => (&text[..dot], &text[dot + 1..]),
         None => (text, b"0".as_slice()),

@@ -13,7 +13,7 @@ const MAX_STEPS_PER_BYTE: usize = 16;
 
 /// Where the value of each field stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spans([(u32, u32); Field::COUNT]);
+pub(crate) struct Spans([(u32, u32); Field::COUNT]);
 
 /// The span of a field that the format does not have: no line is as long.
 const ABSENT: (u32, u32) = (u32::MAX, u32::MAX);

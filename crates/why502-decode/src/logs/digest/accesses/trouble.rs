@@ -1,7 +1,7 @@
 //! What of a line tells that a request did not go as it should, whatever its status.
 
 use crate::logs::digest::worth::Trouble;
-use crate::logs::format::{AccessLine, Field};
+use crate::logs::format::{AccessFormat, AccessLine, Field};
 use memchr::memmem;
 
 /// Whether a request is one of this program's: `why502/VERSION (probe)` or `(replay)`.
@@ -9,6 +9,11 @@ pub(super) fn is_own(parsed: &AccessLine<'_>) -> bool {
     parsed.raw(Field::UserAgent).is_some_and(|agent| {
         agent.starts_with(b"why502/") && (agent.ends_with(b" (probe)") || agent.ends_with(b" (replay)"))
     })
+}
+
+/// Whether lines of a format can tell that an attempt failed, or that a limit refused the request.
+pub(super) fn tells_trouble(format: &AccessFormat) -> bool {
+    format.has_upstream() || format.has(Field::LimitReqStatus) || format.has(Field::LimitConnStatus)
 }
 
 /// Whether an attempt failed, was repeated, or a limit refused the request.
