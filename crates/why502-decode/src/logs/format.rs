@@ -127,7 +127,7 @@ mod tests {
 
     fn read(format: &AccessFormat, line: &str, field: Field) -> Option<String> {
         let parsed = format.parse(line.as_bytes())?;
-        parsed.text(field).map(std::borrow::Cow::into_owned)
+        parsed.text(field).map(Cow::into_owned)
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Recognises an access log's format from its lines.
 
 mod json;
+mod keyed;
+mod names;
 
 use super::format::{AccessFormat, COMBINED};
 use memchr::memmem;
@@ -12,15 +14,17 @@ const MAX_LINES: usize = 1000;
 /// The best guess at the format of lines, how many of them fit it, and how many were tried; `None` if fewer than half
 /// of the lines fit any known format.
 ///
-/// The formats are `combined` and its usual extensions, `common`, and one JSON object per line whose keys clearly name
-/// the gateway's variables. Between equals the earlier of the list wins: it is the more specific one.
+/// The formats are `combined` and its usual extensions, `common`, and lines whose keys clearly name the gateway's
+/// variables: JSON objects, LTSV, `key=value`, and `combined` with such pairs behind it. Between equals the earlier of the list wins: it is the more specific one.
 pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> {
     let lines = &lines[..lines.len().min(MAX_LINES)];
     let known = known_formats().map(|text| AccessLogFormat { text, escape: FormatEscape::Default });
     let escape = json_escape(lines);
     let json = lines.iter().find_map(|line| json::layout(line, escape));
+    let keyed = lines.iter().find_map(|line| keyed::layout(line));
+    let tail = lines.iter().find_map(|line| keyed::tail_of_combined(line));
     let mut best: Option<(AccessLogFormat, usize)> = None;
-    for candidate in json.into_iter().chain(known) {
+    for candidate in json.into_iter().chain(keyed).chain(tail).chain(known) {
         let Ok(format) = AccessFormat::compile(&candidate) else { continue };
         let hits = lines.iter().filter(|line| fits(&format, line)).count();
         if hits > best.as_ref().map_or(0, |(_, best)| *best) {
@@ -54,6 +58,8 @@ fn known_formats() -> impl Iterator<Item = String> {
         // The vhost_combined of other servers.
         format!("$host:$server_port {COMBINED}"),
         format!("$host {COMBINED}"),
+        COMBINED.replace(" \"$request\"", " $host \"$request\""),
+        COMBINED.replace(" \"$request\"", " \"$host\" \"$request\""),
         COMMON.to_owned(),
     ]
     .into_iter()
@@ -83,6 +89,64 @@ mod tests {
         assert!(guess(&[common]).unwrap().0.text.ends_with("$body_bytes_sent"));
         assert_eq!(guess(&["garbage"]), None);
         assert_eq!(guess(&[]), None);
+    }
+
+    /// The status, the duration, and the attempts' peers that a line tells by the format guessed from it.
+    fn told(line: &str) -> (Option<u16>, Option<u32>, Vec<String>) {
+        let (format, hits, _) = guess(&[line]).unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(hits, 1);
+        let compiled = AccessFormat::compile(&format).unwrap();
+        let parsed = compiled.parse(line.as_bytes()).unwrap();
+        assert_eq!(parsed.stamp().map(|stamp| stamp.0), Some(1_795_228_110_000), "{}", format.text);
+        let tries = parsed.tries(|text| why502_facts::lossy(text).into()).unwrap_or_default();
+        let peers = tries.iter().filter_map(|one| one.peer.as_deref().map(str::to_owned));
+        (parsed.status(), parsed.request_ms(), peers.collect())
+    }
+
+    #[test]
+    fn values_are_told_by_their_names() {
+        let one = (Some(502), Some(4), vec!["10.0.0.1:80".to_owned()]);
+        let two = (Some(502), Some(4), vec!["10.0.0.1:80".to_owned(), "unix:/a".to_owned()]);
+        let combined = r#"::1 - - [21/Nov/2026:02:28:30 +0000] "GET / HTTP/1.1" 502 157 "-" "curl""#;
+        for (tail, expected) in [
+            (r#"rt=0.004 uct="-" uht="-" urt="0.004" ua="10.0.0.1:80" us="502""#, &one),
+            (r#"rt=0.004 uct=0.001, - uht=-, - urt=0.001, 0.004 ua=10.0.0.1:80, unix:/a us=502, 502"#, &two),
+            (r#"request_time: 0.004 upstream: 10.0.0.1:80 upstream_status: 502"#, &one),
+            (r#"rt=0.004, upstream_addr=10.0.0.1:80, upstream_status=502"#, &one),
+            (r#""10.9.9.9" rt=0.004 ua="10.0.0.1:80" us="502" id=3f8a"#, &one),
+        ] {
+            assert_eq!(&told(&format!("{combined} {tail}")), expected, "{tail}");
+        }
+        let logfmt = r#"time="2026-11-21T02:28:30+00:00" client=::1 method=GET uri="/a?b=\"c\" d" status=502 duration=0.004 x=y upstream="10.0.0.1:80, unix:/a" upstream_status="502, 502""#;
+        assert_eq!(told(logfmt), two);
+        let bare = "time=21/Nov/2026:02:28:30 +0000 req=GET /a?b=c HTTP/1.1 status=502 rt=0.004 upstream_addr=10.0.0.1:80";
+        assert_eq!(told(bare), one);
+        let ltsv = "time:21/Nov/2026:02:28:30 +0000\thost:10.1.1.1\treq:GET /a:b HTTP/1.1\tstatus:502\tua:curl: 8\t\
+            reqtime:0.004\tupstream_addr:10.0.0.1:80\tvhost:a.test";
+        assert_eq!(told(ltsv), one);
+    }
+
+    #[test]
+    fn a_host_may_stand_before_the_request() {
+        for line in [
+            r#"::1 - - [21/Nov/2026:02:28:30 +0000] a.test "GET / HTTP/1.1" 502 157 "-" "curl""#,
+            r#"::1 - - [21/Nov/2026:02:28:30 +0000] "a.test" "GET / HTTP/1.1" 502 157 "-" "curl""#,
+        ] {
+            assert_eq!(told(line), (Some(502), None, Vec::new()), "{line}");
+        }
+    }
+
+    #[test]
+    fn texts_with_equals_signs_are_no_access_log() {
+        for line in [
+            "level=info msg=\"listening\" port=80",
+            "ts=2026-11-21T02:28:30+00:00 level=info msg=\"status: 502\"",
+            "a:b\tstatus:502",
+            "key= other",
+            "=",
+        ] {
+            assert_eq!(guess(&[line]), None, "{line}");
+        }
     }
 
     #[test]

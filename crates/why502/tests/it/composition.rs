@@ -7,7 +7,7 @@ use std::process::Command;
 const LIBRARIES: [&str; 8] =
     ["ld-linux", "libc.", "libcrypto.", "libgcc_s.", "libm.", "libpcre2-8.", "libpthread.", "libssl."];
 /// The licences that MIT or Apache-2.0 may be combined with.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
@@ -17,6 +17,8 @@ const LICENCES: [&str; 9] = [
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
+    // That of libbz2, which is the BSD kind.
+    "bzip2-1.0.6",
 ];
 
 #[test]

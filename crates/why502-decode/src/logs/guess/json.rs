@@ -3,8 +3,8 @@
 //! Such a line was written by a `log_format` whose text is the object with variables for values, so the objects of all
 //! lines have the same keys in the same order: the first line gives the format back.
 
+use super::names::variable;
 use crate::logs::format::AccessFormat;
-use crate::logs::stamps;
 use std::fmt::Write as _;
 use why502_facts::{AccessLogFormat, FormatEscape};
 
@@ -78,52 +78,4 @@ fn token(rest: &str) -> Option<Token<'_>> {
         ends
     })?;
     Some(Token::Text(&rest[1..=end]))
-}
-
-/// The variable that a key clearly names, as far as the value agrees.
-fn variable(key: &str, value: &str) -> Option<&'static str> {
-    let name: String =
-        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    Some(match name.as_str() {
-        "time" | "timestamp" | "timeiso8601" | "timelocal" | "msec" | "datetime" | "date" | "ts" => {
-            return time_variable(value);
-        }
-        "status" | "statuscode" | "responsestatus" | "responsecode" | "httpstatus" => "status",
-        "remoteaddr" | "remoteip" | "clientip" | "clientaddr" | "client" | "ip" => "remote_addr",
-        "xforwardedfor" | "httpxforwardedfor" | "xff" => "http_x_forwarded_for",
-        "request" | "requestline" if value.contains(' ') => "request",
-        "requestmethod" | "method" | "httpmethod" | "verb" => "request_method",
-        "requesturi" | "uri" | "url" | "path" | "requestpath" => "request_uri",
-        "serverprotocol" | "protocol" | "httpversion" => "server_protocol",
-        "args" | "querystring" => "args",
-        "host" | "vhost" | "domain" => "host",
-        "httphost" => "http_host",
-        "servername" => "server_name",
-        "useragent" | "httpuseragent" | "agent" | "ua" => "http_user_agent",
-        "requesttime" | "duration" if value.contains('.') => "request_time",
-        "bodybytessent" | "bytes" | "size" => "body_bytes_sent",
-        "connection" if value.bytes().all(|byte| byte.is_ascii_digit()) => "connection",
-        "upstreamaddr" | "upstream" => "upstream_addr",
-        "upstreamstatus" => "upstream_status",
-        "upstreamconnecttime" => "upstream_connect_time",
-        "upstreamheadertime" => "upstream_header_time",
-        "upstreamresponsetime" => "upstream_response_time",
-        "upstreambytesreceived" => "upstream_bytes_received",
-        "upstreambytessent" => "upstream_bytes_sent",
-        "upstreamcachestatus" | "cachestatus" => "upstream_cache_status",
-        "limitreqstatus" => "limit_req_status",
-        "limitconnstatus" => "limit_conn_status",
-        _ => return None,
-    })
-}
-
-fn time_variable(value: &str) -> Option<&'static str> {
-    let value = value.as_bytes();
-    if stamps::time_iso8601(value).is_some() {
-        Some("time_iso8601")
-    } else if stamps::time_local(value).is_some() {
-        Some("time_local")
-    } else {
-        stamps::msec(value).map(|_| "msec")
-    }
 }
