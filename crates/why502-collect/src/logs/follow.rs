@@ -41,6 +41,8 @@ pub enum FollowFrom {
 /// How far a log has been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
+    /// The newest file that is not to be read, or not any more.
+    before: Option<FilePosition>,
     /// The files that may still grow, oldest first; the log itself last.
     files: Vec<FilePosition>,
 }
@@ -84,6 +86,8 @@ type See<'a> = dyn FnMut(&str, u64, &[u8]) -> ControlFlow<()> + 'a;
 pub struct Follower {
     root: RootDir,
     path: String,
+    /// The newest file that is not to be read, or not any more.
+    before: Option<FilePosition>,
     /// Oldest first; the log itself last.
     files: Vec<Followed>,
     /// What was found out while opening.
@@ -94,12 +98,12 @@ impl Follower {
     /// Follows the log at an absolute path, which need not exist yet.
     pub fn open(path: &str, from: FollowFrom) -> io::Result<Self> {
         let root = RootDir::open(Root::Host)?;
-        let mut follower =
-            Self { root, path: path.to_owned(), files: Vec::new(), pending: PollSummary::default() };
+        let pending = PollSummary::default();
+        let mut follower = Self { root, path: path.to_owned(), before: None, files: Vec::new(), pending };
         match from {
-            FollowFrom::Begin => follower.add_newer(None),
+            FollowFrom::Begin => follower.begin()?,
             FollowFrom::End => {
-                follower.add_newer(None);
+                follower.begin()?;
                 for file in &mut follower.files {
                     file.go_to_end()?;
                 }
@@ -112,7 +116,10 @@ impl Follower {
 
     /// How far the log has been read: all lines that were shown, and no other.
     pub fn position(&self) -> Position {
-        Position { files: self.files.iter().map(|file| file.mark.clone()).collect() }
+        Position {
+            before: self.before.clone(),
+            files: self.files.iter().map(|file| file.mark.clone()).collect(),
+        }
     }
 
     /// Shows all lines that are whole by now; ends after the line at which it is told to.
@@ -135,7 +142,9 @@ impl Follower {
                 !is_live && (self.files[idx].is_over(now, is_succeeded)? || self.files.len() > MAX_FILES);
             if is_over {
                 let flow = self.files[idx].end(&mut summary, see)?;
-                self.files.remove(idx);
+                let mark = self.files.remove(idx).mark;
+                // Of a file of which nothing was read nothing is known.
+                self.before = if mark.n_hashed > 0 { Some(mark) } else { self.before.take() };
                 if flow.is_break() {
                     return Ok(summary);
                 }
@@ -146,22 +155,34 @@ impl Follower {
         Ok(summary)
     }
 
+    /// Begins with the log, if it is there; what was rotated before is not to be read.
+    fn begin(&mut self) -> io::Result<()> {
+        let candidates = Candidates::of(&self.root, &self.path);
+        self.before = candidates.newest_rotated()?;
+        if let Some(live) = candidates.live()? {
+            self.files.push(live);
+        }
+        Ok(())
+    }
+
     /// Finds out whether the log was rotated, truncated or created anew.
     fn look(&mut self, summary: &mut PollSummary) -> io::Result<()> {
-        let Some(live) = self.files.last() else {
-            self.add_newer(None);
-            summary.n_files += std::mem::take(&mut self.pending.n_files);
-            return Ok(());
-        };
-        if live.is_intact()? {
-            let mark = live.mark.clone();
-            if Candidates::live_id(&self.root, &self.path).is_some_and(|id| id != mark.id()) {
-                self.add_newer(Some(&mark));
-            }
-        } else if let Some(truncated) = self.files.pop() {
+        let is_intact = self.files.last().map(Followed::is_intact).transpose()?;
+        if is_intact == Some(false)
+            && let Some(truncated) = self.files.pop()
+        {
             summary.n_truncations += 1;
             self.find_again(&truncated.mark)?;
-            self.add_newer(Some(&truncated.mark));
+            self.add_newer()?;
+        } else {
+            let id = Candidates::live_id(&self.root, &self.path);
+            let is_other = id.is_some() && id != self.files.last().map(|live| live.mark.id());
+            // An empty file may have been written, copied and truncated since: there are no bytes to know it by.
+            let is_suspect =
+                self.files.last_mut().map(Followed::has_changed_unread).transpose()?.unwrap_or(false);
+            if is_other || is_suspect {
+                self.add_newer()?;
+            }
         }
         summary.n_files += std::mem::take(&mut self.pending.n_files);
         summary.n_gaps += std::mem::take(&mut self.pending.n_gaps);
@@ -169,6 +190,7 @@ impl Follower {
     }
 
     fn restore(&mut self, position: &Position) -> io::Result<()> {
+        self.before.clone_from(&position.before);
         for (idx, mark) in position.files.iter().enumerate() {
             let n_gaps = self.pending.n_gaps;
             self.find_again(mark)?;
@@ -177,8 +199,7 @@ impl Follower {
                 self.pending.n_gaps = n_gaps;
             }
         }
-        self.add_newer(position.files.last());
-        Ok(())
+        self.add_newer()
     }
 
     /// Goes on where a file was left: in itself, its copy or its archive.
@@ -191,16 +212,24 @@ impl Follower {
         Ok(())
     }
 
-    /// Adds the files that are newer than one that is known, or, if that is gone, the log itself.
-    fn add_newer(&mut self, than: Option<&FilePosition>) {
+    /// Adds the files that are newer than all that is known; if nothing of that is there any more, the log itself.
+    fn add_newer(&mut self) -> io::Result<()> {
         let candidates = Candidates::of(&self.root, &self.path);
-        for place in candidates.newer(than.and_then(|mark| candidates.find(mark))) {
-            let Ok(file) = candidates.open(place, None) else { continue };
+        let marks = || self.before.iter().chain(self.files.iter().map(|file| &file.mark));
+        let known = marks().filter(|mark| mark.n_hashed > 0);
+        let newest = known.clone().filter_map(|mark| candidates.find(mark)).max();
+        // Nothing is older than a log that began without rotated files.
+        let is_all_new = known.count() == 0;
+        for place in candidates.newer(newest, is_all_new) {
+            let file = candidates.open(place, None)?;
             if self.files.iter().all(|known| known.mark.id() != file.mark.id()) {
                 self.files.push(file);
                 self.pending.n_files += 1;
             }
         }
+        // What was copied out of a log is older than what that holds now. What has no name any more is older than all.
+        self.files.sort_by_key(|file| candidates.place(file.mark.id()));
+        Ok(())
     }
 }
 

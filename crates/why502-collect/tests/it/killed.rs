@@ -29,6 +29,8 @@ fn follow_into(log: &str, file: &Path) -> io::Result<()> {
     let (from, mut numbers) = saved
         .map_or((FollowFrom::Begin, Vec::new()), |saved| (FollowFrom::Saved(saved.position), saved.state));
     let mut follower = Follower::open(log, from)?;
+    // From here on nothing may be lost.
+    Checkpoint { position: follower.position(), state: numbers.clone() }.save(file)?;
     loop {
         let mut n_left = 37;
         let summary = follower.poll(&mut |_, _, line| {
@@ -58,6 +60,12 @@ pub(crate) fn a_follower_that_is_killed_loses_nothing_and_counts_nothing_twice()
             .stdin(Stdio::null())
             .spawn()
     };
+    let mut child = start()?;
+    while !saved.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill()?;
+    child.wait()?;
     let mut next = 0;
     let mut n_kills = 0;
     for round in 0..N_ROUNDS {
@@ -102,7 +110,7 @@ fn write(log: &Path, next: &mut u32, end: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(log)?;
     while *next < end {
         let line = format!("{next}\n");
-        let (one, other) = line.split_at(if *next % 5 == 0 { 1 } else { 0 });
+        let (one, other) = line.split_at(usize::from(next.is_multiple_of(5)));
         file.write_all(one.as_bytes())?;
         file.write_all(other.as_bytes())?;
         *next += 1;
@@ -121,7 +129,7 @@ fn rotate(folder: &Path, round: u32) -> io::Result<()> {
         }
     }
     let log = folder.join("a.log");
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         fs::rename(&log, name(1, ""))?;
         File::create(&log)?;
     } else {

@@ -65,10 +65,35 @@ impl Candidates {
         self.files.iter().map(|file| (&*file.path, file.id))
     }
 
-    /// The places of the files that are newer than the one at a place; of the log itself, if none is given.
-    pub(super) fn newer(&self, than: Option<usize>) -> std::ops::Range<usize> {
+    /// The places of the files that are newer than the one at a place; without one, of all, or of the log itself.
+    pub(super) fn newer(&self, than: Option<usize>, is_all_new: bool) -> std::ops::Range<usize> {
         let end = self.files.len();
-        than.map_or(end - usize::from(self.has_live), |place| place + 1)..end
+        let n_rotated = end - usize::from(self.has_live);
+        than.map_or(if is_all_new { 0 } else { n_rotated }, |place| place + 1)..end
+    }
+
+    /// The place of the file with a device and an inode.
+    pub(super) fn place(&self, id: (u64, u64)) -> Option<usize> {
+        self.files.iter().position(|file| file.id == id)
+    }
+
+    /// The log itself.
+    pub(super) fn live(&self) -> io::Result<Option<Followed>> {
+        let place = self.has_live.then(|| self.files.len() - 1);
+        place.map(|place| self.open(place, None)).transpose()
+    }
+
+    /// What the newest rotated file is known by, if it holds anything.
+    pub(super) fn newest_rotated(&self) -> io::Result<Option<FilePosition>> {
+        for place in (0..self.files.len() - usize::from(self.has_live)).rev() {
+            let mut file = self.open(place, None)?;
+            file.mark.offset = file.first_bytes(MAX_HASHED)?.len() as u64;
+            file.hash_more()?;
+            if file.mark.n_hashed > 0 {
+                return Ok(Some(file.mark));
+            }
+        }
+        Ok(None)
     }
 
     /// Device and inode of the log itself.
@@ -107,7 +132,9 @@ impl Candidates {
             None => begin,
         };
         let packing = packing_of(file)?;
-        Ok(Followed { path: path.clone(), file: file.try_clone()?, packing, mark, read_at: Instant::now() })
+        let changed = file.metadata().map(|metadata| (metadata.ctime(), metadata.ctime_nsec()))?;
+        let file = file.try_clone()?;
+        Ok(Followed { path: path.clone(), file, packing, mark, read_at: Instant::now(), changed })
     }
 }
 
@@ -120,6 +147,8 @@ pub(super) struct Followed {
     pub(super) mark: FilePosition,
     /// When something was last read.
     read_at: Instant,
+    /// When it was last changed, as far as is known.
+    changed: (i64, i64),
 }
 
 impl Followed {
@@ -138,6 +167,13 @@ impl Followed {
     pub(super) fn is_intact(&self) -> io::Result<bool> {
         let is_long = self.packing != Packing::Plain || self.file.metadata()?.len() >= self.mark.offset;
         Ok(is_long && self.first_hash(self.mark.n_hashed)? == Some(self.mark.hash))
+    }
+
+    /// Whether the file was changed since this was last asked, and nothing was read of it.
+    pub(super) fn has_changed_unread(&mut self) -> io::Result<bool> {
+        let metadata = self.file.metadata()?;
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(std::mem::replace(&mut self.changed, changed) != changed && self.mark.n_hashed == 0)
     }
 
     /// Whether a mark's place is in this file: it begins with the same bytes, and is long enough.

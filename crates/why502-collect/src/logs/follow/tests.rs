@@ -347,3 +347,25 @@ fn a_rotated_file_is_left_when_its_successor_is_written_to_and_not_before() {
     assert_eq!(poll(&mut follower), 1);
     seen.check(&bench);
 }
+
+#[test]
+fn what_was_written_into_an_empty_file_and_copied_away_is_found() {
+    for is_saved in [false, true] {
+        let mut bench = Bench::new();
+        let mut seen = Seen::default();
+        fs::write(bench.path("a.log.1"), "old\n").unwrap();
+        bench.append("a.log", "");
+        let mut follower = bench.follow(FollowFrom::Begin);
+        for _ in 0..3 {
+            assert_eq!(seen.poll(&mut follower).n_lines, 0);
+            bench.write(10);
+            bench.logrotate("copytruncate");
+            if is_saved {
+                follower = bench.follow(FollowFrom::Saved(follower.position()));
+            }
+            let summary = seen.poll(&mut follower);
+            assert_eq!((summary.n_lines, summary.n_gaps), (10, 0));
+        }
+        seen.check(&bench);
+    }
+}
