@@ -101,8 +101,42 @@ fn a_real_gateways_logs_tell_exactly_the_requests_made() {
         assert_eq!((errors.coverage.n_unparsed, accesses.coverage.n_unparsed), (0, 0), "{name}");
         let n_requests: u64 = accesses.totals.iter().map(|total| total.n_requests).sum();
         assert_eq!(n_requests, 27, "{name}");
+        assert_eq!(told(name, &accesses), slowly_counted(name, &access_log), "{name}");
         compare(name, format.has_upstream(), &join(&[&errors], &[&accesses], found));
     }
+}
+
+/// Requests per status; and per minute since the epoch, where the log tells it without a zone.
+type Counts = (BTreeMap<u16, u64>, BTreeMap<i64, u64>);
+
+fn told(name: &str, digest: &AccessDigest) -> Counts {
+    let (mut totals, mut by_minute) = Counts::default();
+    for total in &digest.totals {
+        *totals.entry(total.status).or_default() += total.n_requests;
+    }
+    for count in digest.timeline.iter().flat_map(|timeline| &timeline.counts).filter(|_| name == "full") {
+        *by_minute.entry(count.begin.0 / 60_000).or_default() += count.n_requests;
+    }
+    (totals, by_minute)
+}
+
+/// The same, counted by hand: the status stands between known delimiters, and `$msec` at the begin of one format.
+fn slowly_counted(name: &str, log: &[u8]) -> Counts {
+    let (mut totals, mut by_minute) = Counts::default();
+    for line in std::str::from_utf8(log).unwrap().lines() {
+        let (begin, end, nth) = match name {
+            "full" => ("|", "|", 4),
+            "json" => ("\"status\":", ",", 1),
+            _ => ("\" ", " ", 1),
+        };
+        let status = line.split(begin).nth(nth).unwrap().split(end).next().unwrap();
+        *totals.entry(status.parse().unwrap()).or_default() += 1;
+        if name == "full" {
+            let second: i64 = line.split('.').next().unwrap().parse().unwrap();
+            *by_minute.entry(second / 60).or_default() += 1;
+        }
+    }
+    (totals, by_minute)
 }
 
 /// Compares what was told with what was done, path by path.

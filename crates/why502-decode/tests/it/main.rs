@@ -2,6 +2,7 @@
 
 mod logs_fixtures;
 mod logs_nginx;
+mod logs_parity;
 mod logs_properties;
 mod logs_templates;
 mod logs_wrapped;
