@@ -7,6 +7,14 @@
 //! nothing speaks against it. Debuggers, monitors and known services of another kind are never meant. Everything here is
 //! taken from `/proc`; nothing is sent to a listener that the configuration does not name.
 
+mod command;
+mod words;
+
+use self::command::{
+    file_name, is_application_server, is_at, is_command, is_in_command_line, is_in_directory, is_it,
+    is_listen, is_port, is_speaker, listen_options, program, runs, runs_applications, speaks,
+};
+use self::words::{FOREIGN, GENERIC, SIDE_DOORS};
 use crate::case::{Case, PeerSubject, count};
 use crate::cause::Asks;
 use crate::finding::{Confidence, Open};
@@ -14,162 +22,10 @@ use crate::plan::is_own_listener;
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{Ask, Gap, GapReason, Observed, PeerAddress, Process};
-use why502_model::{Host, Protocol};
+use why502_model::Host;
 
 /// So many processes are looked at closely.
 const MAX_LOOKED_AT: usize = 24;
-/// Names that say nothing of which upstream is meant.
-const GENERIC: &[&str] = &[
-    "app",
-    "application",
-    "apps",
-    "api",
-    "asgi",
-    "backend",
-    "backends",
-    "bin",
-    "build",
-    "cluster",
-    "current",
-    "default",
-    "dist",
-    "fastcgi",
-    "fpm",
-    "gunicorn",
-    "handler",
-    "home",
-    "http",
-    "https",
-    "index",
-    "jar",
-    "java",
-    "js",
-    "lib",
-    "local",
-    "localhost",
-    "log",
-    "logs",
-    "main",
-    "manage",
-    "node",
-    "nodes",
-    "opt",
-    "php",
-    "pool",
-    "proxy",
-    "puma",
-    "py",
-    "python",
-    "rb",
-    "release",
-    "releases",
-    "ruby",
-    "run",
-    "server",
-    "servers",
-    "service",
-    "site",
-    "sock",
-    "sockets",
-    "socket",
-    "src",
-    "srv",
-    "start",
-    "tcp",
-    "tmp",
-    "unicorn",
-    "unix",
-    "upstream",
-    "upstreams",
-    "uvicorn",
-    "uwsgi",
-    "wsgi",
-    "var",
-    "web",
-    "www",
-];
-/// Commands that run applications: what listens there may be a backend.
-const APPLICATION_SERVERS: &[&str] = &[
-    "node",
-    "bun",
-    "deno",
-    "python",
-    "gunicorn",
-    "uvicorn",
-    "hypercorn",
-    "daphne",
-    "granian",
-    "java",
-    "ruby",
-    "puma",
-    "unicorn",
-    "php",
-    "dotnet",
-    "beam.smp",
-    "bundle",
-    "flask",
-    "perl",
-    "rails",
-    "waitress",
-    "uwsgi",
-    "next-server",
-    "caddy",
-    "httpd",
-    "apache2",
-    "lighttpd",
-];
-
-/// Commands that speak FastCGI.
-const FASTCGI: &[&str] = &["fcgiwrap", "php-cgi", "php-fpm"];
-/// Commands of services that no `*_pass` is meant for.
-const FOREIGN: &[&str] = &[
-    "chronyd",
-    "clickhouse-serv",
-    "containerd",
-    "cupsd",
-    "dnsmasq",
-    "dockerd",
-    "dovecot",
-    "etcd",
-    "exim4",
-    "mariadbd",
-    "mongod",
-    "mysqld",
-    "named",
-    "postgres",
-    "redis-server",
-    "rpcbind",
-    "slapd",
-    "ssh",
-    "sshd",
-    "systemd",
-    "systemd-resolve",
-    "unbound",
-    "valkey-server",
-];
-/// Words of programs and options that let somebody look into a service, and are not the service.
-const SIDE_DOORS: &[&str] = &[
-    "debug",
-    "debugger",
-    "exporter",
-    "health",
-    "healthcheck",
-    "inspect",
-    "inspector",
-    "jmx",
-    "management",
-    "metrics",
-    "monitor",
-    "monitoring",
-    "pprof",
-    "probe",
-    "profiler",
-    "prometheus",
-    "stats",
-    "statsd",
-    "telemetry",
-    "watchdog",
-];
 
 /// What ties a listener to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -453,65 +309,6 @@ fn have_another_name(names: &BTreeSet<String>, texts: [Option<&str>; 2]) -> bool
     theirs.peek().is_some() && !theirs.any(|name| names.contains(&name))
 }
 
-/// The options of a command line with their values: `--port 3000`, `--bind=:3000`. The names are lower-case and bare.
-fn listen_options(process: &Process) -> impl Iterator<Item = (String, &str)> {
-    let arguments = || process.argv.iter().map(String::as_str);
-    let joined = arguments().filter_map(|argument| argument.split_once('='));
-    let apart = arguments().zip(arguments().skip(1)).filter(|(option, _)| !option.contains('='));
-    let options = joined.chain(apart).filter(|(option, _)| option.starts_with('-'));
-    options.map(|(option, value)| (option.trim_start_matches('-').to_ascii_lowercase(), value))
-}
-
-/// Whether an option says where a program is to listen.
-fn is_listen(option: impl AsRef<str>) -> bool {
-    ["b", "bind", "http", "http-socket", "listen", "p", "port", "server.port", "socket"]
-        .contains(&option.as_ref())
-}
-
-/// Whether the value of an option is an address: its port, or the path of its socket.
-fn is_at(value: &str, address: &PeerAddress) -> bool {
-    match address {
-        PeerAddress::Inet(inet) => is_port(value, inet.port()),
-        PeerAddress::Unix(path) => {
-            let written = value.strip_prefix("unix:").unwrap_or(value);
-            written.strip_prefix("//").unwrap_or(written) == path
-        }
-    }
-}
-
-fn is_port(value: &str, port: u16) -> bool {
-    value.rsplit(':').next().and_then(|last| last.parse().ok()) == Some(port)
-}
-
-/// What an interpreter or an application server runs: the first argument that is neither an option nor an option's value.
-fn program(process: &Process) -> Option<&str> {
-    let names_program = |option: &str| matches!(option, "-m" | "-jar");
-    let takes_value =
-        |before: &str| before.starts_with('-') && !before.contains('=') && !names_program(before);
-    let arguments = process.argv.iter().zip(process.argv.iter().skip(1));
-    arguments
-        .filter(|(before, argument)| !argument.starts_with('-') && !takes_value(before))
-        .map(|(_, argument)| argument.as_str())
-        .find(|argument| !is_application_server(file_name(argument)))
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Whether a process is of the kind that a protocol needs. HTTP is spoken by too many to tie anything.
-fn speaks(process: &Process, protocol: Protocol) -> bool {
-    let title = process.argv.first().map_or("", String::as_str);
-    match protocol {
-        Protocol::FastCgi => {
-            FASTCGI.iter().any(|name| process.comm.starts_with(name) || title.starts_with(name))
-        }
-        Protocol::Memcached => process.comm == "memcached",
-        Protocol::Uwsgi => process.comm.starts_with("uwsgi"),
-        Protocol::Grpc | Protocol::Http | Protocol::Scgi => false,
-    }
-}
-
 /// The names of an upstream that say which one it is.
 fn names(case: &Case<'_>, peer: &PeerSubject) -> BTreeSet<String> {
     let mut texts: Vec<String> = Vec::new();
@@ -536,43 +333,4 @@ pub(super) fn core_of(text: &str) -> String {
         !kind.is_empty() && !GENERIC.contains(&kind)
     };
     words.filter(tells).collect::<Vec<_>>().join("-")
-}
-
-/// Whether a text is a name, whole: another program of the same product has a longer one.
-fn is_it(text: &str, name: &str) -> bool {
-    core_of(text) == name
-}
-
-fn is_command(process: &Process, name: &str) -> bool {
-    is_it(&process.comm, name) || process.exe.as_deref().is_some_and(|exe| is_it(file_name(exe), name))
-}
-
-/// Whether a program runs an application of that name: `orders.wsgi:app`, `/opt/orders.jar`.
-fn runs(process: &Process, name: &str) -> bool {
-    program(process).is_some_and(|program| is_it(file_name(program), name))
-}
-
-/// Whether an argument is a path whose file or directory bears a name.
-fn is_in_command_line(process: &Process, name: &str) -> bool {
-    process.argv.iter().any(|argument| {
-        let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
-        value.rsplit('/').take(2).any(|part| is_it(part, name))
-    })
-}
-
-fn is_in_directory(process: &Process, name: &str) -> bool {
-    process.cwd.as_deref().is_some_and(|cwd| is_it(file_name(cwd), name))
-}
-
-fn runs_applications(process: &Process) -> bool {
-    is_application_server(&process.comm)
-}
-
-fn is_application_server(command: &str) -> bool {
-    APPLICATION_SERVERS.iter().any(|name| command.starts_with(name))
-}
-
-/// Whether a command is that of a protocol's server, which says nothing of whose it is.
-fn is_speaker(command: &str) -> bool {
-    command == "memcached" || FASTCGI.iter().any(|name| command.starts_with(name))
 }
