@@ -253,6 +253,60 @@ mod tests {
         assert_eq!(found[1..], [(endless.len() as u64 + 1, "next".to_owned())]);
     }
 
+    /// Gives a few bytes at a time, as a pipe does, and is interrupted now and then.
+    struct Dripping<'a> {
+        rest: &'a [u8],
+        length: usize,
+        n_reads: usize,
+    }
+
+    impl Read for Dripping<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.n_reads += 1;
+            if self.n_reads.is_multiple_of(5) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let length = self.length.min(self.rest.len()).min(buffer.len());
+            let (begin, rest) = self.rest.split_at(length);
+            buffer[..length].copy_from_slice(begin);
+            self.rest = rest;
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn lines_do_not_depend_on_how_much_is_read_at_once() {
+        let endless = [b"a\n".as_slice(), &vec![b'y'; MAX_LINE + 3], b"\n\nend"].concat();
+        for (text, lengths) in [
+            (b"one\n\ntwo\r\n\nthree".as_slice(), 1..20),
+            (b"\n", 1..3),
+            (b"", 1..2),
+            (&endless, BLOCK - 3..BLOCK),
+        ] {
+            let expected: Vec<(u64, Vec<u8>)> = {
+                let mut offset = 0;
+                let whole = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
+                    let begin = offset;
+                    offset += line.len() as u64;
+                    let line = line.strip_suffix(b"\n").unwrap_or(line);
+                    (begin, line[..line.len().min(MAX_LINE)].to_vec())
+                });
+                whole.collect()
+            };
+            for length in lengths {
+                let mut found = Vec::new();
+                let mut reader = LineReader::new(Dripping { rest: text, length, n_reads: 0 }, 0);
+                let mut see = |offset, line: &[u8]| {
+                    found.push((offset, line.to_vec()));
+                    ControlFlow::Continue(())
+                };
+                while reader.step(&mut see).unwrap() != Step::End {}
+                assert_eq!(reader.end(), text.len() as u64);
+                assert!(found == expected, "{length} bytes at a time");
+            }
+        }
+    }
+
     #[test]
     fn packed_files_are_unpacked_whatever_their_names_are() {
         let text = b"one\ntwo\n";
