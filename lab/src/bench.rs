@@ -4,6 +4,7 @@
 //! logs. One has ten gigabytes of older traffic before them. All is measured in one run, alternating, so that what else
 //! the machine does hits all alike. Nothing is judged: a time that fails a build fails it at random.
 
+mod logs;
 mod measure;
 mod traffic;
 
@@ -23,6 +24,8 @@ use std::time::Duration;
 const VERDICT_FACTOR: usize = 4;
 /// What is left free on the disk.
 const SPARE: u64 = 1 << 30;
+/// The logs that are digested whole are a tenth of the large log: 1 GB.
+const LOGS_PART: u64 = 10;
 /// Counts the lines of failures, as one does by hand.
 const PATTERN: &str = "\" 50[234] ";
 
@@ -67,7 +70,8 @@ pub struct Bench {
 /// Builds the hosts, measures, and prints the table.
 pub fn run(bench: &Bench) -> Result<()> {
     let free = rustix::fs::statvfs(&bench.dir).with_context(|| bench.dir.display().to_string())?;
-    let (free, needed) = (free.f_bavail * free.f_frsize, bench.large + bench.small + SPARE);
+    let (free, needed) =
+        (free.f_bavail * free.f_frsize, bench.large + bench.large / LOGS_PART + bench.small + SPARE);
     say(&format!("{}: {} free, {} needed", bench.dir.display(), gigabytes(free), gigabytes(needed)));
     if free < needed {
         bail!("too little space: --dir names another place, --size makes the large log smaller");
@@ -82,6 +86,10 @@ pub fn run(bench: &Bench) -> Result<()> {
         samples.take(bench, &small, &large)?;
     }
     for line in samples.lines(bench) {
+        say(&line);
+    }
+    drop((small, large));
+    for line in logs::run(dir.path(), bench.large / LOGS_PART, PATTERN)? {
         say(&line);
     }
     Ok(())

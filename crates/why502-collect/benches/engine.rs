@@ -61,24 +61,18 @@ fn digest(n_threads: NonZeroUsize, format: Option<&AccessFormat>, files: &[Strin
         route: None,
         extent: Extent::Survey,
     };
-    match format {
-        Some(format) => {
-            let digested = engine.digest_accesses(parts, options, AccessSource { format, guessed: false });
-            let digest = digested.digester.finish();
-            let totals: Vec<_> = digest.totals.iter().map(|total| (total.status, total.n_requests)).collect();
-            let (n_records, n_unparsed) = (digest.records.len(), digest.coverage.n_unparsed);
-            (
-                digested.n_bytes,
-                format!("{totals:?}, {n_records} records, {n_unparsed} unparsed, {}", format.source().text),
-            )
-        }
-        None => {
-            let clock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
-            let digested = engine.digest_errors(parts, options, clock);
-            let digest = digested.digester.finish();
-            (digested.n_bytes, format!("{:?}, {} records", digest.levels, digest.records.len()))
-        }
+    if let Some(format) = format {
+        let digested = engine.digest_accesses(parts, options, AccessSource { format, guessed: false });
+        let digest = digested.digester.finish();
+        let totals: Vec<_> = digest.totals.iter().map(|total| (total.status, total.n_requests)).collect();
+        let (n_records, n_unparsed) = (digest.records.len(), digest.coverage.n_unparsed);
+        let text = &format.source().text;
+        return (digested.n_bytes, format!("{totals:?}, {n_records} records, {n_unparsed} unparsed, {text}"));
     }
+    let clock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
+    let digested = engine.digest_errors(parts, options, clock);
+    let digest = digested.digester.finish();
+    (digested.n_bytes, format!("{:?}, {} records", digest.levels, digest.records.len()))
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]

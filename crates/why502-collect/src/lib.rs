@@ -21,5 +21,5 @@ pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;
 pub use logs::{
     Checkpoint, Digested, Engine, FollowFrom, Follower, InputError, LogFile, LogPart, LogSet, LogSurveyor,
-    PollSummary, Position, ReadSummary, Work, open_logs,
+    PollSummary, Position, PushLines, ReadSummary, Work, open_logs,
 };

@@ -45,12 +45,15 @@ impl fmt::Debug for Engine<'_> {
     }
 }
 
+/// Pushes lines into a digester: the file, the offset of the first line, the lines with their ends.
+pub type PushLines<'a, D> = dyn Fn(&mut D, &Arc<str>, u64, &[u8]) + Sync + 'a;
+
 /// What is done with the lines.
 pub struct Work<'a, D> {
     /// Makes a digester for a chunk.
     pub make: &'a (dyn Fn() -> D + Sync),
     /// Pushes whole lines, with the file and the offset of the first one. The last line of a file may lack its end.
-    pub push: &'a (dyn Fn(&mut D, &Arc<str>, u64, &[u8]) + Sync),
+    pub push: &'a PushLines<'a, D>,
     /// Adds the digest of the lines that follow.
     pub merge: &'a (dyn Fn(&mut D, D) + Sync),
 }
@@ -129,7 +132,7 @@ impl Engine<'_> {
             engine: self,
             work,
             source: Mutex::new(Chunks::new(parts)),
-            merged: Mutex::new(Merged { n_merged: 0, waiting: BTreeMap::new(), whole: None, broken: false }),
+            merged: Mutex::new(Merged { next: 0, waiting: BTreeMap::new(), whole: None, broken: false }),
             moved_on: Condvar::new(),
         };
         thread::scope(|scope| {
@@ -161,7 +164,8 @@ struct Shared<'a, D, I> {
 }
 
 struct Merged<D> {
-    n_merged: u64,
+    /// The number of the chunk that is merged next.
+    next: u64,
     /// Digests of later chunks, by their numbers.
     waiting: BTreeMap<u64, D>,
     whole: Option<D>,
@@ -187,7 +191,7 @@ impl<D: Send, I: Iterator<Item = LogPart>> Shared<'_, D, I> {
         let mut source = locked(&self.source);
         let limit = AHEAD * self.engine.n_threads.get() as u64;
         let mut merged = locked(&self.merged);
-        while source.n_chunks >= merged.n_merged + limit && !merged.broken {
+        while source.number >= merged.next + limit && !merged.broken {
             merged = self.moved_on.wait(merged).unwrap_or_else(PoisonError::into_inner);
         }
         drop(merged);
@@ -197,7 +201,7 @@ impl<D: Send, I: Iterator<Item = LogPart>> Shared<'_, D, I> {
     fn deliver(&self, number: u64, digester: D) {
         let mut merged = locked(&self.merged);
         merged.waiting.insert(number, digester);
-        let mut next = merged.n_merged;
+        let mut next = merged.next;
         while let Some(digester) = merged.waiting.remove(&next) {
             match &mut merged.whole {
                 Some(whole) => (self.work.merge)(whole, digester),
@@ -205,7 +209,7 @@ impl<D: Send, I: Iterator<Item = LogPart>> Shared<'_, D, I> {
             }
             next += 1;
         }
-        merged.n_merged = next;
+        merged.next = next;
         drop(merged);
         self.moved_on.notify_all();
     }
@@ -244,7 +248,8 @@ struct Chunks<I> {
     left: Vec<u8>,
     /// Whether the rest of a line that was cut is still to be passed over.
     is_cutting: bool,
-    n_chunks: u64,
+    /// The number of the next chunk.
+    number: u64,
     n_bytes: u64,
     n_cut: u64,
     unreadable: Vec<(Arc<str>, io::Error)>,
@@ -259,7 +264,7 @@ impl<I: Iterator<Item = LogPart>> Chunks<I> {
             offset: 0,
             left: Vec::new(),
             is_cutting: false,
-            n_chunks: 0,
+            number: 0,
             n_bytes: 0,
             n_cut: 0,
             unreadable: Vec::new(),
@@ -311,8 +316,8 @@ impl<I: Iterator<Item = LogPart>> Chunks<I> {
             }
             if to > from {
                 bytes.copy_within(from..to, 0);
-                self.n_chunks += 1;
-                let number = self.n_chunks - 1;
+                let number = self.number;
+                self.number += 1;
                 return Some(Chunk { number, file, offset: offset + from as u64, length: to - from });
             }
         }
@@ -464,7 +469,7 @@ mod tests {
     fn stopping_leaves_whole_lines() {
         let stop = AtomicBool::new(false);
         let file = b"a line of some length\n".repeat(200_000);
-        let parts = vec![part("a", file.clone()), part("b", b"never\n".to_vec())];
+        let parts = vec![part("a", file), part("b", b"never\n".to_vec())];
         let digested = read_with(1, parts, &stop, &|_| stop.store(true, Ordering::Relaxed));
         let lines = &digested.digester;
         assert!(digested.stopped && !lines.is_empty() && lines.len() < 100_000);
@@ -472,11 +477,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::panic, reason = "what happens then is what is tested")]
     fn a_panic_of_one_worker_ends_all() {
         let file = b"x\n".repeat(20 * CHUNK);
         let count = AtomicU64::new(0);
-        let panics = |_: &mut (), _: &Arc<str>, _: u64, _: &[u8]| {
+        let panics = |(): &mut (), _: &Arc<str>, _: u64, _: &[u8]| {
             assert!(count.fetch_add(1, Ordering::Relaxed) != 2, "on purpose");
         };
         let stop = AtomicBool::new(false);

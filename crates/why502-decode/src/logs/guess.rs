@@ -110,9 +110,9 @@ mod tests {
         let combined = r#"::1 - - [21/Nov/2026:02:28:30 +0000] "GET / HTTP/1.1" 502 157 "-" "curl""#;
         for (tail, expected) in [
             (r#"rt=0.004 uct="-" uht="-" urt="0.004" ua="10.0.0.1:80" us="502""#, &one),
-            (r#"rt=0.004 uct=0.001, - uht=-, - urt=0.001, 0.004 ua=10.0.0.1:80, unix:/a us=502, 502"#, &two),
-            (r#"request_time: 0.004 upstream: 10.0.0.1:80 upstream_status: 502"#, &one),
-            (r#"rt=0.004, upstream_addr=10.0.0.1:80, upstream_status=502"#, &one),
+            ("rt=0.004 uct=0.001, - uht=-, - urt=0.001, 0.004 ua=10.0.0.1:80, unix:/a us=502, 502", &two),
+            ("request_time: 0.004 upstream: 10.0.0.1:80 upstream_status: 502", &one),
+            ("rt=0.004, upstream_addr=10.0.0.1:80, upstream_status=502", &one),
             (r#""10.9.9.9" rt=0.004 ua="10.0.0.1:80" us="502" id=3f8a"#, &one),
         ] {
             assert_eq!(&told(&format!("{combined} {tail}")), expected, "{tail}");

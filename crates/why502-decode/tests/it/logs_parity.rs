@@ -157,12 +157,16 @@ fn escaped(value: Option<&str>, escape: FormatEscape) -> String {
     for byte in value.bytes() {
         match (escape, byte) {
             (FormatEscape::Json, b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
-            (FormatEscape::Json, 0..=31) => out += &format!("\\u{byte:04X}"),
-            (_, b'"' | b'\\' | 0..=31 | 127..) => out += &format!("\\x{byte:02X}"),
+            (FormatEscape::Json, 0..=31) => out.push_str(&["\\u00", &hex(byte)].concat()),
+            (_, b'"' | b'\\' | 0..=31 | 127..) => out.push_str(&["\\x", &hex(byte)].concat()),
             _ => out.push(char::from(byte)),
         }
     }
     out
+}
+
+fn hex(byte: u8) -> String {
+    format!("{byte:02X}")
 }
 
 /// What strangers write to look like something else.
@@ -266,8 +270,11 @@ fn truth(entries: &[Result<Request, String>], has_attempts: bool) -> Truth {
         for attempt in &request.attempts {
             let peer = truth.by_peer.entry(format!("10.0.0.{}:80", attempt.peer)).or_default();
             peer.0 += 1;
-            attempt.connect.into_iter().for_each(|time| peer.1.add(time));
-            attempt.header.into_iter().for_each(|time| peer.2.add(time));
+            for (histogram, time) in [(&mut peer.1, attempt.connect), (&mut peer.2, attempt.header)] {
+                if let Some(time) = time {
+                    histogram.add(time);
+                }
+            }
             peer.3.add(attempt.response);
         }
     }
@@ -402,12 +409,15 @@ proptest! {
         let mut log = String::new();
         for (second, kind, peer) in &entries {
             let (level, says, phrase) = KINDS[*kind];
-            log += &format!(
+            let line = format!(
                 "2026/11/21 02:{:02}:{:02} [{level}] 7#7: *3 {says}, client: ::1, server: a, request: \"GET /a HTTP/1.1\", \
                  upstream: \"http://10.0.0.{peer}:80/a\", host: \"a\"\n", second / 60, second % 60);
+            log.push_str(&line);
             let level = match level { "error" => ErrorLevel::Error, "warn" => ErrorLevel::Warn, _ => ErrorLevel::Info };
             *by_level.entry(level).or_default() += 1;
-            phrase.into_iter().for_each(|phrase| *by_phrase.entry(format!("{phrase:?}")).or_default() += 1);
+            if let Some(phrase) = phrase {
+                *by_phrase.entry(format!("{phrase:?}")).or_default() += 1;
+            }
         }
         let clock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
         let file: Arc<str> = "log".into();

@@ -95,10 +95,18 @@ fn shape_of_other(name: &str) -> Shape {
         "connection_time" | "gzip_ratio" => Shape::Decimal,
         "upstream_response_length" | "upstream_queue_time" => Shape::NumberList,
         "hostname" | "proxy_host" | "proxy_protocol_addr" | "scheme" | "server_addr" => Shape::Host,
-        // Names of Kubernetes, as ingress-nginx has them.
-        "proxy_alternative_upstream_name" | "proxy_upstream_name" | "req_id" => Shape::Word,
-        "is_args" | "pipe" | "request_completion" | "request_id" | "ssl_cipher" | "ssl_protocol"
-        | "ssl_session_id" | "ssl_session_reused" => Shape::Word,
+        // Names of Kubernetes, as ingress-nginx has them, are words too.
+        "is_args"
+        | "pipe"
+        | "proxy_alternative_upstream_name"
+        | "proxy_upstream_name"
+        | "req_id"
+        | "request_completion"
+        | "request_id"
+        | "ssl_cipher"
+        | "ssl_protocol"
+        | "ssl_session_id"
+        | "ssl_session_reused" => Shape::Word,
         _ => Shape::Text,
     }
 }

@@ -10,18 +10,19 @@ pub(super) fn variable(key: &str, value: &str) -> Option<&'static str> {
         "time" | "timestamp" | "timeiso8601" | "timelocal" | "msec" | "datetime" | "date" | "ts" => {
             return time_variable(value);
         }
+        // Both are abbreviated so.
+        "ua" if value == "-" => return None,
         "ua" | "upstream" if looks_like_peers(value) => "upstream_addr",
         // LTSV calls the client so.
         "host" if value.parse::<std::net::IpAddr>().is_ok() => "remote_addr",
         "status" | "statuscode" | "responsestatus" | "responsecode" | "httpstatus" => "status",
         "remoteaddr" | "remoteip" | "clientip" | "clientaddr" | "client" | "ip" => "remote_addr",
-        "xforwardedfor" | "httpxforwardedfor" | "xff" => "http_x_forwarded_for",
+        "forwardedfor" | "xforwardedfor" | "httpxforwardedfor" | "xff" => "http_x_forwarded_for",
         "req" | "request" | "requestline" if value.contains(' ') => "request",
         "requestmethod" | "method" | "httpmethod" | "verb" => "request_method",
         "requesturi" | "uri" | "url" | "path" | "requestpath" => "request_uri",
         "serverprotocol" | "protocol" | "httpversion" => "server_protocol",
         "args" | "querystring" => "args",
-        "forwardedfor" => "http_x_forwarded_for",
         "host" | "vhost" | "domain" => "host",
         "httphost" => "http_host",
         "servername" => "server_name",

@@ -14,7 +14,8 @@ const SPANS: [u32; 4] = [1, 60, 24 * 60, 100 * 365 * 24 * 60];
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     scale: usize,
-    counts: BTreeMap<(i64, u16), u64>,
+    /// By span and status.
+    settled: BTreeMap<(i64, u16), u64>,
     /// The minute that is being counted, which takes the next request too, most likely.
     minute: i64,
     current: BTreeMap<u16, u64>,
@@ -37,8 +38,8 @@ impl Counts {
         let scale = self.scale.max(other.scale);
         self.rescale(scale);
         other.rescale(scale);
-        for (key, count) in other.counts {
-            *self.counts.entry(key).or_default() += count;
+        for (key, count) in other.settled {
+            *self.settled.entry(key).or_default() += count;
         }
         self.fit();
     }
@@ -51,19 +52,19 @@ impl Counts {
             status,
             n_requests,
         };
-        Timeline { span_minutes, counts: self.counts.into_iter().map(count).collect() }
+        Timeline { span_minutes, counts: self.settled.into_iter().map(count).collect() }
     }
 
     fn settle(&mut self) {
         let span = self.minute.div_euclid(i64::from(SPANS[self.scale]));
         while let Some((status, count)) = self.current.pop_first() {
-            *self.counts.entry((span, status)).or_default() += count;
+            *self.settled.entry((span, status)).or_default() += count;
         }
         self.fit();
     }
 
     fn fit(&mut self) {
-        while self.counts.len() > MAX_COUNTS && self.scale + 1 < SPANS.len() {
+        while self.settled.len() > MAX_COUNTS && self.scale + 1 < SPANS.len() {
             self.rescale(self.scale + 1);
         }
     }
@@ -74,8 +75,8 @@ impl Counts {
         }
         let factor = i64::from(SPANS[scale] / SPANS[self.scale]);
         self.scale = scale;
-        for ((span, status), count) in std::mem::take(&mut self.counts) {
-            *self.counts.entry((span.div_euclid(factor), status)).or_default() += count;
+        for ((span, status), count) in std::mem::take(&mut self.settled) {
+            *self.settled.entry((span.div_euclid(factor), status)).or_default() += count;
         }
     }
 }

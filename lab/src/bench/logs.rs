@@ -1,0 +1,240 @@
+//! How fast whole logs are digested, as ratios to ripgrep over the same bytes in the same run.
+
+use super::measure::{Sample, measure};
+use crate::output::complain;
+use crate::process::find_program;
+use anyhow::{Context as _, Result, bail};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+use why502_collect::{Engine, LogPart};
+use why502_decode::logs::{
+    AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
+};
+use why502_facts::{AccessLogFormat, FormatEscape, LogClock, LogClockSource};
+
+/// How often engine and ripgrep are measured, one after the other.
+const N_PAIRS: usize = 5;
+/// The logs of failures alone are a part of the others' size: 300 MB of 1 GB.
+const FAILURES_PERCENT: u64 = 30;
+/// One of so many requests fails: 0.5 %.
+const FAILS: u64 = 200;
+/// How many requests end within a second.
+const PER_SECOND: u64 = 500;
+/// 2026-11-21T00:00:00Z, as the logs are the same in every run.
+const BEGIN: i64 = 1_795_219_200;
+
+const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \
+    \"$http_user_agent\"";
+const TIMES: &str = " rt=$request_time uct=\"$upstream_connect_time\" uht=\"$upstream_header_time\" \
+    urt=\"$upstream_response_time\" ua=\"$upstream_addr\" us=\"$upstream_status\"";
+
+/// A log that is measured.
+struct Case {
+    name: &'static str,
+    /// The format of an access log; `None`: an error log.
+    format: Option<String>,
+    line: fn(u64) -> String,
+    size: u64,
+    n_threads: NonZeroUsize,
+    target: &'static str,
+}
+
+/// Builds the logs one after the other, measures, and tells what came out.
+pub(super) fn run(dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
+    let all = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let few = size * FAILURES_PERCENT / 100;
+    let cases = [
+        Case {
+            name: "combined, 0.5 % failed",
+            format: Some(COMBINED.to_owned()),
+            line: |n| combined(n, status(n)),
+            size,
+            n_threads: all,
+            target: "at most 1.0 × rg",
+        },
+        Case {
+            name: "with upstreams, 0.5 % failed",
+            format: Some(COMBINED.to_owned() + TIMES),
+            line: |n| with_times(n, status(n)),
+            size,
+            n_threads: all,
+            target: "at most 1.5 × rg",
+        },
+        Case {
+            name: "with upstreams, all failed, one core",
+            format: Some(COMBINED.to_owned() + TIMES),
+            line: |n| with_times(n, 502),
+            size: few,
+            n_threads: NonZeroUsize::MIN,
+            target: "at least 300 MB/s",
+        },
+        Case {
+            name: "error log",
+            format: None,
+            line: error,
+            size: few,
+            n_threads: all,
+            target: "at least 500 MB/s",
+        },
+    ];
+    let mut lines =
+        vec![format!("{:<44} {:>9} {:>9} {:>9}  target", "digest of a log", "median", "rate", "/ rg -c")];
+    for case in &cases {
+        lines.push(case.measure(dir, pattern)?);
+    }
+    Ok(lines)
+}
+
+impl Case {
+    fn measure(&self, dir: &Path, pattern: &str) -> Result<String> {
+        complain(&format!("{}: {}", self.name, super::gigabytes(self.size)));
+        let path = dir.join("engine.log");
+        self.write(&path)?;
+        let (mut engine, mut ripgrep) = (Vec::new(), Sample::default());
+        // An error log has no such field: its lines are found by their level.
+        let pattern = if self.format.is_some() { pattern } else { "\\[error\\]" };
+        for _ in 0..N_PAIRS {
+            engine.push(self.digest(&path)?);
+            let mut command = Command::new(find_program("rg")?);
+            let measured = measure(command.args(["-c", pattern]).arg(&path), &dir.join("count"))?;
+            if measured.exit != Some(0) {
+                bail!("rg ends with {:?}, and there are failures to find", measured.exit);
+            }
+            ripgrep.add(&measured);
+        }
+        engine.sort();
+        let median = engine[engine.len() / 2].as_secs_f64();
+        let bytes = std::fs::metadata(&path)?.len() / 1_000_000;
+        let rate = f64::from(u32::try_from(bytes)?) / median;
+        let ratio = median / ripgrep.median().as_secs_f64();
+        std::fs::remove_file(&path)?;
+        Ok(format!("{:<44} {median:>7.3} s {rate:>4.0} MB/s {ratio:>8.2}×  {}", self.name, self.target))
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        let mut written = 0;
+        for n in 0.. {
+            if written >= self.size {
+                break;
+            }
+            let line = (self.line)(n);
+            written += line.len() as u64;
+            file.write_all(line.as_bytes())?;
+        }
+        Ok(file.flush()?)
+    }
+
+    /// Digests the log as a survey does; anything but whole lines that were understood is not what shall be measured.
+    fn digest(&self, path: &Path) -> Result<Duration> {
+        let begin = Instant::now();
+        let stop = AtomicBool::new(false);
+        let engine = Engine { n_threads: self.n_threads, progress: &|_| (), stop: &stop };
+        let part: LogPart = ("log".into(), Box::new(File::open(path)?));
+        let options = DigestOptions {
+            log: "log",
+            from: None,
+            to: None,
+            max_records: DEFAULT_MAX_RECORDS,
+            route: None,
+            extent: Extent::Survey,
+        };
+        let coverage = if let Some(text) = &self.format {
+            let format = AccessLogFormat { text: text.clone(), escape: FormatEscape::Default };
+            let format = AccessFormat::compile(&format).context("the format of the benchmark")?;
+            let source = AccessSource { format: &format, guessed: false };
+            engine.digest_accesses(std::iter::once(part), options, source).digester.finish().coverage
+        } else {
+            let clock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
+            let digested = engine.digest_errors(std::iter::once(part), options, clock);
+            ErrorDigester::finish(digested.digester).coverage
+        };
+        let elapsed = begin.elapsed();
+        if coverage.n_lines == 0 || coverage.n_unparsed > 0 {
+            bail!("{} of {} lines were not understood", coverage.n_unparsed, coverage.n_lines);
+        }
+        Ok(elapsed)
+    }
+}
+
+fn status(n: u64) -> u16 {
+    match n {
+        _ if n.is_multiple_of(FAILS) => 502,
+        _ if n.is_multiple_of(10) => 304,
+        _ => 200,
+    }
+}
+
+fn combined(n: u64, status: u16) -> String {
+    let mut line = head(n, status);
+    line.push('\n');
+    line
+}
+
+fn with_times(n: u64, status: u16) -> String {
+    let (time, peer) = (n % 900, n % 5);
+    let mut line = head(n, status);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        line,
+        " rt=0.{time:03} uct=\"0.001\" uht=\"0.{time:03}\" urt=\"0.{time:03}\" ua=\"10.0.0.{peer}:8080\" us=\"{status}\""
+    );
+    line
+}
+
+fn head(n: u64, status: u16) -> String {
+    let (client, path) = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48, n * 7919 % 2000);
+    format!(
+        "203.0.{}.{} - - [{}] \"GET /api/items/{path}?page={} HTTP/1.1\" {status} {} \
+         \"https://shop.example.com/list?category={}\" \"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\"",
+        client >> 8,
+        client & 255,
+        moment(n, "%d/%b/%Y:%H:%M:%S +0000"),
+        n % 97,
+        n % 9000 + 100,
+        n % 50
+    )
+}
+
+fn error(n: u64) -> String {
+    let says = match n % 4 {
+        0 => "connect() failed (111: Connection refused) while connecting to upstream",
+        1 => "upstream timed out (110: Connection timed out) while reading response header from upstream",
+        2 => "upstream prematurely closed connection while reading response header from upstream",
+        _ => "no live upstreams while connecting to upstream",
+    };
+    let (path, peer) = (n * 7919 % 2000, n % 5);
+    format!(
+        "{} [error] 4711#4711: *{n} {says}, client: 203.0.113.{}, server: shop.example.com, request: \"GET \
+         /api/items/{path}?page={n} HTTP/1.1\", upstream: \"http://10.0.0.{peer}:8080/api/items/{path}?page={n}\", host: \
+         \"shop.example.com\"\n",
+        moment(n, "%Y/%m/%d %H:%M:%S"),
+        n % 250
+    )
+}
+
+/// When a request ended.
+fn moment(n: u64, notation: &str) -> String {
+    let second = BEGIN.saturating_add_unsigned(n / PER_SECOND);
+    jiff::Timestamp::from_second(second).unwrap_or_default().strftime(notation).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_benchmark_is_understood() {
+        let directory = tempfile::tempdir().unwrap();
+        let lines = run(directory.path(), 400_000, super::super::PATTERN).unwrap();
+        assert_eq!(lines.len(), 5);
+        assert!(lines[1..].iter().all(|line| line.contains("MB/s")), "{lines:?}");
+    }
+}
