@@ -35,32 +35,23 @@ pub(crate) fn logs_text(report: &LogsReport, style: LogsStyle) -> String {
     }
     page.list(
         "made by",
-        report
-            .made_by
-            .iter()
-            .map(|count| {
-                format!(
-                    "{:>9}  {}  {}",
-                    grouped(count.requests),
-                    maker(count.maker),
-                    statuses(&count.statuses)
-                )
-            })
-            .collect(),
+        report.made_by.iter().map(|count| {
+            format!("{:>9}  {}  {}", grouped(count.requests), maker(count.maker), statuses(&count.statuses))
+        }),
     );
     page.timeline(&report.timeline);
-    page.list("groups", report.groups.iter().flat_map(group_lines).collect::<Vec<_>>());
-    page.list("a timer ends them", report.clusters.iter().flat_map(cluster_lines).collect());
-    page.list("bursts", report.bursts.iter().map(burst_line).collect());
-    page.list("peers taken out", report.ejections.iter().map(ejection_line).collect());
-    page.list("hidden from clients", hidden_lines(report));
+    page.list("groups", report.groups.iter().flat_map(group_lines));
+    page.list("a timer ends them", report.clusters.iter().flat_map(cluster_lines));
+    page.list("bursts", report.bursts.iter().map(burst_line));
+    page.list("peers taken out", report.ejections.iter().map(ejection_line));
+    page.list("hidden from clients", hidden_lines(report).into_iter());
     for (title, counts) in [
         ("top routes", &report.top.routes),
         ("top paths", &report.top.paths),
         ("top peers", &report.top.peers),
         ("top clients", &report.top.clients),
     ] {
-        page.list(title, counts.iter().map(count_line).collect());
+        page.list(title, counts.iter().map(count_line));
     }
     for note in &report.notes {
         page.wrapped(&format!("note: {note}"));
@@ -130,7 +121,8 @@ impl Page {
         ));
     }
 
-    fn list(&mut self, title: &str, rows: Vec<String>) {
+    fn list(&mut self, title: &str, rows: impl Iterator<Item = String>) {
+        let rows: Vec<String> = rows.collect();
         if rows.is_empty() {
             return;
         }

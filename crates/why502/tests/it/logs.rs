@@ -130,14 +130,11 @@ fn packing_rotation_and_wrapping_change_nothing() {
     assert_eq!(numbers(&json(&[&directory])), expected());
     let pattern = format!("{directory}/*.log*");
     assert_eq!(numbers(&json(&[&pattern])), expected());
-    let docker: String = [error_lines(), access_lines()]
-        .concat()
-        .lines()
-        .map(|line| {
-            let row = serde_json::json!({"log": format!("{line}\n"), "stream": "stdout", "time": "2026-11-21T02:29:00.1Z"});
-            format!("{row}\n")
-        })
-        .collect();
+    let mut docker = String::new();
+    for line in [error_lines(), access_lines()].concat().lines() {
+        let row = serde_json::json!({"log": format!("{line}\n"), "stream": "stdout", "time": "2026-11-21T02:29:00.1Z"});
+        let _ = writeln!(docker, "{row}");
+    }
     logs.write("container-json.log", docker.as_bytes());
     assert_eq!(numbers(&json(&[&logs.path("container-json.log")])), expected());
 }
