@@ -89,7 +89,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         say(&line);
     }
     drop((small, large));
-    for line in logs::run(dir.path(), bench.large / LOGS_PART, PATTERN)? {
+    for line in logs::run(&bench.why502, dir.path(), bench.large / LOGS_PART, PATTERN)? {
         say(&line);
     }
     Ok(())

@@ -1,25 +1,17 @@
-//! How fast whole logs are digested, as ratios to ripgrep over the same bytes in the same run.
+//! How fast `why502 logs` is, as ratios to ripgrep over the same bytes in the same run.
 
-use super::measure::{Sample, measure};
+use super::measure::{Measured, Sample, measure};
 use crate::output::complain;
 use crate::process::find_program;
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
-use std::thread;
-use std::time::{Duration, Instant};
-use why502_collect::{Engine, LogPart};
-use why502_decode::logs::{
-    AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
-};
-use why502_facts::{AccessLogFormat, FormatEscape, LogClock, LogClockSource};
 
-/// How often engine and ripgrep are measured, one after the other.
+/// How often both are measured, one after the other.
 const N_PAIRS: usize = 5;
 /// The logs of failures alone are a part of the others' size: 300 MB of 1 GB.
 const FAILURES_PERCENT: u64 = 30;
@@ -42,13 +34,13 @@ struct Case {
     format: Option<String>,
     line: fn(u64) -> String,
     size: u64,
-    n_threads: NonZeroUsize,
+    /// Whether only one core may be used.
+    one_core: bool,
     target: &'static str,
 }
 
 /// Builds the logs one after the other, measures, and tells what came out.
-pub(super) fn run(dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
-    let all = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
     let few = size * FAILURES_PERCENT / 100;
     let cases = [
         Case {
@@ -56,7 +48,7 @@ pub(super) fn run(dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
             format: Some(COMBINED.to_owned()),
             line: |n| combined(n, status(n)),
             size,
-            n_threads: all,
+            one_core: false,
             target: "at most 1.0 × rg",
         },
         Case {
@@ -64,7 +56,7 @@ pub(super) fn run(dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
             format: Some(COMBINED.to_owned() + TIMES),
             line: |n| with_times(n, status(n)),
             size,
-            n_threads: all,
+            one_core: false,
             target: "at most 1.5 × rg",
         },
         Case {
@@ -72,7 +64,7 @@ pub(super) fn run(dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
             format: Some(COMBINED.to_owned() + TIMES),
             line: |n| with_times(n, 502),
             size: few,
-            n_threads: NonZeroUsize::MIN,
+            one_core: true,
             target: "at least 300 MB/s",
         },
         Case {
@@ -80,28 +72,28 @@ pub(super) fn run(dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
             format: None,
             line: error,
             size: few,
-            n_threads: all,
+            one_core: false,
             target: "at least 500 MB/s",
         },
     ];
     let mut lines =
-        vec![format!("{:<44} {:>9} {:>9} {:>9}  target", "digest of a log", "median", "rate", "/ rg -c")];
+        vec![format!("{:<44} {:>9} {:>9} {:>9}  target", "why502 logs", "median", "rate", "/ rg -c")];
     for case in &cases {
-        lines.push(case.measure(dir, pattern)?);
+        lines.push(case.measure(why502, dir, pattern)?);
     }
     Ok(lines)
 }
 
 impl Case {
-    fn measure(&self, dir: &Path, pattern: &str) -> Result<String> {
+    fn measure(&self, why502: &Path, dir: &Path, pattern: &str) -> Result<String> {
         complain(&format!("{}: {}", self.name, super::gigabytes(self.size)));
         let path = dir.join("engine.log");
         self.write(&path)?;
-        let (mut engine, mut ripgrep) = (Vec::new(), Sample::default());
+        let (mut own, mut ripgrep) = (Sample::default(), Sample::default());
         // An error log has no such field: its lines are found by their level.
         let pattern = if self.format.is_some() { pattern } else { "\\[error\\]" };
         for _ in 0..N_PAIRS {
-            engine.push(self.digest(&path)?);
+            own.add(&self.survey(why502, dir, &path)?);
             let mut command = Command::new(find_program("rg")?);
             let measured = measure(command.args(["-c", pattern]).arg(&path), &dir.join("count"))?;
             if measured.exit != Some(0) {
@@ -109,8 +101,7 @@ impl Case {
             }
             ripgrep.add(&measured);
         }
-        engine.sort();
-        let median = engine[engine.len() / 2].as_secs_f64();
+        let median = own.median().as_secs_f64();
         let bytes = std::fs::metadata(&path)?.len() / 1_000_000;
         let rate = f64::from(u32::try_from(bytes)?) / median;
         let ratio = median / ripgrep.median().as_secs_f64();
@@ -132,35 +123,23 @@ impl Case {
         Ok(file.flush()?)
     }
 
-    /// Digests the log as a survey does; anything but whole lines that were understood is not what shall be measured.
-    fn digest(&self, path: &Path) -> Result<Duration> {
-        let begin = Instant::now();
-        let stop = AtomicBool::new(false);
-        let engine = Engine { n_threads: self.n_threads, progress: &|_| (), stop: &stop };
-        let part: LogPart = ("log".into(), Box::new(File::open(path)?));
-        let options = DigestOptions {
-            log: "log",
-            from: None,
-            to: None,
-            max_records: DEFAULT_MAX_RECORDS,
-            route: None,
-            extent: Extent::Survey,
-        };
-        let coverage = if let Some(text) = &self.format {
-            let format = AccessLogFormat { text: text.clone(), escape: FormatEscape::Default };
-            let format = AccessFormat::compile(&format).context("the format of the benchmark")?;
-            let source = AccessSource { format: &format, guessed: false };
-            engine.digest_accesses(std::iter::once(part), options, source).digester.finish().coverage
-        } else {
-            let clock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
-            let digested = engine.digest_errors(std::iter::once(part), options, clock);
-            ErrorDigester::finish(digested.digester).coverage
-        };
-        let elapsed = begin.elapsed();
-        if coverage.n_lines == 0 || coverage.n_unparsed > 0 {
-            bail!("{} of {} lines were not understood", coverage.n_unparsed, coverage.n_lines);
+    /// Surveys the log; anything but lines that were understood is not what shall be measured.
+    fn survey(&self, why502: &Path, dir: &Path, path: &Path) -> Result<Measured> {
+        let (report, taskset) = (dir.join("survey.json"), find_program("taskset")?);
+        let mut command = Command::new(if self.one_core { &taskset } else { why502 });
+        if self.one_core {
+            command.args(["-c", "0"]).arg(why502);
         }
-        Ok(elapsed)
+        let measured = measure(command.arg("logs").arg(path).args(["--format", "json"]), &report)?;
+        if measured.exit != Some(0) {
+            bail!("why502 logs ends with {:?}", measured.exit);
+        }
+        let report: Value = serde_json::from_slice(&std::fs::read(&report)?).context("the survey")?;
+        let log = &report["logs"][0];
+        if log["lines"].as_u64().is_none_or(|lines| lines == 0) || log["unparsed"] != 0 {
+            bail!("{} of {} lines were not understood", log["unparsed"], log["lines"]);
+        }
+        Ok(measured)
     }
 }
 
@@ -224,17 +203,4 @@ fn error(n: u64) -> String {
 fn moment(n: u64, notation: &str) -> String {
     let second = BEGIN.saturating_add_unsigned(n / PER_SECOND);
     jiff::Timestamp::from_second(second).unwrap_or_default().strftime(notation).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_of_the_benchmark_is_understood() {
-        let directory = tempfile::tempdir().unwrap();
-        let lines = run(directory.path(), 400_000, super::super::PATTERN).unwrap();
-        assert_eq!(lines.len(), 5);
-        assert!(lines[1..].iter().all(|line| line.contains("MB/s")), "{lines:?}");
-    }
 }
