@@ -18,15 +18,15 @@ pub(crate) fn read_processes() -> Answer {
     };
     // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
     let hidden = !pids.contains(&1);
-    let own_root = root_identity("/");
-    let records = pids.into_iter().take(MAX_PROCESSES).filter_map(|pid| read_record(pid, own_root));
+    let own = FileView::of("self");
+    let records = pids.into_iter().take(MAX_PROCESSES).filter_map(|pid| read_record(pid, &own));
     let processes = records.filter(|record| !record.cmdline.as_slice().is_empty()).collect();
     Answer::known(FactBody::Processes(ProcessTable { processes, hidden }))
 }
 
 /// One process in detail.
 pub(crate) fn read_process(pid: u32) -> Answer {
-    let Some(mut record) = read_record(pid, root_identity("/")) else { return Answer::Absent };
+    let Some(mut record) = read_record(pid, &FileView::of("self")) else { return Answer::Absent };
     record.status = fs::read(format!("/proc/{pid}/status")).ok().map(Into::into);
     record.limits = fs::read(format!("/proc/{pid}/limits")).ok().map(Into::into);
     record.cwd = link(&format!("/proc/{pid}/cwd"));
@@ -47,11 +47,11 @@ pub(crate) fn process_ids() -> std::io::Result<Vec<u32>> {
 }
 
 /// `None` if the process is gone.
-fn read_record(pid: u32, own_root: Option<(u64, u64)>) -> Option<ProcessRecord> {
+fn read_record(pid: u32, own: &FileView) -> Option<ProcessRecord> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let mut cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     cmdline.truncate(MAX_CMDLINE);
-    let root = root_identity(&format!("/proc/{pid}/root"));
+    let view = FileView::of(&pid.to_string());
     Some(ProcessRecord {
         pid,
         stat: stat.into(),
@@ -59,11 +59,62 @@ fn read_record(pid: u32, own_root: Option<(u64, u64)>) -> Option<ProcessRecord> 
         cgroup: fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default().into(),
         exe: link(&format!("/proc/{pid}/exe")),
         net_namespace: namespace(&format!("/proc/{pid}/ns/net")),
-        mount_namespace: namespace(&format!("/proc/{pid}/ns/mnt")),
-        same_root: root.zip(own_root).map(|(root, own)| root == own),
+        mount_namespace: view.namespace,
+        same_root: view.is_that_of(own),
         uid: fs::metadata(format!("/proc/{pid}")).map_or(0, |metadata| metadata.uid()),
         ..ProcessRecord::default()
     })
+}
+
+/// What decides which file a path leads a process to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileView {
+    /// The device and inode of its root directory.
+    root: Option<(u64, u64)>,
+    /// The inode of its mount namespace.
+    namespace: Option<u64>,
+    /// The id of the mount that it sees at `/`.
+    mount: Option<u64>,
+}
+
+impl FileView {
+    /// The view of `/proc/PROCESS`.
+    fn of(process: &str) -> Self {
+        let root = root_identity(&format!("/proc/{process}/root"));
+        let namespace = namespace(&format!("/proc/{process}/ns/mnt"));
+        // The root and the namespace tell only who may trace the process; its mounts anybody (proc_pid_mountinfo(5)).
+        let is_hidden = root.is_none() || namespace.is_none();
+        let mounts = |()| fs::read(format!("/proc/{process}/mountinfo")).ok();
+        let is_own = process == "self";
+        let mount = (is_hidden || is_own).then_some(()).and_then(mounts).as_deref().and_then(root_mount);
+        Self { root, namespace, mount }
+    }
+
+    /// Whether both see the same files: a private mount namespace (`PrivateTmp=`, `ip netns exec`) may hide or replace
+    /// any of them behind the same root. `None` if that may not be known.
+    fn is_that_of(&self, own: &Self) -> Option<bool> {
+        let roots = self.root.zip(own.root);
+        let namespaces = self.namespace.zip(own.namespace);
+        match (roots, namespaces) {
+            (Some((root, own_root)), Some((namespace, own_namespace))) => {
+                Some(root == own_root && namespace == own_namespace)
+            }
+            // No two mounts of any namespaces share an id.
+            _ => self.mount.zip(own.mount).map(|(mount, own_mount)| mount == own_mount),
+        }
+    }
+}
+
+/// The id of the mount at `/`: of several, the last one lies on top.
+fn root_mount(mountinfo: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(mountinfo);
+    let mounts = text.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        let id = fields.next()?;
+        // Parent, device, root of the mount, mount point.
+        (fields.nth(3)? == "/").then_some(id)
+    });
+    mounts.last()?.parse().ok()
 }
 
 fn link(path: &str) -> Option<String> {
@@ -97,6 +148,25 @@ mod tests {
         let own = table.processes.iter().find(|record| record.pid == std::process::id()).unwrap();
         assert!(own.net_namespace.is_some() && own.exe.is_some());
         assert_eq!(own.same_root, Some(true));
+    }
+
+    #[test]
+    fn another_mount_namespace_on_the_same_root_is_another_view() {
+        let own = FileView { root: Some((1, 2)), namespace: Some(10), mount: Some(27) };
+        assert_eq!(own.is_that_of(&own), Some(true));
+        assert_eq!(FileView { namespace: Some(11), ..own }.is_that_of(&own), Some(false));
+        assert_eq!(FileView { root: Some((1, 3)), ..own }.is_that_of(&own), Some(false));
+        let hidden = FileView { root: None, namespace: None, mount: Some(27) };
+        assert_eq!(hidden.is_that_of(&own), Some(true));
+        assert_eq!(FileView { mount: Some(99), ..hidden }.is_that_of(&own), Some(false));
+        assert_eq!(FileView { mount: None, ..hidden }.is_that_of(&own), None, "nobody could look");
+    }
+
+    #[test]
+    fn the_mount_at_the_root_is_found() {
+        let mounts = b"22 27 0:21 / /proc rw - proc proc rw\n27 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n30 27 0:5 / / rw - tmpfs t rw\n";
+        assert_eq!(root_mount(mounts), Some(30));
+        assert_eq!(root_mount(b"22 27 0:21 / /proc rw - proc proc rw\n"), None, "a chroot below a mount");
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub struct ProcessRecord {
     pub net_namespace: Option<u64>,
     /// The inode of its mount namespace.
     pub mount_namespace: Option<u64>,
-    /// Whether its root directory is that of this program.
+    /// Whether it sees the same files as this program: the same root directory in the same mount namespace. `None` if
+    /// that may not be known.
     pub same_root: Option<bool>,
     /// The effective user id.
     pub uid: u32,
@@ -122,7 +123,8 @@ pub struct Process {
     pub net_namespace: Option<u64>,
     /// The inode of its mount namespace.
     pub mount_namespace: Option<u64>,
-    /// Whether its root directory is that of this program.
+    /// Whether it sees the same files as this program: the same root directory in the same mount namespace. `None` if
+    /// that may not be known.
     pub same_root: Option<bool>,
     /// The value of `TZ` in its environment, where the process was asked for.
     pub tz: Option<String>,

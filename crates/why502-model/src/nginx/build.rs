@@ -45,7 +45,8 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
     let logs = read_logs(&config, &routes, &defaults);
     let sources = files(&config);
     let user = user(&config);
-    let unread = std::mem::take(&mut config.unread);
+    let mut unread = instance.gaps;
+    unread.append(&mut config.unread);
     let locator = Locator::new(Arc::new(config), book, &routes);
     let gateway = Gateway {
         kind: "nginx",

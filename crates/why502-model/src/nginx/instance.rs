@@ -8,7 +8,7 @@ pub(crate) use binary::{Build, absolute};
 use binary::MARKS;
 use command_line::CommandLine;
 use why502_facts::{
-    Ask, Facts, GapReason, Invocation, Observed, Process, ProcessList, Root, Security, Stamp,
+    Ask, Facts, Gap, GapReason, Invocation, Observed, Process, ProcessList, Root, Security, Stamp,
 };
 
 /// Where binaries are looked for when none runs.
@@ -48,6 +48,8 @@ pub(crate) struct Instance {
     pub(crate) is_root: Option<bool>,
     pub(crate) root: Root,
     pub(crate) security: Security,
+    /// What about it could not be seen.
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// What a search for instances found.
@@ -124,20 +126,21 @@ impl Finder<'_> {
     fn is_wanted(&mut self, instance: &Instance) -> bool {
         let invocation = self.invocation;
         invocation.pid.is_none_or(|pid| instance.master == Some(pid))
-            && invocation.config.as_ref().is_none_or(|config| {
-                *config == instance.config
-                    || (instance.root == Root::Host && self.is_same_file(config, &instance.config))
-            })
+            && invocation
+                .config
+                .as_ref()
+                .is_none_or(|config| *config == instance.config || self.is_same_file(config, instance))
     }
 
-    /// Whether two paths lead to one file, over whatever links.
-    fn is_same_file(&mut self, one: &str, other: &str) -> bool {
+    /// Whether a path leads to the configuration file of an instance, over whatever links, in the instance's own view.
+    fn is_same_file(&mut self, path: &str, instance: &Instance) -> bool {
+        let root = instance.root;
         let mut target = |path: &str| {
-            self.want(&Ask::PathWalk { root: Root::Host, path: path.to_owned() });
-            self.facts.path_walk(Root::Host, path).known().and_then(|walk| Some(walk.target()?.path.clone()))
+            self.want(&Ask::PathWalk { root, path: path.to_owned() });
+            self.facts.path_walk(root, path).known().and_then(|walk| Some(walk.target()?.path.clone()))
         };
-        let one = target(one);
-        one.is_some() && one == target(other)
+        let one = target(path);
+        one.is_some() && one == target(&instance.config)
     }
 
     /// While a binary is replaced (`USR2`), the old master starts the new one: the one whose workers serve counts, the
@@ -165,6 +168,14 @@ impl Finder<'_> {
 
     fn running(&mut self, master: &Process, list: &ProcessList) -> Instance {
         let root = if master.same_root == Some(false) { Root::Process(master.pid) } else { Root::Host };
+        let unknown = master.same_root.is_none().then(|| Gap {
+            ask: Ask::Processes,
+            why: GapReason::Denied,
+            says: format!(
+                "whether process {} sees the same files: its mount namespace may not be read",
+                master.pid
+            ),
+        });
         let build = self.build_of(master, root);
         let options = CommandLine::of(master);
         let prefix = options.prefix.or(build.prefix()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
@@ -190,6 +201,7 @@ impl Finder<'_> {
             is_root: Some(master.uid == 0),
             root,
             security: Security::Process(place),
+            gaps: unknown.into_iter().collect(),
         }
     }
 
@@ -199,7 +211,7 @@ impl Finder<'_> {
         };
         // What lies at the path of a replaced binary is the new one; the one that runs can be read through /proc.
         let running = format!("/proc/{}/exe", master.pid);
-        let path = if master.exe_deleted && root == Root::Host { &running } else { path };
+        let (root, path) = if master.exe_deleted { (Root::Host, &running) } else { (root, path) };
         self.strings(root, path).map_or_else(Build::default, |strings| Build::read(&strings))
     }
 
@@ -275,6 +287,7 @@ impl Instance {
             is_root: None,
             root: Root::Host,
             security: Security::Own,
+            gaps: Vec::new(),
         }
     }
 
@@ -425,12 +438,29 @@ mod tests {
     }
 
     #[test]
+    fn a_master_whose_view_of_the_files_is_unknown_leaves_a_gap() {
+        let mut master = process(10, 1, "nginx: master process nginx", 1);
+        master.same_root = None;
+        let found = find(&world(&[master]));
+        assert_eq!(found.instances[0].root, Root::Host);
+        let says: Vec<_> = found.instances[0].gaps.iter().map(|gap| gap.says.as_str()).collect();
+        assert_eq!(says, ["whether process 10 sees the same files: its mount namespace may not be read"]);
+        assert_eq!(find(&world(&[process(10, 1, "nginx: master process nginx", 1)])).instances[0].gaps, []);
+    }
+
+    #[test]
     fn a_replaced_binary_is_read_where_it_still_runs() {
         let mut master = process(10, 1, "nginx: master process nginx", 1);
         master.exe_deleted = true;
         let mut world = world(&[master]);
         world.strings("/proc/10/exe", &["nginx version: nginx/1.20.0"]);
         assert_eq!(find(&world).instances[0].build.version_text.as_deref(), Some("1.20.0"));
+        world.processes[0].same_root = Some(false);
+        assert_eq!(
+            find(&world).instances[0].build.version_text.as_deref(),
+            Some("1.20.0"),
+            "in its own view"
+        );
     }
 
     #[test]
