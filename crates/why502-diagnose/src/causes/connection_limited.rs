@@ -13,8 +13,9 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: nginx's own message names the zone, or `$limit_conn_status` says so. Likely: `no live upstreams` in a group
-//! whose peers have `max_conns`, and no failure of a peer that could have ejected it.
+//! Confirmed: nginx's own message names the zone, or `$limit_conn_status` says so; or `no live upstreams` in a group of one
+//! address with `max_conns`, which no failure takes out. Likely: the same in a group of several peers that all have
+//! `max_conns`, and not as many failures of a peer before it as eject one.
 //!
 //! ## What would disprove it
 //!
@@ -37,8 +38,9 @@ use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::Phrase;
-use why502_model::{Group, LimitKind};
+use std::time::Duration;
+use why502_facts::{Phrase, Stamp};
+use why502_model::{GroupId, LimitKind, RouteId, Target};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "connection-limited",
@@ -64,22 +66,23 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 /// `no live upstreams` because every peer has its `max_conns`, and none ever failed.
 fn by_peers(case: &Case<'_>, subject: &Subject) -> Ruling {
-    let Some((route, group)) = subject.route().and_then(|route| Some((route, limited_group(case, route)?)))
+    let Some((route, id)) = subject.route().and_then(|route| Some((route, limited_group(case, route)?)))
     else {
         return Ruling::NoSign;
     };
-    let refused: Vec<(FailureId, &Failure)> = case
-        .failures_of(route)
-        .filter(|(_, failure)| failure.last().is_some_and(|last| last.is(Phrase::NoLiveUpstreams)))
-        .collect();
-    let failed = case.failures_of(route).any(|(_, failure)| {
-        failure.attempts().any(|attempt| {
-            attempt.peer.is_some() && attempt.phrase.is_some() && counts_as_failed(attempt.phrase)
-        })
-    });
-    let Some(origin) = Case::line_of(&refused).filter(|_| !failed) else { return Ruling::NoSign };
+    let group = case.gateway.group(id);
+    let is_refused = |failure: &Failure| {
+        failure.last().is_some_and(|last| last.is(Phrase::NoLiveUpstreams))
+            && !may_be_ejected(case, id, failure.at)
+    };
+    let refused: Vec<(FailureId, &Failure)> =
+        case.failures_of(route).filter(|(_, failure)| is_refused(failure)).collect();
+    let Some(origin) = Case::line_of(&refused) else { return Ruling::NoSign };
+    let is_proven = group.has_one_address() && !group.managed;
+    let why =
+        if is_proven { "its only peer is never taken out" } else { "no failure took a peer out before" };
     let says = format!(
-        "{} found no peer with a free connection, and no peer failed",
+        "{} found no peer with a free connection, and {why}",
         count(Case::weigh(&refused), "request")
     );
     let limited = group.peers.iter().find(|peer| peer.max_conns > 0);
@@ -89,7 +92,8 @@ fn by_peers(case: &Case<'_>, subject: &Subject) -> Ruling {
             Origin::File(peer.at.clone()),
         )
     });
-    let finding = Finding::new(&CAUSE, Confidence::Likely, subject)
+    let confidence = if is_proven { Confidence::Confirmed } else { Confidence::Likely };
+    let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(refused.iter().map(|(id, _)| *id))
         .still_failing(case.gateway.master.is_some().then_some(true))
         .with([Evidence::supporting(says, origin)])
@@ -98,13 +102,40 @@ fn by_peers(case: &Case<'_>, subject: &Subject) -> Ruling {
     Ruling::found(finding)
 }
 
+/// Whether a peer of the group may have been out at that moment for its failures: as many as its `max_fails` before, the
+/// last of them within its `fail_timeout`. A later failure took out nobody.
+fn may_be_ejected(case: &Case<'_>, id: GroupId, at: Stamp) -> bool {
+    let group = case.gateway.group(id);
+    if group.has_one_address() {
+        return false;
+    }
+    let failed = |failure: &Failure| {
+        failure.attempts().any(|attempt| attempt.peer.is_some() && counts_as_failed(attempt.phrase))
+    };
+    // The line of a request that was retried is younger than its first failure.
+    let begin = |failure: &Failure| match failure.request_ms {
+        Some(ms) if failure.attempts().count() > 1 => failure.at.before(Duration::from_millis(ms.into())),
+        _ => failure.at,
+    };
+    let before: Vec<(Stamp, u64)> = case
+        .failures_of_group(id)
+        .filter(|(_, failure)| failed(failure) && begin(failure) <= at)
+        .map(|(_, failure)| (failure.at.min(at), failure.weight))
+        .collect();
+    let Some(last) = before.iter().map(|(at, _)| *at).max() else { return false };
+    let n_failed: u64 = before.iter().map(|(_, weight)| weight).sum();
+    group.peers.iter().any(|peer| {
+        peer.max_fails > 0 && u64::from(peer.max_fails) <= n_failed && at.since(last) <= peer.fail_timeout
+    })
+}
+
 /// The group of a route, if all its usable peers have `max_conns`.
-fn limited_group<'c>(case: &'c Case<'_>, route: why502_model::RouteId) -> Option<&'c Group> {
-    let why502_model::Target::Group(id) = case.pass_of(route, None)?.target else { return None };
+fn limited_group(case: &Case<'_>, route: RouteId) -> Option<GroupId> {
+    let Target::Group(id) = case.pass_of(route, None)?.target else { return None };
     let group = case.gateway.group(id);
     let mut usable = group.peers.iter().filter(|peer| !peer.down).peekable();
     usable.peek()?;
-    usable.all(|peer| peer.max_conns > 0).then_some(group)
+    usable.all(|peer| peer.max_conns > 0).then_some(id)
 }
 
 /// Whether a symptom of a peer counts towards `max_fails` (reference, section 5.1).
@@ -206,14 +237,30 @@ HTTP/1.1 200 OK
     fn hit_max_conns() {
         insta::assert_snapshot!(Fixture::new(PEERS).summary(), @"
         Broken
-        Likely connection-limited -> no-live-upstreams: every peer of the group has as many connections as max_conns allows [1 requests, still failing]
+        Confirmed connection-limited -> no-live-upstreams: every peer of the group has as many connections as max_conns allows [1 requests, still failing]
         ");
+    }
+
+    /// A group of two peers, and a failure of the first at a second of that minute; the refusal comes at the 30th.
+    fn failing_at(second: u32) -> String {
+        let line = format!(
+            "2026/11/21 02:28:{second} [error] 101#101: *2 upstream timed out (110: Connection timed out) while reading response header from upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /b HTTP/1.1\", upstream: \"http://127.0.0.1:3000/b\", host: \"shop.example.com\"\n"
+        );
+        let refused = PEERS.lines().find(|line| line.contains("no live upstreams")).unwrap();
+        let two = PEERS.replace("max_conns=1;", "max_conns=1; server 127.0.0.1:3001 max_conns=1;");
+        let log = if second < 30 { format!("{line}{refused}\n") } else { format!("{refused}\n{line}") };
+        Fixture::new(&two).with("options", "offline").with("error.log", &log).summary()
+    }
+
+    #[test]
+    fn hit_a_peer_failed_after_it() {
+        let summary = failing_at(33);
+        assert!(summary.contains("Likely connection-limited -> no-live-upstreams"), "{summary}");
     }
 
     #[test]
     fn near_miss_a_peer_failed_before() {
-        let failed = PEERS.replace("#- error.log\n", "#- error.log\n2026/11/21 02:28:29 [error] 101#101: *2 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /b HTTP/1.1\", upstream: \"http://127.0.0.1:3000/b\", host: \"shop.example.com\"\n");
-        let summary = Fixture::new(&failed).summary();
+        let summary = failing_at(29);
         assert!(!summary.contains("connection-limited"), "{summary}");
     }
 
