@@ -52,6 +52,12 @@ impl Url {
         Some(SocketAddr::new(ip, self.port?))
     }
 
+    /// Whether its host tells where to connect to and not which site is meant.
+    fn is_an_address(&self) -> bool {
+        self.address().is_some()
+            || self.host.as_deref().is_none_or(|host| host.eq_ignore_ascii_case("localhost"))
+    }
+
     /// The server that takes the request: at that very address, else on that port, else by its name alone, because what
     /// stands in front may listen on another port.
     fn server(&self, gateway: &Gateway, failures: &[Failure]) -> Option<usize> {
@@ -116,7 +122,9 @@ impl Asked {
     fn is_of(&self, gateway: &Gateway, failure: &Failure) -> bool {
         let server = failure.entry.or(failure.route).map(|route| gateway.route(route).server);
         let same_server = match (self.server, server) {
-            (Some(own), Some(server)) => own == server,
+            (Some(own), Some(server)) => {
+                own == server && (self.url.is_an_address() || self.has_host_of(failure))
+            }
             _ => self.has_host_of(failure),
         };
         same_server
@@ -239,6 +247,18 @@ HTTP/1.1 200 OK
         let (_, failed, notes) = told("https://b:8443/same");
         assert_eq!(failed, 1);
         assert!(notes.contains(&"no server listens on port 8443: it was taken as a request that something in front passes to server b".to_owned()), "{notes:?}");
+    }
+
+    #[test]
+    fn what_another_host_of_the_same_server_failed_with_is_not_this_requests() {
+        let both = TWO.replace("server_name a;", "server_name a c;");
+        let told = |url: &str| {
+            let report = Fixture::new(&both).with("options", &format!("url={url}")).report();
+            (report.window.failed.unwrap(), report.findings.len())
+        };
+        assert_eq!(told("http://a/bad"), (1, 1));
+        assert_eq!(told("http://A:80/bad"), (1, 1));
+        assert_eq!(told("http://c/bad"), (0, 0));
     }
 
     #[test]
