@@ -123,9 +123,12 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let problem = case.gateway.problems.first();
     let gone = problem.and_then(|problem| missing_file(case, &problem.at));
     let message = gone.map(|file| format!("{file} is not there")).or(message);
-    let title = message.map_or("nginx refuses its configuration".to_owned(), |message| {
-        format!("nginx refuses its configuration: {message}")
-    });
+    let refuses = if finding.effects.contains(&"gateway-not-running") {
+        "no nginx runs, and it refuses its configuration"
+    } else {
+        "nginx refuses its configuration"
+    };
+    let title = message.map_or(refuses.to_owned(), |message| format!("{refuses}: {message}"));
     let why = if case.gateway.master.is_some() {
         "nginx goes on with the configuration that it loaded before, and ignores every reload. What was changed since is not in \
          force."
@@ -194,7 +197,7 @@ connected
     fn hit_it_does_not_start() {
         insta::assert_snapshot!(Fixture::new(HIT).with("options", "not-running").summary(), @r#"
         Broken
-        Confirmed config-invalid -> gateway-not-running: nginx refuses its configuration: unexpected "}" [0 requests, still failing]
+        Confirmed config-invalid -> gateway-not-running: no nginx runs, and it refuses its configuration: unexpected "}" [0 requests, still failing]
         "#);
     }
 

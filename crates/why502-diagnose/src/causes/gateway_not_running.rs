@@ -182,6 +182,22 @@ connected
     }
 
     #[test]
+    fn hit_it_is_named_before_what_failed_while_it_ran() {
+        let line = |second: u32, status: u16| {
+            format!(
+                "10.0.0.9 - - [21/Nov/2026:02:28:{second} +0000] \"GET /a HTTP/1.1\" {status} 157 \"-\" \"curl/8\"\n"
+            )
+        };
+        let error = "2026/11/21 02:28:30 [error] 101#101: *3 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /a HTTP/1.1\", upstream: \"http://127.0.0.1:3000/a\", host: \"shop.example.com\"\n";
+        let report = Fixture::new(HIT)
+            .with("error.log", error)
+            .with("access.log", &(line(30, 502) + &line(40, 200)))
+            .report();
+        let causes: Vec<&str> = report.findings.iter().map(|finding| &*finding.cause).collect();
+        assert_eq!(causes, ["gateway-not-running", "upstream-not-listening"]);
+    }
+
+    #[test]
     fn hit_the_url_names_another_port() {
         let url = Fixture::new(HIT).with("options", "url=http://127.0.0.1:8443/");
         insta::assert_snapshot!(url.summary(), @"

@@ -4,12 +4,14 @@ use crate::case::{Case, Subject};
 use crate::finding::{Confidence, Finding};
 use std::cmp::Reverse;
 
-/// Orders findings: those of the given URL; roots; `possible` last; decimal magnitude of the requests explained;
+/// Orders findings: first that the gateway itself serves nobody; those of the given URL; roots; `possible` last; decimal magnitude of the requests explained;
 /// confidence; requests; id.
 pub(super) fn rank(case: &Case<'_>, mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_cached_key(|finding| {
         let requests = case.n_requests(&finding.explains);
+        let is_gateway_gone = finding.fails_clients_now && finding.subjects.contains(&Subject::Gateway);
         (
+            Reverse(is_gateway_gone),
             Reverse(is_asked(case, finding)),
             Reverse(finding.root),
             finding.confidence == Confidence::Possible,
