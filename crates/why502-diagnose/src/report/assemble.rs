@@ -5,13 +5,13 @@ use super::{
     ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
     RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
 };
-use crate::case::{Case, Failure, FailureId, count};
+use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Confidence, Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Risk, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use why502_facts::{Ask, Datum, Facts, FirstBytes, Observed, ProbeOutcome, Stamp, StepKind};
-use why502_model::{Gateway, Model, Span};
+use why502_model::{Gateway, Model, RouteId, Span};
 
 /// Puts the report together.
 pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], judged: &[Judged]) -> Report {
@@ -170,7 +170,11 @@ fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
         impact: impact(case, finding),
         routes: route_infos,
         peers: peer_texts,
-        r#where: finding.at.iter().map(|at| place(case, at)).collect(),
+        r#where: finding
+            .at
+            .iter()
+            .map(|at| place(case, of_route(case, finding, at, routes.first())))
+            .collect(),
         explains: explains(case, finding),
         evidence: finding.evidence.iter().map(|evidence| evidence_info(case, evidence)).collect(),
         open: finding.open.iter().map(gaps::open_info).collect(),
@@ -181,6 +185,17 @@ fn finding_info(case: &Case<'_>, finding: &Finding) -> FindingInfo {
             .collect(),
         wont_help: explanation.wont_help,
     }
+}
+
+/// A place to change, as the chief route of a finding has it: routes that pass to the same address share a group, which
+/// knows only the first place where the address is written.
+fn of_route<'c>(case: &'c Case<'_>, finding: &Finding, at: &'c Span, chief: Option<&RouteId>) -> &'c Span {
+    let group = finding.subjects.iter().find_map(Subject::group);
+    let pass = chief.zip(group).and_then(|(chief, group)| case.pass_of(*chief, Some(group)));
+    let is_shared = group
+        .map(|group| case.gateway.group(group))
+        .is_some_and(|group| group.name.is_none() && group.peers.iter().any(|peer| peer.at == *at));
+    pass.filter(|_| is_shared).map_or(at, |pass| &pass.at)
 }
 
 fn evidence_info(case: &Case<'_>, evidence: &Evidence) -> EvidenceInfo {
