@@ -6,6 +6,7 @@ mod failure;
 mod logs;
 mod look;
 mod lookup;
+mod redial;
 mod strangers;
 mod subject;
 mod words;

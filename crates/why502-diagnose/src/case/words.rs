@@ -1,7 +1,7 @@
 //! Words that many rules need.
 
 use super::{Case, PeerSubject};
-use why502_facts::{Listener, PeerAddress, lossy};
+use why502_facts::{Listener, lossy};
 use why502_model::Span;
 
 impl Case<'_> {
@@ -55,28 +55,6 @@ impl Case<'_> {
 /// `1 request`, `12 requests`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-impl Case<'_> {
-    /// The splice that makes the configuration dial another address in place of a peer's.
-    pub(crate) fn replace_address(
-        &self,
-        peer: &PeerSubject,
-        address: &PeerAddress,
-    ) -> Option<(Span, String)> {
-        let configured = self.configured(peer)?;
-        let source = self.gateway.source(&configured.at.file)?;
-        let range = usize::try_from(configured.at.begin).ok()?..usize::try_from(configured.at.end).ok()?;
-        let written = std::str::from_utf8(source.text.get(range)?).ok()?;
-        // The address is the argument itself, or a part of a URL.
-        let offset = u32::try_from(written.find(&configured.text)?).ok()?;
-        let begin = configured.at.begin + offset;
-        let end = begin + u32::try_from(configured.text.len()).ok()?;
-        Some((
-            Span { begin, end, column: configured.at.column + offset, ..configured.at.clone() },
-            address.to_string(),
-        ))
-    }
 }
 
 impl Case<'_> {

@@ -183,16 +183,13 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             if address.is_ipv6() { ([127, 0, 0, 1], address.port()).into() } else { return None };
         let target = sibling.map_or_else(|| PeerAddress::Inet(loopback), |sibling| sibling.address.clone());
         let is_local = address.ip().is_loopback() || sibling.is_some();
-        let splice = case.replace_address(peer, &target)?;
-        is_local.then_some((target, splice))
+        is_local.then_some(target)
     });
-    let Some((target, (at, text))) = found else { return Vec::new() };
-    vec![
-        Remedy::new(format!("Write the address that works, {target}"), Risk::Review)
-            .edit(at, text)
-            .advice("or make the backend listen on both families")
-            .verify("no further failures of the other family in the error log"),
-    ]
+    let Some(target) = found else { return Vec::new() };
+    let remedy = Remedy::new(format!("Write the address that works, {target}"), Risk::Review)
+        .advice("or make the backend listen on both families")
+        .verify("no further failures of the other family in the error log");
+    case.redial(remedy, finding, &target).into_iter().collect()
 }
 
 #[cfg(test)]

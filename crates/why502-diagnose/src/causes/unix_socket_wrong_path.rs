@@ -165,13 +165,9 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let peer = finding.peer();
     let other = peer.and_then(|peer| Some((peer, other(case, peer).ok()??.1.address)));
-    let edit = other.and_then(|(peer, address)| Some((peer, case.replace_address(peer, &address)?, address)));
-    let Some((peer, (at, text), address)) = edit else { return Vec::new() };
-    vec![
-        dial(&address, &peer.address, finding.confidence)
-            .edit(at, text)
-            .verify("the failing request answers"),
-    ]
+    let Some((peer, address)) = other else { return Vec::new() };
+    let remedy = dial(&address, &peer.address, finding.confidence).verify("the failing request answers");
+    case.redial(remedy, finding, &address).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -144,15 +144,14 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         }
         other => other,
     };
-    let Some((at, text)) = case.replace_address(peer, &target) else { return Vec::new() };
-    let remedy = dial(&target, &peer.address, finding.confidence).edit(at, text);
+    let remedy = dial(&target, &peer.address, finding.confidence).verify("the failing request answers");
     let is_proven_socket = target.unix_path().is_some() && finding.confidence == Confidence::Confirmed;
     let remedy = if is_proven_socket {
         remedy.advice("nginx's worker user must be allowed to write the socket")
     } else {
         remedy
     };
-    vec![remedy.verify("the failing request answers")]
+    case.redial(remedy, finding, &target).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -150,13 +150,9 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some((peer, listener)) = found(case, finding) else { return Vec::new() };
     let target = PeerAddress::Inet(dialled(listener.address));
     let mut remedies = Vec::new();
-    if let Some((at, text)) = case.replace_address(peer, &target) {
-        remedies.push(
-            dial(&target, &peer.address, finding.confidence)
-                .edit(at, text)
-                .verify(format!("a connection to {target} opens and the failing request answers")),
-        );
-    }
+    let remedy = dial(&target, &peer.address, finding.confidence)
+        .verify(format!("a connection to {target} opens and the failing request answers"));
+    remedies.extend(case.redial(remedy, finding, &target));
     let advice = format!("or bind the backend to {} (its own setting for host or interface)", peer.address);
     remedies.push(
         Remedy::new("Bind the backend to the dialled address", Risk::ShowOnly)

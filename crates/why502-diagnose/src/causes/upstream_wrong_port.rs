@@ -142,16 +142,10 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         let ip = if own.ip().is_unspecified() { dialled.ip() } else { own.ip() };
         Some(PeerAddress::Inet(SocketAddr::new(ip, own.port())))
     });
-    let Some((target, (at, text))) =
-        target.and_then(|target| Some((target.clone(), case.replace_address(peer, &target)?)))
-    else {
-        return Vec::new();
-    };
-    vec![
-        dial(&target, &peer.address, finding.confidence)
-            .edit(at, text)
-            .verify(format!("a connection to {target} opens and the failing request answers")),
-    ]
+    let Some(target) = target else { return Vec::new() };
+    let remedy = dial(&target, &peer.address, finding.confidence)
+        .verify(format!("a connection to {target} opens and the failing request answers"));
+    case.redial(remedy, finding, &target).into_iter().collect()
 }
 
 #[cfg(test)]
