@@ -38,9 +38,12 @@ impl Url {
         let Some(scheme) = scheme else { return Self { host: None, port: None, path } };
         let authority = authority.rsplit('@').next().unwrap_or(authority);
         let host_end = authority.rfind(']').unwrap_or(0);
+        let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
         let (host, port) = match authority[host_end..].find(':') {
+            // A colon without a number means the usual port (RFC 3986, 3.2.3).
+            Some(at) if host_end + at + 1 == authority.len() => (&authority[..host_end + at], Some(usual)),
             Some(at) => (&authority[..host_end + at], authority[host_end + at + 1..].parse().ok()),
-            None => (authority, Some(if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 })),
+            None => (authority, Some(usual)),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Self { host: Some(host), port, path }
@@ -119,6 +122,11 @@ impl Asked {
         others
     }
 
+    /// Whether nginx answers 400 to its path before it looks for a location.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.server.is_some() && self.route.is_none()
+    }
+
     fn is_of(&self, gateway: &Gateway, failure: &Failure) -> bool {
         let server = failure.entry.or(failure.route).map(|route| gateway.route(route).server);
         let same_server = match (self.server, server) {
@@ -147,18 +155,25 @@ impl Asked {
 impl Case<'_> {
     /// Whether a route is one that is judged: with a URL only what its request may come to.
     pub(crate) fn concerns(&self, route: RouteId) -> bool {
+        if self.asked.as_ref().is_some_and(Asked::is_malformed) {
+            return false;
+        }
         let routes = self.asked.as_ref().map(|asked| &asked.routes);
         routes.is_none_or(|routes| routes.is_empty() || routes.contains(&route))
     }
 
     /// Whether a peer is one that is judged.
     pub(crate) fn concerns_peer(&self, peer: &PeerSubject) -> bool {
-        peer.routes.is_empty() || peer.routes.iter().any(|route| self.concerns(*route))
+        let is_malformed = self.asked.as_ref().is_some_and(Asked::is_malformed);
+        (peer.routes.is_empty() && !is_malformed) || peer.routes.iter().any(|route| self.concerns(*route))
     }
 
     /// Whether a group is one that is judged.
     pub(crate) fn concerns_group(&self, group: GroupId) -> bool {
-        let Some(asked) = self.asked.as_ref().filter(|asked| !asked.routes.is_empty()) else { return true };
+        let Some(asked) = &self.asked else { return true };
+        if asked.routes.is_empty() {
+            return !asked.is_malformed();
+        }
         asked.routes.iter().any(|route| self.pass_of(*route, Some(group)).is_some())
     }
 
@@ -184,6 +199,7 @@ mod tests {
             ("http://a/b?c=/d", "a", Some(80), "/b"),
             ("HTTPS://a", "a", Some(443), "/"),
             ("http://a?b", "a", Some(80), "/"),
+            ("http://a:/b", "a", Some(80), "/b"),
             ("http://me:pw@a:8080/", "a", Some(8080), "/"),
             ("http://[::1]:8080/x#y", "::1", Some(8080), "/x"),
             ("http://[::1]/", "::1", Some(80), "/"),
@@ -247,6 +263,17 @@ HTTP/1.1 200 OK
         let (_, failed, notes) = told("https://b:8443/same");
         assert_eq!(failed, 1);
         assert!(notes.contains(&"no server listens on port 8443: it was taken as a request that something in front passes to server b".to_owned()), "{notes:?}");
+    }
+
+    #[test]
+    fn a_path_that_nginx_refuses_comes_to_no_location() {
+        for path in ["/%", "/../../x", "/%zz"] {
+            let (found, failed, notes) = told(&format!("http://a{path}"));
+            assert_eq!((found, failed), (Vec::new(), 0), "{path}");
+            let says = format!("nginx answers 400 to {path}: it is no valid path, and no location gets it");
+            assert!(notes.contains(&says), "{notes:?}");
+        }
+        assert_eq!(told("http://a/x/../other/y").0, ["upstream-not-listening"]);
     }
 
     #[test]

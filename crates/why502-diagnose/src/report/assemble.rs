@@ -96,6 +96,10 @@ fn url_notes(case: &Case<'_>, judged: &Judged) -> Vec<String> {
         let why = if case.failures.is_empty() { "the default" } else { "where it failed last" };
         notes.push(format!("{path} was taken as a request to {name}, {why}"));
     }
+    if asked.is_malformed() {
+        let path = &asked.url.path;
+        notes.push(format!("nginx answers 400 to {path}: it is no valid path, and no location gets it"));
+    }
     let (n_others, are_others) = match asked.n_others {
         0 => return notes,
         1 => ("1 request failed that is another", "it is"),
