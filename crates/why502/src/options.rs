@@ -71,9 +71,11 @@ const LATER: [&str; 5] = ["check", "fix", "probe", "route", "trace"];
 
 /// Checks a URL as the contract says it begins.
 pub(crate) fn parse_url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    if rest.is_some_and(|rest| rest.split(['/', '?', '#']).next().is_none_or(str::is_empty)) {
-        return Err("the URL names no host".to_owned());
+    // A scheme is the same in capitals (RFC 3986, 3.1).
+    let is_web = |scheme: &str| ["http", "https"].iter().any(|own| scheme.eq_ignore_ascii_case(own));
+    let rest = text.split_once("://").filter(|(scheme, _)| is_web(scheme)).map(|(_, rest)| rest);
+    if let Some(rest) = rest {
+        check_authority(rest.split(['/', '?', '#']).next().unwrap_or_default())?;
     }
     if rest.is_some() || text.starts_with('/') {
         return Ok(text.to_owned());
@@ -90,6 +92,25 @@ pub(crate) fn parse_url(text: &str) -> Result<String, String> {
     } else {
         format!("a URL begins with http://, https:// or /: try /{text}, or `why502 --help` for the commands")
     })
+}
+
+/// Checks the host and port of a URL, which may stand behind a user's name.
+fn check_authority(authority: &str) -> Result<(), String> {
+    let place = authority.rsplit('@').next().unwrap_or(authority);
+    let host_end = place.rfind(']').unwrap_or(0);
+    let (host, port) = match place[host_end..].find(':') {
+        Some(at) => (&place[..host_end + at], Some(&place[host_end + at + 1..])),
+        None => (place, None),
+    };
+    if host.is_empty() {
+        return Err("the URL names no host".to_owned());
+    }
+    match port.filter(|port| !port.is_empty()) {
+        Some(port) if !port.parse::<u16>().is_ok_and(|number| number > 0) => {
+            Err(format!("{port} is no port: it is a number from 1 to 65535"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A path as seen from the directory that the program was started in.
@@ -157,6 +178,16 @@ mod tests {
             Some("2026-11-21T02:10:00Z")
         );
         assert_eq!(at("yesterday"), None);
+    }
+
+    #[test]
+    fn a_url_has_a_host_and_a_port_that_there_is() {
+        for good in ["HTTP://a/b", "http://a:/", "https://[::1]:443/x", "http://me:pw@a:80?q=:0"] {
+            assert!(parse_url(good).is_ok(), "{good}");
+        }
+        for bad in ["http://a:99999/", "http://a:0", "http://[::1]:x/", "http:///a", "http://:80/"] {
+            assert!(parse_url(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
