@@ -62,6 +62,7 @@ pub(crate) struct Success {
     pub(crate) peer: Option<why502_facts::PeerAddress>,
     /// How long the request took, in milliseconds.
     pub(crate) request_ms: Option<u32>,
+    pub(crate) path: Option<String>,
     pub(crate) line: why502_facts::LineRef,
 }
 

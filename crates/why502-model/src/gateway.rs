@@ -158,6 +158,8 @@ pub struct LogSink {
     pub servers: Vec<usize>,
     /// Whether requests are told in it, and not only what concerns the gateway as a whole.
     pub tells_requests: bool,
+    /// How many lines each request has in it: more than one if several `access_log` of one level name it.
+    pub copies: u64,
 }
 
 /// Where a log goes.

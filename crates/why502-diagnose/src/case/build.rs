@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use why502_facts::{
     AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase, Phrase,
-    RequestMessage,
+    RequestMessage, Stamp,
 };
-use why502_model::{FallbackKind, Gateway, GroupId, Model, Pass, RouteId, Target};
+use why502_model::{FallbackKind, Gateway, GroupId, LogTarget, Model, Pass, RouteId, Target};
 
 /// Builds the case of the gateway at `index`.
 pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Case<'a> {
@@ -33,10 +33,13 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         requests.iter().partition(|request| strangers.made(request));
     let (mut failures, mut looked_back) =
         wanted(model, facts, read(&own), read(&all(facts.looked_back_requests(&owner))));
+    drop_copies(gateway, &mut failures);
+    drop_copies(gateway, &mut looked_back);
     for failure in &mut failures {
         complete(gateway, failure);
     }
     let mut earlier = read(&all(facts.earlier_requests(&owner)));
+    drop_copies(gateway, &mut earlier);
     let asked = Asked::narrow(facts, gateway, &mut failures);
     if let Some(asked) = &asked {
         asked.keep_own(gateway, &mut earlier);
@@ -110,6 +113,52 @@ fn wanted(
         failures.retain(|failure| !is_before(failure) && failure.at <= model.window.to);
     }
     (failures, before)
+}
+
+/// What an access line says of a request: when, the client, the method, the path, the status, how long it took.
+type Written = (Stamp, Option<String>, Option<String>, Option<String>, Option<u16>, Option<u32>);
+
+/// Takes out the further lines of requests that the configuration writes to one file several times: beside the line that
+/// was joined with what the error log says, such a copy would be a failure of which it says nothing.
+fn drop_copies(gateway: &Gateway, failures: &mut Vec<Failure>) {
+    let repeated: Vec<(&str, u64)> = gateway
+        .logs
+        .iter()
+        .filter_map(|sink| match &sink.target {
+            LogTarget::File(path) if sink.copies > 1 => Some((path.as_str(), sink.copies)),
+            _ => None,
+        })
+        .collect();
+    // Rotated files bear the log's name too.
+    let copies = |failure: &Failure| {
+        let file = &failure.access_line.as_ref()?.file;
+        repeated.iter().find(|(path, _)| file.starts_with(path)).map(|(_, copies)| *copies)
+    };
+    let written = |failure: &Failure| -> Written {
+        let (client, method, path) = (failure.client.clone(), failure.method.clone(), failure.path.clone());
+        (failure.at, client, method, path, failure.status, failure.request_ms)
+    };
+    // How many requests each line stands for.
+    let mut n_lines: BTreeMap<Written, (u64, u64)> = BTreeMap::new();
+    for (failure, copies) in failures.iter().filter_map(|failure| Some((failure, copies(failure)?))) {
+        n_lines.entry(written(failure)).or_insert((0, copies)).0 += failure.weight;
+    }
+    let mut n_left: BTreeMap<Written, u64> =
+        n_lines.into_iter().map(|(line, (n_lines, copies))| (line, n_lines.div_ceil(copies))).collect();
+    for failure in failures.iter().filter(|failure| !failure.symptoms.is_empty()) {
+        if let Some(left) = n_left.get_mut(&written(failure)) {
+            *left = left.saturating_sub(failure.weight);
+        }
+    }
+    failures.retain_mut(|failure| {
+        if !failure.symptoms.is_empty() || copies(failure).is_none() {
+            return true;
+        }
+        let Some(left) = n_left.get_mut(&written(failure)) else { return true };
+        failure.weight = failure.weight.min(*left);
+        *left -= failure.weight;
+        failure.weight > 0
+    });
 }
 
 /// Fills in what a failure's lines lack because nginx cut them at 2048 bytes: whom it dialled, if that can only be one.
@@ -265,6 +314,7 @@ fn success(record: &AccessRecord, keys: &BTreeMap<String, RouteId>) -> Success {
         route: record.route.as_deref().and_then(|key| keys.get(key)).copied(),
         peer: last.and_then(|tried| tried.peer.as_deref()).and_then(|peer| peer.parse().ok()),
         request_ms: record.request_ms,
+        path: record.request.as_ref().map(|request| request.path.to_string()),
         line: record.line.clone(),
     }
 }

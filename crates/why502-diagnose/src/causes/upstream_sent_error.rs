@@ -41,7 +41,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
-use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase};
+use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase, Stamp};
 use why502_model::{FallbackKind, Limit, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -68,7 +68,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let surely: Vec<(FailureId, &Failure)> =
         of_upstream(case, subject).filter(|(_, failure)| was_answered(case, failure)).collect();
-    let probed = probed(case, subject);
+    let told = told_requests(case, subject);
+    // What the very path answered since outweighs how a HEAD is answered: some applications know no HEAD.
+    let answered_since = answers_since(case, subject);
+    let probed = probed(case, subject).filter(|_| !answered_since);
     let sends =
         |failure: &Failure| probed.as_ref().is_some_and(|(answer, _)| failure.status == Some(answer.status));
     // Where something else may have made it, only a peer that sends the very same now speaks for it.
@@ -77,6 +80,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .filter(|(_, failure)| {
             refused_leave(failure)
                 || (may_be_answered(case, failure)
+                    && !told.contains(&as_written(failure))
                     && route.is_some()
                     && (!is_open(failure) || sends(failure)))
         })
@@ -108,7 +112,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         && peers(case, subject).any(|peer| answers_well(case, peer));
     let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(sent.iter().map(|(id, _)| *id))
-        .still_failing(probed.is_some().then_some(true).or(well.then_some(false)))
+        .still_failing(probed.is_some().then_some(true).or((well || answered_since).then_some(false)))
         .with(evidence)
         .at(route.and_then(|route| case.pass_of(route, None)).map(|pass| pass.at.clone()));
     Ok(Ruling::found(finding))
@@ -159,6 +163,28 @@ fn may_be_answered(case: &Case<'_>, failure: &Failure) -> bool {
         && failure.symptoms.iter().all(follows_an_answer)
         // nginx logs every 502 and 504 of its own at level error.
         && (status == 503 || case.error_log_covers(failure))
+}
+
+/// What an access line says of a request: when, the client, the path, the status.
+type Written<'c> = (Stamp, Option<&'c str>, Option<&'c str>, Option<u16>);
+
+fn as_written(failure: &Failure) -> Written<'_> {
+    (failure.at, failure.client.as_deref(), failure.path.as_deref(), failure.status)
+}
+
+/// The requests of which the error log tells a failure: a line that says the very same may be a copy of theirs.
+fn told_requests<'c>(case: &'c Case<'_>, subject: &Subject) -> BTreeSet<Written<'c>> {
+    let is_told = |failure: &&Failure| !failure.symptoms.iter().all(follows_an_answer);
+    let failures = case.failures_at(subject).map(|(_, failure)| failure);
+    failures.filter(is_told).map(as_written).collect()
+}
+
+/// Whether the route answered the path of its last failure well after that.
+fn answers_since(case: &Case<'_>, subject: &Subject) -> bool {
+    let last = of_upstream(case, subject).map(|(_, failure)| failure).max_by_key(|failure| failure.at);
+    let Some((last, route)) = last.zip(subject.route()) else { return false };
+    case.successes_of(route)
+        .any(|success| success.at > last.at && success.path.is_some() && success.path == last.path)
 }
 
 /// What else on a route may have made the status of a failure without a word in the error log.
@@ -377,6 +403,42 @@ Server: Werkzeug
         let log = HIT.replace("503 us=503 ua=127.0.0.1:3000 uht=0.004", "502 us=502 ua=127.0.0.1:3000 uht=-");
         let summary = Fixture::new(&log).summary();
         assert!(!summary.contains("upstream-sent-error"), "{summary}");
+    }
+
+    #[test]
+    fn hit_that_is_over_although_a_head_is_answered_with_the_error() {
+        let since = COMBINED.replace("02:28:30", "02:28:40").replace(" 503 ", " 200 ");
+        let fixture = combined().with("access.log", &format!("{COMBINED}{since}"));
+        insta::assert_snapshot!(fixture.summary(), @"
+        Recovered
+        Likely upstream-sent-error: 127.0.0.1:3000 (Werkzeug) itself answers 503 [1 requests, mended]
+        ");
+        let elsewhere = since.replace("GET /a ", "GET /b ");
+        let fixture = combined().with("access.log", &format!("{COMBINED}{elsewhere}"));
+        insta::assert_snapshot!(fixture.summary(), @"
+        Broken
+        Confirmed upstream-sent-error: 127.0.0.1:3000 (Werkzeug) itself answers 503 [1 requests, still failing]
+        ");
+    }
+
+    const CLOSED: &str = "2026/11/21 02:28:30 [error] 101#101: *7 upstream prematurely closed connection while reading \
+        response header from upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /a HTTP/1.1\", \
+        upstream: \"http://127.0.0.1:3000/a\", host: \"shop.example.com\"\n";
+
+    #[test]
+    fn near_miss_a_second_line_of_a_failure_that_the_error_log_tells() {
+        let line = COMBINED.replace(" 503 ", " 502 ");
+        let twice = "access_log /var/log/nginx/access.log; access_log /var/log/nginx/access.log;";
+        for directives in [twice, ""] {
+            let config = HIT.replace("access_log /var/log/nginx/access.log up;", directives);
+            let fixture = Fixture::new(&config)
+                .with("access.log", &format!("{line}{line}"))
+                .with("error.log", CLOSED)
+                .with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 502 Bad Gateway\n\n");
+            let summary = fixture.summary();
+            assert!(!summary.contains("upstream-sent-error"), "{directives}: {summary}");
+            assert_eq!(summary.contains("unexplained"), directives.is_empty(), "{directives}: {summary}");
+        }
     }
 
     #[test]

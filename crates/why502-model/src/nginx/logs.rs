@@ -69,6 +69,7 @@ fn conditional_blocks(config: &Config, block: NodeId) -> Vec<NodeId> {
 /// Two routes that write to one file: the lower level is what the file holds.
 fn merge(known: &mut LogSink, other: LogSink) {
     known.tells_requests |= other.tells_requests;
+    known.copies = known.copies.max(other.copies);
     if !known.servers.is_empty() {
         known.servers.extend(
             other
@@ -97,6 +98,7 @@ fn error_logs(levels: &Levels<'_>, defaults: &DefaultLogs, servers: &[usize]) ->
             at: None,
             servers: servers.to_vec(),
             tells_requests: true,
+            copies: 1,
         }];
     }
     let sink = |id: NodeId| {
@@ -108,6 +110,7 @@ fn error_logs(levels: &Levels<'_>, defaults: &DefaultLogs, servers: &[usize]) ->
             at: Some(levels.at(id)),
             servers: servers.to_vec(),
             tells_requests: true,
+            copies: 1,
         })
     };
     found.into_iter().filter_map(sink).collect()
@@ -120,7 +123,7 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
         let path = defaults.access.as_deref().unwrap_or("logs/access.log");
         let content = LogContent::Access { format: Some(combined()), writing: AccessWriting::AtOnce };
         let target = target(path, defaults);
-        return vec![LogSink { target, content, at: None, servers, tells_requests: true }];
+        return vec![LogSink { target, content, at: None, servers, tells_requests: true, copies: 1 }];
     }
     // One `off` silences all logs of its level (`ngx_http_log_handler`).
     if let Some(id) = found.iter().find(|id| levels.config.node(**id).arg(0) == Some("off")) {
@@ -130,6 +133,7 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
             at: Some(levels.at(*id)),
             servers,
             tells_requests: true,
+            copies: 1,
         }];
     }
     let sink = |id: NodeId| {
@@ -149,9 +153,12 @@ fn access_logs(levels: &Levels<'_>, defaults: &DefaultLogs, server: usize) -> Ve
             at: Some(levels.at(id)),
             servers: servers.clone(),
             tells_requests: true,
+            copies: 1,
         })
     };
-    found.into_iter().filter_map(sink).collect()
+    let sinks: Vec<LogSink> = found.into_iter().filter_map(sink).collect();
+    let copies = |target: &LogTarget| sinks.iter().filter(|other| other.target == *target).count() as u64;
+    sinks.iter().map(|sink| LogSink { copies: copies(&sink.target), ..sink.clone() }).collect()
 }
 
 fn combined() -> AccessLogFormat {
@@ -267,6 +274,17 @@ mod tests {
                 "/l/if access 4 [1]",
             ]
         );
+    }
+
+    #[test]
+    fn a_log_named_twice_on_one_level_holds_each_request_twice() {
+        let http = "access_log /l/a; access_log /l/a; server { } server { access_log /l/b; }";
+        let gateway = World::http(http).gateway();
+        let of = |path: &str| {
+            let target = LogTarget::File(path.to_owned());
+            gateway.logs.iter().find(|sink| sink.target == target).map(|sink| sink.copies)
+        };
+        assert_eq!((of("/l/a"), of("/l/b")), (Some(2), Some(1)));
     }
 
     #[test]
