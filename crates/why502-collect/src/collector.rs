@@ -2,14 +2,16 @@
 
 use crate::helper::{Job, Task, out_of_time, run_job};
 use crate::{files, host, logs, processes, sockets};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use why502_decode::logs::AccessFormat;
 use why502_facts::{
-    Answer, Ask, Fact, FactBody, GapReason, PeerAddress, ProbeOutcome, RequestKey, Resolver, Root, Security,
-    Stamp, StepKind, Transcript,
+    Answer, Ask, Fact, FactBody, GapReason, LogKind, PeerAddress, ProbeOutcome, RequestKey, Resolver, Root,
+    Security, Stamp, StepKind, Transcript,
 };
 
 /// Names the route of a request in a log of an owner.
@@ -225,7 +227,20 @@ fn task(ask: &Ask) -> Option<(Security, Task)> {
 
 /// A fact of this moment, masked.
 pub(crate) fn fact(ask: &Ask, answer: Answer) -> Fact {
-    Fact { ask: ask.clone(), at: now(), answer }.masked()
+    Fact { ask: ask.clone(), at: now(), answer: without_secret_values(ask, answer) }.masked()
+}
+
+/// Masks in the end of an access log what its format says is a secret.
+fn without_secret_values(ask: &Ask, mut answer: Answer) -> Answer {
+    if let Ask::LogTail { kind: LogKind::Access { format: Some(format), .. }, .. } = ask
+        && let Answer::Known(body) = &mut answer
+        && let FactBody::LogTail(tail) = &mut **body
+        && let Ok(format) = AccessFormat::compile(format)
+        && let Cow::Owned(masked) = format.masked_lines(tail.bytes.as_slice())
+    {
+        tail.bytes = masked.into();
+    }
+    answer
 }
 
 /// The wall clock.

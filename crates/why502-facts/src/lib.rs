@@ -48,7 +48,7 @@ pub use log::{
     LineRef, LogClock, LogClockSource, LogTail, OwnRequest, PeerTimes, RequestCount, RequestKey, RequestLine,
     RouteOf, RouteTotal, Timeline, Try, UpstreamField,
 };
-pub use mask::mask_secrets;
+pub use mask::{is_secret_variable, mask_secrets};
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{

@@ -25,6 +25,25 @@ const SETS_HEADER: &str = r"(?:(?:proxy|grpc)_set_header|(?:fastcgi|uwsgi|scgi)_
 /// What the name of a header that holds a secret has in it.
 const SECRET_PART: &str = r"(?:auth|token|secret|key|session|passw)";
 
+/// The name of a variable that holds a secret, without its `$`.
+const SECRET_VARIABLE: &str = r"(?:(?:upstream_)?cookie_\w+|(?:(?:sent|upstream)_)?http_(?:\w*(?:auth|token|secret|key|session|passw|credential|signature|jwt)\w*|(?:set_)?cookie2?)|arg_\w*(?:token|key|pass|pwd|secret|auth|sig|sess|sid|code|jwt|otp|pin|ticket|assertion|credential|csrf|xsrf|md5|mac|nonce|state)\w*)";
+
+static VARIABLE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!("^(?i:{SECRET_VARIABLE})$")).ok());
+
+/// `map $cookie_sid $backend { … }`: the entries of a map from a secret.
+static MAP: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(&format!(
+        r#"(?i)\bmap[ \t]+["']?\$\{{?{SECRET_VARIABLE}\}}?["']?[ \t]+["']?\$\w+["']?\s*\{{(?P<entries>[^{{}}]*)\}}"#
+    ))
+    .ok()
+});
+
+/// The key of a map's entry, if it is no regular expression and no word of the map itself.
+static MAP_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"(?:^|;)(?:\s|#[^\n]*\n)*(?:"(?P<secret>[^"~][^"\r\n]*)"|'(?P<secret2>[^'~][^'\r\n]*)'|(?P<secret3>[^\s;"'~#]+))[ \t]+[^;]*"#).ok()
+});
+
 static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
         // A URL's user information: scheme://USER:PASSWORD@host.
@@ -42,6 +61,10 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         format!(r#"(?i)(?:^|[\s$"'_-])[\w-]*{SECRET_NAME}[\x22']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{{}}~=!^:,)]+))[ \t]*;"#),
         // A header of a request to an upstream: `proxy_set_header X-Auth-User "abc";`.
         format!(r#"(?i)\b{SETS_HEADER}[ \t]+["']?[\w-]*{SECRET_PART}[\w-]*["']?[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'{{}}]+))"#),
+        // `if ($arg_key = "abc")`.
+        format!(r#"(?i)\bif\s*\(\s*\$\{{?{SECRET_VARIABLE}\}}?\s*!?=\s*(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"'()~=]+))"#),
+        // What a link's checksum is made of.
+        r#"(?i)\bsecure_link_(?:md5|secret)[ \t]+(?:"(?P<secret>[^"\r\n]+)"|'(?P<secret2>[^'\r\n]+)'|(?P<secret3>[^\s;"']+))"#.to_owned(),
         r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<secret>.*?)(?:-----END|\z)".to_owned(),
         // A bearer or basic credential, wherever it stands.
         r"(?i)\b(?:bearer|basic|digest)[ \t]+(?P<secret>[a-z0-9+/=_.~-]{8,})".to_owned(),
@@ -62,7 +85,45 @@ pub fn mask_secrets(text: &[u8]) -> Cow<'_, [u8]> {
             mask_span(&mut bytes[span]);
         }
     }
+    for span in map_keys(&masked) {
+        mask_key(&mut masked.to_mut()[span]);
+    }
     masked
+}
+
+/// Whether a variable of the gateway holds a secret: `http_authorization`, `cookie_sid`, `arg_token`; without its `$`.
+pub fn is_secret_variable(name: &str) -> bool {
+    VARIABLE.as_ref().is_some_and(|pattern| pattern.is_match(name.as_bytes()))
+}
+
+/// The keys of the maps from a secret.
+fn map_keys(text: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (Some(map), Some(key)) = (MAP.as_ref(), MAP_KEY.as_ref()) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entries in map.captures_iter(text).filter_map(|map| map.name("entries")) {
+        let keys = key.captures_iter(entries.as_bytes()).flat_map(|captures| secrets(&captures));
+        let keys = keys.map(|span| entries.start() + span.start..entries.start() + span.end);
+        found.extend(keys.filter(|span| !is_word_of_map(&text[span.clone()])));
+    }
+    found
+}
+
+fn is_word_of_map(key: &[u8]) -> bool {
+    matches!(key, b"default" | b"hostnames" | b"include" | b"volatile")
+}
+
+/// Masks the key of a map, and keeps apart those of one length: of two that are the same, nginx refuses the second.
+fn mask_key(key: &mut [u8]) {
+    let is_masked = |byte: &u8| *byte == b'*' || byte.is_ascii_digit();
+    if key.first() == Some(&b'*') && key.iter().all(is_masked) {
+        return;
+    }
+    let sum = key.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+    let digits = format!("{:03}", sum % 1000);
+    let n_kept = key.len().saturating_sub(1).min(digits.len());
+    let begin = key.len() - n_kept;
+    key[..begin].fill(b'*');
+    key[begin..].copy_from_slice(&digits.as_bytes()[..n_kept]);
 }
 
 fn secrets(captures: &Captures<'_>) -> Vec<std::ops::Range<usize>> {
@@ -209,9 +270,48 @@ mod tests {
             ("Set-Cookie: sid=abc; Path=/\r\nServer: x", "Set-Cookie: ******** ******\r\nServer: x"),
             ("mysqld\0--password\0hunter2\0", "mysqld\0--password\0*******\0"),
             ("{\"access_token\": \"abc\"}", "{\"access_token\": \"***\"}"),
+            ("if ($arg_key = \"abc\") { return 403; }", "if ($arg_key = \"***\") { return 403; }"),
+            ("if ($http_x_api_key != abc) { return 403; }", "if ($http_x_api_key != ***) { return 403; }"),
+            ("secure_link_md5 \"$uri abc\";", "secure_link_md5 \"$uri ***\";"),
+            ("secure_link_secret abc;", "secure_link_secret ***;"),
         ];
         for (text, expected) in cases {
             assert_eq!(masked(text), expected);
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_map_from_a_secret_go_and_stay_apart() {
+        let map = "map $cookie_sid $pool {\n  default a;\n  \"s3cret-one\" b; # x\n  s3cret-two c;\n  ~^adm d;\n}\n";
+        let text = masked(map);
+        assert!(!text.contains("s3cret") && text.len() == map.len(), "{text}");
+        assert!(text.contains("default a;") && text.contains("~^adm d;") && text.contains("\" b;"), "{text}");
+        let keys: Vec<&str> = text.lines().filter(|line| line.contains("**")).collect();
+        assert_eq!(keys.len(), 2, "{text}");
+        assert_ne!(keys[0].trim_matches([' ', '"']).get(..10), keys[1].trim().get(..10), "{text}");
+        assert_eq!(masked(&text), text, "masked once, it stays");
+        let plain = "map $host $pool { a.example b; }";
+        assert_eq!(masked(plain), plain);
+    }
+
+    #[test]
+    fn variables_of_secrets_are_known() {
+        for name in [
+            "http_authorization",
+            "http_cookie",
+            "cookie_a",
+            "arg_token",
+            "http_x_api_key",
+            "arg_password",
+            "sent_http_set_cookie",
+            "upstream_http_set_cookie",
+        ] {
+            assert!(is_secret_variable(name), "{name}");
+        }
+        for name in
+            ["http_user_agent", "http_referer", "request", "status", "arg_page", "http_x_forwarded_for"]
+        {
+            assert!(!is_secret_variable(name), "{name}");
         }
     }
 

@@ -8,6 +8,7 @@
 mod compile;
 mod direct;
 mod line;
+mod secret;
 mod shape;
 mod tries;
 mod unescape;
@@ -22,6 +23,7 @@ pub(crate) use self::walk::Spans;
 
 use self::compile::Step;
 use self::direct::Direct;
+use self::secret::Secret;
 use self::walk::{Walk, is_short};
 use std::borrow::Cow;
 use why502_facts::{AccessLogFormat, FormatEscape, Stamp};
@@ -39,6 +41,7 @@ pub struct AccessFormat {
     steps: Vec<Step>,
     direct: Option<Direct>,
     has_upstream: bool,
+    secrets: Vec<Secret>,
 }
 
 impl AccessFormat {
@@ -48,7 +51,8 @@ impl AccessFormat {
         let direct = Direct::compile(&steps);
         let has_upstream =
             steps.iter().any(|step| step.field.is_some_and(|field| Field::TRIES.contains(&field)));
-        Ok(Self { source: format.clone(), lead, steps, direct, has_upstream })
+        let secrets = Secret::of(&lead, &steps);
+        Ok(Self { source: format.clone(), lead, steps, direct, has_upstream, secrets })
     }
 
     /// The predefined format `combined`.
@@ -101,6 +105,40 @@ impl AccessFormat {
             *spans = found;
         }
         found.is_some()
+    }
+
+    /// A line with the values of variables that hold secrets replaced by `*`, whatever is written before them; all of
+    /// one that cannot be read, if the format has such variables.
+    pub fn masked<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
+        if self.secrets.is_empty() {
+            return Cow::Borrowed(line);
+        }
+        let mut masked = line.to_vec();
+        let mut spans = Spans::default();
+        let is_read = self.find(super::envelope::without_carriage_return(line), &mut spans);
+        for secret in &self.secrets {
+            let range = if is_read { secret.range(line, &spans) } else { None };
+            let value = &mut masked[range.unwrap_or(0..line.len())];
+            // An empty value.
+            if value != b"-" {
+                value.fill(b'*');
+            }
+        }
+        Cow::Owned(masked)
+    }
+
+    /// Lines with their ends, each one [`masked`](Self::masked).
+    pub fn masked_lines<'l>(&self, lines: &'l [u8]) -> Cow<'l, [u8]> {
+        if self.secrets.is_empty() {
+            return Cow::Borrowed(lines);
+        }
+        let mut masked = Vec::with_capacity(lines.len());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let bare = line.strip_suffix(b"\n").unwrap_or(line);
+            masked.extend_from_slice(&self.masked(bare));
+            masked.extend_from_slice(&line[bare.len()..]);
+        }
+        Cow::Owned(masked)
     }
 
     /// The stamp of a line.
@@ -191,6 +229,31 @@ mod tests {
         assert_eq!(read(&split, "GET /a?b=c HTTP/1.1 502", Field::RequestUri).as_deref(), Some("/a?b=c"));
         let port = format("$host:$server_port $status", FormatEscape::Default);
         assert_eq!(read(&port, "[::1]:80 502", Field::Host).as_deref(), Some("[::1]"));
+    }
+
+    #[test]
+    fn secrets_are_known_by_their_variables() {
+        let masked = |format: &AccessFormat, line: &str| {
+            String::from_utf8(format.masked(line.as_bytes()).into_owned()).unwrap()
+        };
+        let json =
+            format(r#"{"x":"$http_authorization","s":"$status","y":"$http_cookie"}"#, FormatEscape::Json);
+        assert_eq!(
+            masked(&json, r#"{"x":"Bearer abc","s":"502","y":"sid=\"def"}"#),
+            r#"{"x":"**********","s":"502","y":"*********"}"#
+        );
+        assert_eq!(masked(&json, r#"{"x":"","s":"502","y":""}"#), r#"{"x":"","s":"502","y":""}"#);
+        assert_eq!(masked(&json, "cut: abc"), "********", "nobody can tell where it stands");
+        let plain = format("$status $cookie_sid $http_referer $arg_token $msec", FormatEscape::Default);
+        assert_eq!(
+            masked(&plain, "502 abc http://x def 1795228110.000"),
+            "502 **************** 1795228110.000"
+        );
+        let none = format("$status $http_referer", FormatEscape::Default);
+        assert_eq!(masked(&none, "502 abc"), "502 abc");
+        let last = format("$status $arg_key", FormatEscape::Default);
+        assert_eq!((masked(&last, "502 abc"), masked(&last, "502 -")), ("502 ***".into(), "502 -".into()));
+        assert_eq!(&*last.masked_lines(b"502 abc\n503 de\n"), b"502 ***\n503 **\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::output::complain;
 use clap::ValueHint;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use why502_facts::Bundle;
@@ -60,13 +61,17 @@ fn write_archive(bundle: &Bundle, file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// As [`write_archive`]: a bundle tells what only its maker may read.
 fn write_directory(bundle: &Bundle, directory: &Path) -> std::io::Result<()> {
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = tempfile::TempDir::new_in(parent)?;
     let entries = bundle.to_entries().map_err(std::io::Error::other)?;
-    fs::create_dir(temporary.path().join("raw"))?;
+    fs::DirBuilder::new().mode(0o700).create(temporary.path().join("raw"))?;
     for (name, bytes) in entries {
-        fs::File::create_new(temporary.path().join(name))?.write_all(&bytes)?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(temporary.path().join(name))?;
+        file.write_all(&bytes)?;
     }
+    fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o700))?;
     fs::rename(temporary.keep(), directory)
 }

@@ -123,7 +123,7 @@ impl<'a> AccessDigester<'a> {
     fn read_line(&mut self, place: LinePlace<'_>, line: &[u8], parsed: Option<&AccessLine<'_>>) {
         let read = parsed.and_then(|parsed| Some((self.stamps.stamp(parsed)?, parsed.status()?)));
         let Some(((at, status), parsed)) = read.zip(parsed) else {
-            self.counter.unparsed(place, line);
+            self.counter.unparsed(place, &self.source.format.masked(line));
             return;
         };
         // A stamp has whole seconds unless the format has `$msec`.
@@ -197,7 +197,8 @@ impl<'a> AccessDigester<'a> {
         let kind = self.scribe.kind(parsed, seen);
         let minute = seen.at.0.div_euclid(60_000);
         let Some(rank) = self.records.admit(worth, &kind, minute) else { return };
-        let line = if rank < MAX_EXEMPLARS { place.quote(line) } else { place.bare() };
+        let line =
+            if rank < MAX_EXEMPLARS { place.quote(&self.source.format.masked(line)) } else { place.bare() };
         let record = self.scribe.record(parsed, seen, line);
         self.records.push(worth, Entry { seq: place.seq, minute, kind, rank, record });
     }

@@ -3,7 +3,7 @@
 use super::shape::Shape;
 use super::variable::{self, Field};
 use memchr::memmem;
-use why502_facts::FormatEscape;
+use why502_facts::{FormatEscape, is_secret_variable};
 
 /// Why a format is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(super) struct Step {
     pub(super) shape: Shape,
     pub(super) ending: Ending,
     pub(super) literal: memmem::Finder<'static>,
+    /// Whether the value is a secret, whatever the format writes before it.
+    pub(super) is_secret: bool,
 }
 
 /// A variable as it was written.
@@ -76,7 +78,8 @@ pub(super) fn steps(text: &str, escape: FormatEscape) -> Result<(Vec<u8>, Vec<St
         let literal = &written[at + taken - 1].literal;
         // A variable that stands twice in a format says the same twice.
         let field = field.filter(|field| steps.iter().all(|step| step.field != Some(*field)));
-        steps.push(step(field, shape, literal, escape));
+        let is_secret = written[at..at + taken].iter().any(|variable| is_secret_variable(variable.name));
+        steps.push(Step { is_secret, ..step(field, shape, literal, escape) });
         at += taken;
     }
     Ok((lead.into_bytes(), steps))
@@ -89,7 +92,13 @@ fn step(field: Option<Field>, shape: Shape, literal: &str, escape: FormatEscape)
         _ if shape.ends_itself() || literal.is_empty() => Ending::Own,
         _ => Ending::Literal,
     };
-    Step { field, shape, ending, literal: memmem::Finder::new(literal.as_bytes()).into_owned() }
+    Step {
+        field,
+        shape,
+        ending,
+        literal: memmem::Finder::new(literal.as_bytes()).into_owned(),
+        is_secret: false,
+    }
 }
 
 /// Joins variables between which nothing stands and of which the first does not end itself: they cannot be told apart.

@@ -31,6 +31,12 @@ impl Spans {
         line.get(begin as usize..end as usize)
     }
 
+    /// Where the value of a field stands; `None` if the format does not have the field.
+    pub(super) fn range(&self, field: Field) -> Option<std::ops::Range<usize>> {
+        let (begin, end) = self.0[field.idx()];
+        ((begin, end) != ABSENT).then_some(begin as usize..end as usize)
+    }
+
     /// Keeps where a value stands; lines are shorter than 4 GiB ([`is_short`]).
     pub(super) fn set(&mut self, field: Field, begin: usize, end: usize) {
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);

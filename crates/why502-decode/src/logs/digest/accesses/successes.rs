@@ -63,7 +63,10 @@ impl Successes {
                 let Some(parsed) = format.parse(&line) else { continue };
                 let (Some(at), Some(status)) = (parsed.stamp(), parsed.status()) else { continue };
                 let seen = Seen { at, status, route: scribe.route(&parsed) };
-                read.push(((name.clone(), peer), scribe.record(&parsed, seen, place.place().quote(&line))));
+                read.push((
+                    (name.clone(), peer),
+                    scribe.record(&parsed, seen, place.place().quote(&format.masked(&line))),
+                ));
             }
         }
         read.sort_by(|(one, _), (other, _)| one.cmp(other));
