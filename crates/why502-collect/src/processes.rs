@@ -108,13 +108,13 @@ impl FileView {
 /// The id of the mount at `/`: of several, the last one lies on top.
 fn root_mount(mountinfo: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(mountinfo);
-    let mounts = text.lines().filter_map(|line| {
+    let mut mounts = text.lines().filter_map(|line| {
         let mut fields = line.split(' ');
         let id = fields.next()?;
         // Parent, device, root of the mount, mount point.
         (fields.nth(3)? == "/").then_some(id)
     });
-    mounts.last()?.parse().ok()
+    mounts.next_back()?.parse().ok()
 }
 
 fn link(path: &str) -> Option<String> {

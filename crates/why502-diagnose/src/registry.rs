@@ -98,7 +98,9 @@ fn source_directory() -> PathBuf {
 fn files() -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(source_directory().join("causes")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
+    // What several causes share may have parts in a directory of its own.
     paths
+        .filter(|path| path.is_file())
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             (name, std::fs::read_to_string(&path).unwrap())

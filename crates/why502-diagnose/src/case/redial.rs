@@ -124,7 +124,7 @@ impl Case<'_> {
         match self.behind(&pass.at).filter(|_| own && pass.headers.is_empty()) {
             _ if lines.is_empty() => Kept::By(Vec::new()),
             Some((at, gap)) => {
-                let text = lines.iter().map(|line| format!("{gap}{line}")).collect();
+                let text = lines.iter().flat_map(|line| [gap.as_str(), line]).collect();
                 Kept::By(vec![(at, text)])
             }
             None => Kept::ByHand(lines),
