@@ -139,8 +139,7 @@ fn packing_rotation_and_wrapping_change_nothing() {
     assert_eq!(numbers(&json(&[&logs.path("container-json.log")])), expected());
 }
 
-#[test]
-fn standard_input_is_a_log() {
+fn piped(text: &str) -> Output {
     let mut run = command()
         .args(["logs", "-", "--format", "json"])
         .stdin(Stdio::piped())
@@ -148,8 +147,16 @@ fn standard_input_is_a_log() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    run.stdin.take().unwrap().write_all(access_lines().as_bytes()).unwrap();
-    let report = checked(&run.wait_with_output().unwrap());
+    run.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    run.wait_with_output().unwrap()
+}
+
+#[test]
+fn standard_input_is_one_log() {
+    let both = piped(&(error_lines() + &access_lines()));
+    assert_eq!(both.status.code(), Some(2));
+    assert!(stderr(&both).contains("write it to a file"), "{}", stderr(&both));
+    let report = checked(&piped(&access_lines()));
     assert_eq!((report["requests"].as_u64(), report["failed"].as_u64()), (Some(40), Some(12)));
 }
 
