@@ -44,8 +44,8 @@ pub fn survey(facts: &Facts, model: &Model, selection: &Selection) -> LogsReport
     let first = seen.clone().filter_map(|coverage| coverage.first).chain(moments.clone()).min();
     let last = seen.filter_map(|coverage| coverage.last).chain(moments).max();
     LogsReport {
-        from: selection.from.or(first).map(|at| at.to_string()),
-        to: selection.to.or(last).map(|at| at.to_string()),
+        from: first.map(|at| at.to_string()),
+        to: last.map(|at| at.to_string()),
         logs: logs(&access_logs, &error_logs),
         requests,
         statuses: case.totals.as_ref().map_or_else(Vec::new, statuses),

@@ -3,15 +3,11 @@
 use super::{Family, GroupBy, Maker, classify};
 use crate::case::{Case, Failure};
 use std::str::FromStr;
-use why502_facts::{Outcome, Stamp, lossy, mask_secrets};
+use why502_facts::{Outcome, lossy, mask_secrets};
 
 /// What is wanted of the logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The begin of the window; `None`: as far back as there is anything.
-    pub from: Option<Stamp>,
-    /// The end of the window.
-    pub to: Option<Stamp>,
     /// The statuses; none: all that are failures.
     pub statuses: Vec<StatusRange>,
     /// A group's name, or an address, that a failed attempt went to.
@@ -88,18 +84,11 @@ pub(super) fn select<'c>(case: &'c Case<'_>, selection: &Selection) -> Vec<Selec
 }
 
 fn is_wanted(failure: &Failure, selection: &Selection) -> bool {
-    let is_inside = selection.from.is_none_or(|from| failure.at >= from)
-        && selection.to.is_none_or(|to| failure.at <= to);
-    let is_status = if selection.statuses.is_empty() {
-        match failure.outcome {
-            Outcome::Failed | Outcome::Hidden | Outcome::Truncated => true,
-            Outcome::Answered => false,
-        }
-    } else {
-        let status = failure.status.unwrap_or(0);
-        selection.statuses.iter().any(|range| range.holds(status))
-    };
-    is_inside && is_status
+    if selection.statuses.is_empty() {
+        return failure.outcome != Outcome::Answered;
+    }
+    let status = failure.status.unwrap_or(0);
+    selection.statuses.iter().any(|range| range.holds(status))
 }
 
 fn is_of(one: &Selected<'_>, selection: &Selection) -> bool {

@@ -132,7 +132,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             .hint("write it to a file, and name that: each of them is read by itself"));
     }
     let invocation = invocation(args, &sets)?;
-    let policy = Policy { only_files: Some(readable(&invocation)), may_probe: false };
+    // The configuration may include what lies beside it.
+    let readable = super::diagnose::config_tree(&invocation).into_iter().collect();
+    let policy = Policy { only_files: Some(readable), may_probe: false };
     let collector = Collector::new(policy, CONFIG_TIMEOUT);
     let needs_newest = invocation.since.is_some() && invocation.until.is_none();
     let stop = Arc::new(AtomicBool::new(false));
@@ -219,15 +221,8 @@ fn invocation(args: &Args, sets: &[LogSet]) -> Result<Invocation, Failure> {
     })
 }
 
-/// The configuration may include what lies beside it.
-fn readable(invocation: &Invocation) -> Vec<PathBuf> {
-    super::diagnose::config_tree(invocation).into_iter().collect()
-}
-
 fn selection(args: &Args) -> Selection {
     Selection {
-        from: None,
-        to: None,
         statuses: args.status.clone(),
         upstream: args.upstream.clone(),
         route: args.route.clone(),
