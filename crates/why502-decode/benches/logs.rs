@@ -11,6 +11,8 @@ use why502_decode::logs::{
 use why502_facts::{AccessLogFormat, FormatEscape, LogClock, LogClockSource, RequestKey};
 
 const SIZE: usize = 100_000_000;
+/// So much is pushed at once.
+const CHUNK: usize = 1 << 19;
 const UPSTREAM: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \
     \"$http_user_agent\" $request_time ua=\"$upstream_addr\" us=\"$upstream_status\" ut=\"$upstream_response_time\"";
 
@@ -26,18 +28,14 @@ fn main() {
         "error log, every line a failure",
         &log,
         || ErrorDigester::new(options(), clock),
-        |digester, offset, line| {
-            digester.line(&file(), offset, line);
-        },
+        |digester, offset, lines| digester.lines(&file(), offset, lines),
     );
     let log = repeat(notice_line);
     measure(
         "error log, nothing but notices",
         &log,
         || ErrorDigester::new(options(), clock),
-        |digester, offset, line| {
-            digester.line(&file(), offset, line);
-        },
+        |digester, offset, lines| digester.lines(&file(), offset, lines),
     );
     for (name, text, line) in [
         (
@@ -58,9 +56,7 @@ fn main() {
                 &format!("{name}, {what}"),
                 &log,
                 || AccessDigester::new(options, source),
-                |digester, offset, line| {
-                    digester.line(&file(), offset, line);
-                },
+                |digester, offset, lines| digester.lines(&file(), offset, lines),
             );
         }
     }
@@ -84,7 +80,7 @@ fn measure_join(clock: LogClock) {
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
-fn measure<D>(name: &str, log: &str, new: impl Fn() -> D, mut line: impl FnMut(&mut D, u64, &[u8])) {
+fn measure<D>(name: &str, log: &str, new: impl Fn() -> D, mut push: impl FnMut(&mut D, u64, &[u8])) {
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     if only.is_some_and(|only| !name.contains(&only)) {
         return;
@@ -94,10 +90,12 @@ fn measure<D>(name: &str, log: &str, new: impl Fn() -> D, mut line: impl FnMut(&
         let mut digester = new();
         let begin = Instant::now();
         let (mut offset, mut rest) = (0, log.as_bytes());
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            line(&mut digester, offset, &rest[..end]);
-            offset += end as u64 + 1;
-            rest = &rest[end + 1..];
+        while !rest.is_empty() {
+            let chunk = &rest[..rest.len().min(CHUNK)];
+            let lines = &chunk[..memchr::memrchr(b'\n', chunk).map_or(chunk.len(), |end| end + 1)];
+            push(&mut digester, offset, lines);
+            offset += lines.len() as u64;
+            rest = &rest[lines.len()..];
         }
         best = best.min(begin.elapsed().as_secs_f64());
     }

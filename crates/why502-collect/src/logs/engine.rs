@@ -16,7 +16,7 @@ use why502_decode::logs::{AccessDigester, AccessSource, DigestOptions, ErrorDige
 use why502_facts::LogClock;
 
 /// How much is read and digested at once.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 19;
 /// What is left of a line that is longer than a chunk: nothing that a gateway logs comes near it.
 const CUT_LINE: usize = 64 << 10;
 /// So many chunks per worker may be digested before the one whose turn it is to be merged.

@@ -5,6 +5,7 @@
 //! result is that of one digester that saw all lines: the seam for threads, for `watch` and for fleets.
 
 mod accesses;
+mod again;
 mod buckets;
 mod errors;
 mod intern;

@@ -3,14 +3,16 @@
 mod memo;
 mod record;
 mod successes;
+mod tally;
 mod timeline;
 mod times;
 mod totals;
 mod trouble;
 
 use self::memo::StampMemo;
-use self::record::{Scribe, Seen, last_peer};
+use self::record::{Scribe, Seen, last_peer, likeness};
 use self::successes::Successes;
+use self::tally::Run;
 use self::timeline::Counts;
 use self::times::Times;
 use self::totals::Totals;
@@ -21,8 +23,10 @@ use super::records::{RecordRoom, Records};
 use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Extent, Position};
 use super::worth::{Trouble, Worth, of_access_line};
+use crate::logs::envelope::without_carriage_return;
 use crate::logs::format::{AccessFormat, AccessLine, Spans};
-use memchr::memchr;
+use memchr::memchr_iter;
+use std::ops::Range;
 use std::sync::Arc;
 use why502_facts::{AccessDigest, AccessRecord, AccessWriting, OwnRequest};
 
@@ -48,6 +52,8 @@ pub struct AccessDigester<'a> {
     options: DigestOptions<'a>,
     source: AccessSource<'a>,
     counter: Counter,
+    /// What was not added to the totals and the series yet.
+    run: Option<Run>,
     totals: Totals,
     records: Records<AccessKind, AccessRecord>,
     successes: Successes,
@@ -69,6 +75,13 @@ struct Series {
     times: Times,
 }
 
+/// A line, and where it begins among those that were pushed with it.
+#[derive(Clone, Copy)]
+struct Pushed<'l> {
+    line: &'l [u8],
+    begin: usize,
+}
+
 impl<'a> AccessDigester<'a> {
     /// A digester that has seen no line.
     pub fn new(options: DigestOptions<'a>, source: AccessSource<'a>) -> Self {
@@ -76,12 +89,13 @@ impl<'a> AccessDigester<'a> {
             options,
             source,
             counter: Counter::default(),
+            run: None,
             totals: Totals::default(),
             records: Records::new(options.max_records),
             successes: Successes::default(),
             own: Vec::new(),
             scribe: Scribe::new(options),
-            stamps: StampMemo::default(),
+            stamps: StampMemo::new(source.format),
             spans: None,
             tells_trouble: tells_trouble(source.format),
             series: (options.extent == Extent::Survey).then(Series::default),
@@ -102,25 +116,34 @@ impl<'a> AccessDigester<'a> {
     /// Takes lines, with their ends, and where the first one stands.
     pub fn lines(&mut self, file: &Arc<str>, offset: u64, lines: &[u8]) {
         let mut begin = 0;
-        while begin < lines.len() {
-            let end = memchr(b'\n', &lines[begin..]).map_or(lines.len(), |length| begin + length);
-            let line = &lines[begin..end];
-            self.line(file, offset + begin as u64, line.strip_suffix(b"\r").unwrap_or(line));
+        for end in memchr_iter(b'\n', lines).chain(std::iter::once(lines.len())) {
+            // The last line may lack its end.
+            if begin < lines.len() {
+                self.line_of(file, offset + begin as u64, lines, begin..end);
+            }
             begin = end + 1;
         }
+        self.successes.settle(lines);
     }
 
     /// Takes a line, without its end, and where it stands.
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
+        self.line_of(file, offset, line, 0..line.len());
+        self.successes.settle(line);
+    }
+
+    fn line_of(&mut self, file: &Arc<str>, offset: u64, lines: &[u8], range: Range<usize>) {
+        let line = without_carriage_return(&lines[range.clone()]);
         let place = self.counter.line(file, offset, line);
         let format = self.source.format;
         let mut room = self.spans.take().unwrap_or_default();
         let parsed = format.parse_in(line, &mut room);
-        self.read_line(place, line, parsed.as_ref());
+        self.read_line(place, Pushed { line, begin: range.start }, parsed.as_ref());
         self.spans = Some(room);
     }
 
-    fn read_line(&mut self, place: LinePlace<'_>, line: &[u8], parsed: Option<&AccessLine<'_>>) {
+    fn read_line(&mut self, place: LinePlace<'_>, pushed: Pushed<'_>, parsed: Option<&AccessLine<'_>>) {
+        let line = pushed.line;
         let read = parsed.and_then(|parsed| Some((self.stamps.stamp(parsed)?, parsed.status()?)));
         let Some(((at, status), parsed)) = read.zip(parsed) else {
             self.counter.unparsed(place, &self.source.format.masked(line));
@@ -140,15 +163,18 @@ impl<'a> AccessDigester<'a> {
         }
         self.counter.coverage.n_lines += 1;
         let seen = Seen { at, status, route: self.scribe.route(parsed) };
-        self.totals.count(seen);
+        if !self.run.as_mut().is_some_and(|run| run.take(seen)) {
+            self.end_run();
+            self.run = Some(Run::of(seen));
+        }
         if let Some(series) = &mut self.series {
-            series.counts.count(at, status);
             series.times.count(parsed);
         }
         let trouble = if self.tells_trouble { trouble(parsed) } else { Trouble::None };
         match of_access_line(status, trouble) {
             Worth::Nothing if status < 400 => {
-                self.successes.remember(place, line, seen.route, last_peer(parsed));
+                let range = pushed.begin..pushed.begin + line.len();
+                self.successes.remember(place, range, seen.route, last_peer(parsed));
             }
             Worth::Nothing => {}
             worth => self.keep(place, line, parsed, seen, worth),
@@ -156,7 +182,9 @@ impl<'a> AccessDigester<'a> {
     }
 
     /// Takes what a digester with the same options made of the lines that follow.
-    pub fn merge(&mut self, later: Self) {
+    pub fn merge(&mut self, mut later: Self) {
+        self.end_run();
+        later.end_run();
         let n_before = self.counter.n_pushed;
         self.counter.append(later.counter);
         self.records.append(later.records, n_before);
@@ -173,6 +201,7 @@ impl<'a> AccessDigester<'a> {
 
     /// Ends the log.
     pub fn finish(mut self) -> AccessDigest {
+        self.end_run();
         let format = self.source.format;
         let successes = self.successes.read(format, &mut self.scribe);
         let mut coverage = self.counter.coverage;
@@ -193,10 +222,24 @@ impl<'a> AccessDigester<'a> {
         }
     }
 
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        self.totals.count(&run);
+        if let Some(series) = &mut self.series {
+            series.counts.count(&run);
+        }
+    }
+
     fn keep(&mut self, place: LinePlace<'_>, line: &[u8], parsed: &AccessLine<'_>, seen: Seen, worth: Worth) {
-        let kind = self.scribe.kind(parsed, seen);
+        let Scribe { routes, interner, .. } = &mut self.scribe;
+        let route = routes.name(seen.route);
+        let likeness = likeness(parsed, seen.status, route.map(|route| &**route));
         let minute = seen.at.0.div_euclid(60_000);
-        let Some(rank) = self.records.admit(worth, &kind, minute) else { return };
+        if self.records.count_again(worth, minute, &likeness) {
+            return;
+        }
+        let kind = likeness.stored(interner, route);
+        let Some(rank) = self.records.admit(worth, minute, &likeness, &kind) else { return };
         let line =
             if rank < MAX_EXEMPLARS { place.quote(&self.source.format.masked(line)) } else { place.bare() };
         let record = self.scribe.record(parsed, seen, line);

@@ -2,6 +2,7 @@
 
 use super::ranks::Place;
 use super::store::{Entry, Kind, Record};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 /// So many merged records are kept, before the merging gets coarser.
@@ -16,12 +17,12 @@ pub(super) struct Buckets<K, R> {
     /// How many records a bucket keeps.
     limit: usize,
     scale: u8,
-    by_key: HashMap<(K, i64), Vec<Entry<K, R>>>,
+    by_key: HashMap<(K, i64), Vec<Entry<K, R>>, RandomState>,
 }
 
 impl<K: Kind, R: Record> Buckets<K, R> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, scale: 0, by_key: HashMap::new() }
+        Self { limit, scale: 0, by_key: HashMap::default() }
     }
 
     /// Whether unlike records were merged, so that a record's weight tells of more than its own kind.
@@ -29,12 +30,13 @@ impl<K: Kind, R: Record> Buckets<K, R> {
         self.scale > 0
     }
 
-    pub(super) fn absorb(&mut self, kind: &K, minute: i64) -> bool {
+    /// Adds lines to the last record of a bucket that is full.
+    pub(super) fn absorb(&mut self, kind: &K, minute: i64, n_lines: u64) -> bool {
         let key = scaled(kind, minute, self.scale);
         match self.by_key.get_mut(&key) {
             Some(bucket) if bucket.len() == self.limit => {
                 if let Some(last) = bucket.last_mut() {
-                    *last.record.weight_mut() += 1;
+                    *last.record.weight_mut() += n_lines;
                 }
                 true
             }

@@ -218,16 +218,26 @@ impl<'a> ErrorDigester<'a> {
     }
 
     fn keep(&mut self, place: LinePlace<'_>, line: &[u8], said: &Said<'_, '_>, worth: Worth) {
-        let kind = self.scribe.kind(said);
+        let route = self.scribe.route(said);
+        let Scribe { routes, interner, .. } = &mut self.scribe;
+        let route = route.and_then(|route| routes.name(route));
+        let likeness = said.likeness(route.map(|route| &**route));
         let minute = said.at.0.div_euclid(60);
-        let Some(rank) = self.records.admit(worth, &kind, minute) else { return };
+        if self.records.count_again(worth, minute, &likeness) {
+            return;
+        }
+        let kind = likeness.stored(interner, route);
+        let Some(rank) = self.records.admit(worth, minute, &likeness, &kind) else { return };
         let line = if rank < MAX_EXEMPLARS { place.quote(line) } else { place.bare() };
         let record = self.scribe.record(said, &kind, line);
         self.records.push(worth, Entry { seq: place.seq, minute, kind, rank, record });
     }
 
     fn keep_before(&mut self, place: LinePlace<'_>, line: &[u8], said: &Said<'_, '_>) {
-        let kind = self.scribe.kind(said);
+        let route = self.scribe.route(said);
+        let Scribe { routes, interner, .. } = &mut self.scribe;
+        let route = route.and_then(|route| routes.name(route));
+        let kind = said.likeness(route.map(|route| &**route)).stored(interner, route);
         if let Some(first) = self.before.get_mut(&kind) {
             first.record.weight += 1;
         } else if self.before.would_keep(&kind) {

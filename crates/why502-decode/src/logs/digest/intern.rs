@@ -1,6 +1,7 @@
 //! Texts that are kept many times and stored once.
 
 use crate::logs::request_line::{MAX_PATH, RequestParts};
+use foldhash::fast::RandomState;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ const MAX_BYTES: usize = 8 << 20;
 /// Hands out one shared text for equal bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
-    known: HashSet<Arc<str>>,
+    known: HashSet<Arc<str>, RandomState>,
     n_bytes: usize,
 }
 

@@ -1,5 +1,6 @@
 //! Routes of requests, remembered.
 
+use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use why502_facts::{RequestKey, RouteOf};
@@ -25,8 +26,8 @@ pub(super) fn at_route<T>(list: &mut Vec<T>, route: RouteId, new: impl FnMut() -
 /// young one is full. A million distinct paths cost a million questions, but no memory.
 pub(super) struct Routes<'a> {
     route_of: Option<&'a RouteOf<'a>>,
-    young: HashMap<Box<[u8]>, RouteId>,
-    old: HashMap<Box<[u8]>, RouteId>,
+    young: HashMap<Box<[u8]>, RouteId, RandomState>,
+    old: HashMap<Box<[u8]>, RouteId, RandomState>,
     key: Vec<u8>,
     names: Vec<Option<Arc<str>>>,
     ids: BTreeMap<Option<Arc<str>>, RouteId>,
@@ -42,8 +43,8 @@ impl<'a> Routes<'a> {
     pub(super) fn new(route_of: Option<&'a RouteOf<'a>>) -> Self {
         Self {
             route_of,
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             key: Vec::new(),
             names: Vec::new(),
             ids: BTreeMap::new(),
@@ -85,8 +86,8 @@ impl<'a> Routes<'a> {
         })
     }
 
-    pub(super) fn name(&self, id: RouteId) -> Option<Arc<str>> {
-        self.names[id.0].clone()
+    pub(super) fn name(&self, id: RouteId) -> Option<&Arc<str>> {
+        self.names[id.0].as_ref()
     }
 
     /// All names, by their places.
@@ -123,7 +124,7 @@ mod tests {
         let (first, again) = (routes.find(&key("/api/1")), routes.find(&key("/api/1")));
         assert_eq!((first, n_asked.load(Ordering::Relaxed)), (again, 1));
         assert_eq!(routes.find(&key("/api/2")), first);
-        assert_eq!(routes.name(first).as_deref(), Some("api"));
+        assert_eq!(routes.name(first).map(|name| &**name), Some("api"));
         let other = routes.find(&key("/"));
         assert_eq!(routes.name(other), None);
     }

@@ -26,6 +26,11 @@ impl<K: Ord, V> Smallest<K, V> {
         self.entries.get_mut(key)
     }
 
+    /// The values, by their keys.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut()
+    }
+
     pub(super) fn contains(&self, key: &K) -> bool {
         self.entries.contains_key(key)
     }
@@ -41,15 +46,21 @@ impl<K: Ord, V> Smallest<K, V> {
 
     /// Adds an entry whose key is new.
     pub(super) fn insert(&mut self, key: K, value: V) {
+        self.insert_and_evict(key, value);
+    }
+
+    /// Adds an entry whose key is new; returns the value for which there is no room, this one or another.
+    pub(super) fn insert_and_evict(&mut self, key: K, value: V) -> Option<V> {
         if !self.would_keep(&key) {
             self.n_evicted += 1;
-            return;
+            return Some(value);
         }
         self.entries.insert(key, value);
-        if self.entries.len() > self.max {
-            self.entries.pop_last();
-            self.n_evicted += 1;
+        if self.entries.len() <= self.max {
+            return None;
         }
+        self.n_evicted += 1;
+        self.entries.pop_last().map(|(_, value)| value)
     }
 
     /// How many entries were turned away or dropped since this was asked last.
@@ -76,8 +87,9 @@ mod tests {
         for key in [5, 3, 9, 1, 4] {
             map.insert(key, ());
         }
+        assert_eq!(map.insert_and_evict(7, ()), Some(()));
         assert!(map.would_keep(&2) && !map.would_keep(&3));
-        assert_eq!(map.n_evicted(), 3);
+        assert_eq!(map.n_evicted(), 4);
         assert_eq!(map.into_entries().into_keys().collect::<Vec<_>>(), [1, 3]);
     }
 }

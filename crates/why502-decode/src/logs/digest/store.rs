@@ -65,9 +65,9 @@ impl<K: Kind, R: Record> Store<K, R> {
         self.full |= is_full;
     }
 
-    /// Adds to a merged record, if there is one for this kind and minute: then no new record has to be made.
-    pub(super) fn absorb(&mut self, kind: &K, minute: i64) -> bool {
-        self.full && self.merged.absorb(kind, minute)
+    /// Adds lines to a merged record, if there is one for this kind and minute: then no new record has to be made.
+    pub(super) fn absorb(&mut self, kind: &K, minute: i64, n_lines: u64) -> bool {
+        self.full && self.merged.absorb(kind, minute, n_lines)
     }
 
     pub(super) fn push(&mut self, entry: Entry<K, R>) {

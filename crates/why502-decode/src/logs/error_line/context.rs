@@ -96,7 +96,8 @@ fn client_context(rest: &[u8]) -> Option<LineContext<'_>> {
     } else {
         rest.split_at(memchr(b',', rest).unwrap_or(rest.len()))
     };
-    let is_address = |byte: &u8| byte.is_ascii_alphanumeric() || b".:%_-".contains(byte);
+    let is_address =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'%' | b'_' | b'-');
     let spelled = client.iter().all(is_address) && (client.contains(&b'.') || client.contains(&b':'));
     let followed = rest.starts_with(b", server: ") || b", server: ".starts_with(rest);
     if !spelled || !followed {
@@ -159,14 +160,18 @@ const BEGINS: [(&[u8], Field); 8] = [
     (b", bytes from/to ", Field::Counters),
     (b", bytes_from_client: ", Field::Counters),
 ];
+/// The longest of them.
+const MAX_BEGIN: usize = b", bytes_from_client: ".len();
 
 impl Field {
     /// The field that begins here, and what follows its opening quote.
     fn begin(rest: &[u8]) -> Option<(Self, &[u8])> {
-        if !rest.starts_with(b", ") {
-            return None;
-        }
-        BEGINS.iter().find_map(|(begin, field)| rest.strip_prefix(*begin).map(|value| (*field, value)))
+        let [b',', b' ', initial, ..] = rest else { return None };
+        // Most commas begin no field, and most fields are told by their first letter: comparisons are what this costs.
+        BEGINS
+            .iter()
+            .filter(|(begin, _)| begin[2] == *initial)
+            .find_map(|(begin, field)| rest.strip_prefix(*begin).map(|value| (*field, value)))
     }
 
     /// Where the value ends: at the first quote before a later field or the end of the line.
@@ -175,7 +180,7 @@ impl Field {
             let rest = &value[at + 1..];
             // The line may also end inside the next field's name.
             Self::begin(rest).is_some_and(|(next, _)| next > self)
-                || BEGINS.iter().any(|(begin, _)| begin.starts_with(rest))
+                || rest.len() <= MAX_BEGIN && BEGINS.iter().any(|(begin, _)| begin.starts_with(rest))
         };
         match self {
             // Only the last quote of the line can end the last field.

@@ -1,6 +1,6 @@
 //! The `upstream:` field.
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 /// The `upstream:` field, without the URI that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub struct UpstreamText<'a> {
 impl<'a> UpstreamText<'a> {
     /// Reads `SCHEME://PEER[:]URI`. `target` is the request's own target, `cut` tells that the line ends inside the field.
     pub(super) fn read(field: &'a [u8], target: Option<&[u8]>, cut: Cut) -> Option<Self> {
-        let (scheme, rest) = match memmem::find(field, b"://") {
+        let after_scheme = memchr_iter(b':', field).find(|at| field[at + 1..].starts_with(b"//"));
+        let (scheme, rest) = match after_scheme {
             Some(at) if &field[..at] != b"unix" => (&field[..at], &field[at + 3..]),
             // The line may end inside the scheme.
             _ if cut == Cut::Inside => return None,
@@ -71,7 +72,7 @@ fn unix_peer<'a>(scheme: &[u8], rest: &'a [u8], target: Option<&[u8]>, cut: Cut)
 /// The `:` between a socket's path and the URI: the first one that ends the field or stands before a slash.
 fn separator(path: &[u8]) -> Option<usize> {
     let query = memchr(b'?', path).unwrap_or(path.len());
-    memchr::memchr_iter(b':', &path[..query]).find(|&at| matches!(path.get(at + 1), None | Some(b'/' | b'?')))
+    memchr_iter(b':', &path[..query]).find(|&at| matches!(path.get(at + 1), None | Some(b'/' | b'?')))
 }
 
 #[cfg(test)]

@@ -28,6 +28,11 @@ enum End {
     Quote,
     /// As far as the value reaches: the literal begins with a byte that the value cannot have.
     Reach,
+    /// The same, for the shapes that have no further conditions: what most lines consist of is read without detours.
+    Decimal,
+    Digits,
+    TimeLocal,
+    Word,
     /// At the first space, unless it separates elements of the list.
     Space,
 }
@@ -43,7 +48,7 @@ struct DirectStep {
     head: (u64, u64),
     /// Whether its value has one element per attempt.
     is_list: bool,
-    /// Whether a quote inside would count for an anchor before it.
+    /// Whether a quote inside would count for an anchor before it; only a time stands behind an anchor.
     is_counted: bool,
 }
 
@@ -65,9 +70,9 @@ impl Direct {
             let end = match step.ending {
                 Ending::Quote => End::Quote,
                 Ending::JsonQuote => End::JsonQuote,
-                Ending::Own => End::Reach,
+                Ending::Own => reach_of(step.shape),
                 Ending::Literal if literal.first().is_some_and(|byte| !step.shape.may_hold(*byte)) => {
-                    End::Reach
+                    reach_of(step.shape)
                 }
                 Ending::Literal if step.shape.is_list() && literal.starts_with(b" ") => End::Space,
                 Ending::Literal if anchors[idx] => End::First,
@@ -91,70 +96,86 @@ impl Direct {
         let mut rest = line.strip_prefix(lead)?;
         let (last, before) = self.steps.split_last()?;
         for (step, source) in before.iter().zip(steps) {
-            let value = step.value(source, rest)?;
-            let after = step.after(&rest[value.len()..])?;
+            let length = step.length(source, rest)?;
+            let (value, after) = rest.split_at_checked(length)?;
+            if !step.is_followed(after) {
+                return None;
+            }
             step.store(value, line.len() - rest.len(), spans)?;
-            rest = after;
+            rest = after.get(step.literal.len()..)?;
         }
         let value = last.last_value(rest)?;
         last.store(value, line.len() - rest.len(), spans)
     }
 }
 
+/// The rule for a value that its literal does not end before its shape does.
+fn reach_of(shape: Shape) -> End {
+    match shape {
+        Shape::Decimal => End::Decimal,
+        Shape::Digits => End::Digits,
+        Shape::TimeLocal => End::TimeLocal,
+        Shape::Word => End::Word,
+        _ => End::Reach,
+    }
+}
+
 impl DirectStep {
-    fn value<'l>(&self, source: &Step, rest: &'l [u8]) -> Option<&'l [u8]> {
-        let value = match self.end {
-            End::Quote => &rest[..memchr(b'"', rest)?],
-            End::JsonQuote => &rest[..json_quote(rest)?],
+    /// The length of the value.
+    #[inline]
+    fn length(&self, source: &Step, rest: &[u8]) -> Option<usize> {
+        match self.end {
+            End::Quote => memchr(b'"', rest),
+            End::JsonQuote => json_quote(rest),
+            End::Decimal => Some(Shape::Decimal.reach(rest)),
+            End::Digits => Some(Shape::Digits.reach(rest)),
+            End::Word => Some(Shape::Word.reach(rest)),
+            End::TimeLocal => {
+                let length = Shape::TimeLocal.reach(rest);
+                let has_quote = self.is_counted && memchr(b'"', &rest[..length]).is_some();
+                (!has_quote).then_some(length)
+            }
             End::Reach => {
-                let value = &rest[..self.shape.reach(rest)];
-                if !self.shape.fits(value) || self.is_counted && memchr(b'"', value).is_some() {
-                    return None;
-                }
-                value
+                let length = self.shape.reach(rest);
+                self.shape.fits(&rest[..length]).then_some(length)
             }
             End::Space => {
                 let end = memchr2(b' ', b'"', rest)?;
                 let value = &rest[..end];
-                if !self.shape.fits(value) || value.ends_with(b",") || rest[end..].starts_with(b" : ") {
-                    return None;
-                }
-                value
+                let is_one =
+                    self.shape.fits(value) && !value.ends_with(b",") && !rest[end..].starts_with(b" : ");
+                is_one.then_some(end)
             }
             // A variable that is not set.
             End::First
-                if rest.starts_with(b"- ")
-                    && self.literal.starts_with(b" ")
-                    && rest[1..].starts_with(&self.literal) =>
+                if rest.first() == Some(&b'-')
+                    && self.literal.first() == Some(&b' ')
+                    && self.is_followed(&rest[1..]) =>
             {
-                &rest[..1]
+                Some(1)
             }
-            End::First => &rest[..source.literal.find(rest)?],
+            End::First => source.literal.find(rest),
             End::Only => {
                 let reach = self.shape.reach(rest);
                 let horizon = &rest[..(reach + self.literal.len()).min(rest.len())];
                 let end = source.literal.find(horizon)?;
-                if source.literal.find(&horizon[end + 1..]).is_some() || !self.shape.fits(&rest[..end]) {
-                    return None;
-                }
-                &rest[..end]
-            }
-        };
-        Some(value)
-    }
-
-    /// What follows the literal.
-    fn after<'l>(&self, rest: &'l [u8]) -> Option<&'l [u8]> {
-        if let Some(begin) = rest.first_chunk::<8>() {
-            let (bytes, mask) = self.head;
-            if (u64::from_le_bytes(*begin) ^ bytes) & mask != 0 {
-                return None;
-            }
-            if self.literal.len() <= 8 {
-                return rest.get(self.literal.len()..);
+                let is_only = source.literal.find(&horizon[end + 1..]).is_none();
+                (is_only && self.shape.fits(&rest[..end])).then_some(end)
             }
         }
-        rest.strip_prefix(&*self.literal)
+    }
+
+    /// Whether the literal stands here.
+    #[inline]
+    fn is_followed(&self, rest: &[u8]) -> bool {
+        if let Some(begin) = rest.first_chunk::<8>() {
+            let (bytes, mask) = self.head;
+            let begins = (u64::from_le_bytes(*begin) ^ bytes) & mask == 0;
+            if !begins || self.literal.len() <= 8 {
+                return begins;
+            }
+        }
+        rest.starts_with(&self.literal)
     }
 
     /// The value that ends the line.

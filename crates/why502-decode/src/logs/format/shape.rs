@@ -1,6 +1,6 @@
 //! The shapes of values: how far a value can reach, and whether a text can be one.
 
-use memchr::{memchr2, memmem};
+use memchr::{memchr, memchr2, memchr3, memmem};
 
 /// The shape of a variable's value. Every value may also be empty, or `-` for a variable that is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,12 @@ pub(super) enum Shape {
 
 impl Shape {
     /// How far a value that begins here can reach.
+    #[inline]
     pub(super) fn reach(self, rest: &[u8]) -> usize {
         match self {
-            Self::AddressList => rest.iter().position(|&byte| byte == b'"').unwrap_or(rest.len()),
-            Self::Clock | Self::Host | Self::NumberList => {
+            Self::AddressList => memchr(b'"', rest).unwrap_or(rest.len()),
+            Self::Host => memchr3(b' ', b'"', b'/', rest).unwrap_or(rest.len()),
+            Self::Clock | Self::NumberList => {
                 rest.iter().position(|&byte| !self.may_hold(byte)).unwrap_or(rest.len())
             }
             Self::Decimal | Self::Digits => {

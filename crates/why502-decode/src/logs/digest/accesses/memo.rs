@@ -1,44 +1,45 @@
 //! Stamps, read by the one before.
 
-use crate::logs::format::{AccessLine, Field};
+use crate::logs::format::{AccessFormat, AccessLine, Field};
 use crate::logs::stamps;
 use why502_facts::Stamp;
 
 /// The longest notation of a moment that is remembered.
 const MAX_LEN: usize = 40;
+/// The length of `$time_local`.
+const TIME_LOCAL: usize = "21/Nov/2026:02:28:30 +0000".len();
+/// Where its seconds stand.
+const TIME_LOCAL_SECONDS: usize = "21/Nov/2026:02:28:".len();
+/// Where those of `$time_iso8601` stand.
+const ISO8601_SECONDS: usize = "2026-11-21T02:28:".len();
 
 /// The moment of the line before: within a minute only two digits of a stamp change, and the rest need not be read again.
 #[derive(Debug)]
 pub(super) struct StampMemo {
+    /// The variable that is remembered; `None` if the format has finer stamps, or none.
+    field: Option<Field>,
     text: [u8; MAX_LEN],
     length: usize,
-    /// Where the two digits of the seconds stand.
-    seconds: usize,
     /// The begin of the minute, with the fraction of the second.
     minute: i64,
 }
 
-impl Default for StampMemo {
-    fn default() -> Self {
-        Self { text: [0; MAX_LEN], length: 0, seconds: 0, minute: 0 }
-    }
-}
-
 impl StampMemo {
+    pub(super) fn new(format: &AccessFormat) -> Self {
+        let field = [Field::TimeIso8601, Field::TimeLocal].into_iter().find(|&field| format.has(field));
+        let field = field.filter(|_| !format.has(Field::Msec));
+        Self { field, text: [0; MAX_LEN], length: 0, minute: 0 }
+    }
+
     /// The stamp of a line, as [`AccessLine::stamp`] tells it.
     pub(super) fn stamp(&mut self, parsed: &AccessLine<'_>) -> Option<Stamp> {
-        if parsed.raw(Field::Msec).is_some() {
-            return parsed.stamp();
-        }
-        let (text, seconds) = match parsed.raw(Field::TimeIso8601) {
-            Some(text) => (text, "2026-11-21T02:28:".len()),
-            None => (parsed.raw(Field::TimeLocal)?, "21/Nov/2026:02:28:".len()),
-        };
+        let Some(field) = self.field else { return parsed.stamp() };
+        let text = parsed.raw(field)?;
+        let seconds = if field == Field::TimeLocal { TIME_LOCAL_SECONDS } else { ISO8601_SECONDS };
         if let Some(second) = self.second(text, seconds) {
             return Some(Stamp(self.minute + second * 1000));
         }
-        let read =
-            if parsed.raw(Field::TimeIso8601).is_some() { stamps::time_iso8601 } else { stamps::time_local };
+        let read = if field == Field::TimeLocal { stamps::time_local } else { stamps::time_iso8601 };
         let Some(stamp) = read(text) else {
             // The other notation, if the line has both.
             return parsed.stamp();
@@ -49,11 +50,10 @@ impl StampMemo {
 
     /// The seconds of a moment, if it differs from the remembered one in nothing else.
     fn second(&self, text: &[u8], seconds: usize) -> Option<i64> {
-        if self.length == 0 || text.len() != self.length || seconds != self.seconds {
+        if self.length == 0 || text.len() != self.length {
             return None;
         }
-        let known = &self.text[..self.length];
-        let same = text[..seconds] == known[..seconds] && text[seconds + 2..] == known[seconds + 2..];
+        let same = is_same_minute(text, &self.text[..self.length], seconds);
         let second = [text[seconds], text[seconds + 1]];
         // Up to 59 at least it is the same minute; a leap second is read like any other moment.
         match second {
@@ -73,15 +73,32 @@ impl StampMemo {
         }
         self.text[..text.len()].copy_from_slice(text);
         self.length = text.len();
-        self.seconds = seconds;
         self.minute = stamp.0 - (i64::from(tens - b'0') * 10 + i64::from(ones - b'0')) * 1000;
     }
+}
+
+/// Whether two moments of the same length differ at most where their seconds stand.
+fn is_same_minute(one: &[u8], other: &[u8], seconds: usize) -> bool {
+    let (Ok(one), Ok(other)) = (<&[u8; TIME_LOCAL]>::try_from(one), <&[u8; TIME_LOCAL]>::try_from(other))
+    else {
+        return one[..seconds] == other[..seconds] && one[seconds + 2..] == other[seconds + 2..];
+    };
+    // Of `$time_local`, whose length no other notation has, no function has to be called for the comparison.
+    let differs = |at: usize| {
+        let word =
+            |text: &[u8; TIME_LOCAL]| text[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        word(one) ^ word(other)
+    };
+    let but_seconds = !(0xffff << (8 * (TIME_LOCAL_SECONDS - 16)));
+    let end = TIME_LOCAL - 8;
+    // The last word begins with the seconds.
+    seconds == TIME_LOCAL_SECONDS
+        && differs(0) | differs(8) | differs(16) & but_seconds | differs(end) >> 16 == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::AccessFormat;
     use proptest::prelude::*;
     use why502_facts::{AccessLogFormat, FormatEscape};
 
@@ -107,7 +124,7 @@ mod tests {
             for text in ["$time_local|$status", "$time_iso8601|$status", "\"$time_iso8601\" \"$time_local\" $status"] {
                 let source = AccessLogFormat { text: text.to_owned(), escape: FormatEscape::Default };
                 let format = AccessFormat::compile(&source).unwrap();
-                let mut memo = StampMemo::default();
+                let mut memo = StampMemo::new(&format);
                 for (one, other) in &moments {
                     let cut = &one[..cut.min(one.len())];
                     for line in [

@@ -1,7 +1,7 @@
 //! From an access-log line to its record.
 
 use crate::logs::digest::intern::{Interner, shown};
-use crate::logs::digest::kind::AccessKind;
+use crate::logs::digest::kind::AccessLikeness;
 use crate::logs::digest::routes::{RouteId, Routes};
 use crate::logs::digest::window::{DigestOptions, MAX_NAME};
 use crate::logs::format::{AccessLine, Field};
@@ -22,8 +22,8 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct Scribe<'a> {
     log: &'a str,
-    routes: Routes<'a>,
-    interner: Interner,
+    pub(super) routes: Routes<'a>,
+    pub(super) interner: Interner,
     scratch: Vec<u8>,
 }
 
@@ -60,17 +60,6 @@ impl<'a> Scribe<'a> {
         other.routes.names().iter().map(|name| self.routes.id(name.clone())).collect()
     }
 
-    pub(super) fn kind(&mut self, parsed: &AccessLine<'_>, seen: Seen) -> AccessKind {
-        let peer = last_peer(parsed);
-        let upstream_status = last_element(parsed.value(Field::UpstreamStatus).unwrap_or_default());
-        AccessKind {
-            status: seen.status,
-            upstream_status: digits(upstream_status).and_then(|status| status.try_into().ok()),
-            route: self.routes.name(seen.route),
-            peer: (!peer.is_empty()).then(|| self.interner.bytes(peer, MAX_NAME)),
-        }
-    }
-
     pub(super) fn record(&mut self, parsed: &AccessLine<'_>, seen: Seen, line: LineRef) -> AccessRecord {
         let Self { interner, scratch, routes, .. } = self;
         let request = parsed.request(scratch).map(|parts| interner.request(parts));
@@ -93,7 +82,7 @@ impl<'a> Scribe<'a> {
             tries,
             request_ms: parsed.request_ms(),
             body_bytes: parsed.number(Field::BodyBytesSent),
-            route: routes.name(seen.route),
+            route: routes.name(seen.route).cloned(),
             line,
             weight: 1,
         }
@@ -111,9 +100,25 @@ impl<'a> Scribe<'a> {
     }
 }
 
+/// What makes the line like others.
+pub(super) fn likeness<'l>(
+    parsed: &AccessLine<'l>,
+    status: u16,
+    route: Option<&'l str>,
+) -> AccessLikeness<'l> {
+    let upstream_status = last_element(parsed.value(Field::UpstreamStatus).unwrap_or_default());
+    let peer = last_peer(parsed);
+    AccessLikeness {
+        status,
+        upstream_status: digits(upstream_status).and_then(|status| status.try_into().ok()),
+        route,
+        peer: (!peer.is_empty()).then(|| &peer[..peer.len().min(MAX_NAME)]),
+    }
+}
+
 /// The last attempt's peer; empty if there was none.
 pub(super) fn last_peer<'l>(parsed: &AccessLine<'l>) -> &'l [u8] {
-    last_element(parsed.value(Field::UpstreamAddr).unwrap_or_default())
+    parsed.value(Field::UpstreamAddr).map_or(b"", last_element)
 }
 
 fn last_element(list: &[u8]) -> &[u8] {

@@ -1,5 +1,6 @@
 //! Requests per status over time.
 
+use super::tally::{MINUTE, Run};
 use std::collections::BTreeMap;
 use why502_facts::{RequestCount, Stamp, Timeline};
 
@@ -15,56 +16,39 @@ const SPANS: [u32; 4] = [1, 60, 24 * 60, 100 * 365 * 24 * 60];
 pub(super) struct Counts {
     scale: usize,
     /// By span and status.
-    settled: BTreeMap<(i64, u16), u64>,
-    /// The minute that is being counted, which takes the next request too, most likely.
-    minute: i64,
-    current: BTreeMap<u16, u64>,
+    counts: BTreeMap<(i64, u16), u64>,
 }
 
 impl Counts {
-    pub(super) fn count(&mut self, at: Stamp, status: u16) {
-        let minute = at.0.div_euclid(60_000);
-        if minute != self.minute {
-            self.settle();
-            self.minute = minute;
-        }
-        *self.current.entry(status).or_default() += 1;
+    pub(super) fn count(&mut self, run: &Run) {
+        let span = run.begin.div_euclid(MINUTE).div_euclid(i64::from(SPANS[self.scale]));
+        *self.counts.entry((span, run.seen.status)).or_default() += run.n_requests;
+        self.fit();
     }
 
     /// Adds the counts of another part.
     pub(super) fn append(&mut self, mut other: Self) {
-        self.settle();
-        other.settle();
         let scale = self.scale.max(other.scale);
         self.rescale(scale);
         other.rescale(scale);
-        for (key, count) in other.settled {
-            *self.settled.entry(key).or_default() += count;
+        for (key, count) in other.counts {
+            *self.counts.entry(key).or_default() += count;
         }
         self.fit();
     }
 
-    pub(super) fn read(mut self) -> Timeline {
-        self.settle();
+    pub(super) fn read(self) -> Timeline {
         let span_minutes = SPANS[self.scale];
         let count = |((span, status), n_requests)| RequestCount {
-            begin: Stamp(span * i64::from(span_minutes) * 60_000),
+            begin: Stamp(span * i64::from(span_minutes) * MINUTE),
             status,
             n_requests,
         };
-        Timeline { span_minutes, counts: self.settled.into_iter().map(count).collect() }
-    }
-
-    fn settle(&mut self) {
-        let span = self.minute.div_euclid(i64::from(SPANS[self.scale]));
-        while let Some((status, count)) = self.current.pop_first() {
-            *self.settled.entry((span, status)).or_default() += count;
-        }
-        self.fit();
+        Timeline { span_minutes, counts: self.counts.into_iter().map(count).collect() }
     }
 
     fn fit(&mut self) {
-        while self.settled.len() > MAX_COUNTS && self.scale + 1 < SPANS.len() {
+        while self.counts.len() > MAX_COUNTS && self.scale + 1 < SPANS.len() {
             self.rescale(self.scale + 1);
         }
     }
@@ -75,8 +59,8 @@ impl Counts {
         }
         let factor = i64::from(SPANS[scale] / SPANS[self.scale]);
         self.scale = scale;
-        for ((span, status), count) in std::mem::take(&mut self.settled) {
-            *self.settled.entry((span.div_euclid(factor), status)).or_default() += count;
+        for ((span, status), count) in std::mem::take(&mut self.counts) {
+            *self.counts.entry((span.div_euclid(factor), status)).or_default() += count;
         }
     }
 }
@@ -84,10 +68,14 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::digest::accesses::record::Seen;
+    use crate::logs::digest::routes::Routes;
 
     fn counted(stamps: impl Iterator<Item = (i64, u16)>) -> Counts {
         let mut counts = Counts::default();
-        stamps.for_each(|(at, status)| counts.count(Stamp(at), status));
+        let mut routes = Routes::new(None);
+        let Some(route) = routes.only() else { return counts };
+        stamps.for_each(|(at, status)| counts.count(&Run::of(Seen { at: Stamp(at), status, route })));
         counts
     }
 

@@ -13,14 +13,15 @@ const MAX_PEERS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Times {
     request: Histogram,
-    attempts: PeerTimes,
     peers: Smallest<Box<[u8]>, PeerTimes>,
+    /// Attempts that are nobody's, or whose peer is not kept apart.
+    others: PeerTimes,
 }
 
 impl Default for Times {
     fn default() -> Self {
         let peers = Smallest::new(MAX_PEERS);
-        Self { request: Histogram::default(), attempts: PeerTimes::default(), peers }
+        Self { request: Histogram::default(), peers, others: PeerTimes::default() }
     }
 }
 
@@ -30,18 +31,16 @@ impl Times {
             self.request.add(milliseconds);
         }
         parsed.each_attempt(&mut |peer, times| {
-            add(&mut self.attempts, times);
-            // An attempt that died before a peer was chosen is nobody's.
             let peer = &peer[..peer.len().min(MAX_NAME)];
-            if peer.is_empty() {
-                return;
-            }
             if let Some(known) = self.peers.get_mut(peer) {
                 add(known, times);
-            } else if self.peers.would_keep(peer) {
+            } else if peer.is_empty() || !self.peers.would_keep(peer) {
+                // An attempt that died before a peer was chosen is nobody's.
+                add(&mut self.others, times);
+            } else {
                 let mut first = PeerTimes::default();
                 add(&mut first, times);
-                self.peers.insert(peer.into(), first);
+                self.insert(peer.into(), first);
             }
         });
     }
@@ -49,21 +48,30 @@ impl Times {
     /// Adds those of another part.
     pub(super) fn append(&mut self, other: Self) {
         self.request.append(&other.request);
-        self.attempts.append(&other.attempts);
+        self.others.append(&other.others);
         for (peer, times) in other.peers.into_entries() {
             match self.peers.get_mut(&*peer) {
                 Some(known) => known.append(&times),
-                None => self.peers.insert(peer, times),
+                None => self.insert(peer, times),
             }
         }
     }
 
     pub(super) fn read(self) -> AccessTimes {
-        let peers = self.peers.into_entries().into_iter();
+        let (mut attempts, peers) = (self.others, self.peers.into_entries());
+        for times in peers.values() {
+            attempts.append(times);
+        }
         AccessTimes {
             request: self.request,
-            attempts: self.attempts,
-            peers: peers.map(|(peer, times)| (shown(&peer).into(), times)).collect(),
+            attempts,
+            peers: peers.into_iter().map(|(peer, times)| (shown(&peer).into(), times)).collect(),
+        }
+    }
+
+    fn insert(&mut self, peer: Box<[u8]>, times: PeerTimes) {
+        if let Some(crowded_out) = self.peers.insert_and_evict(peer, times) {
+            self.others.append(&crowded_out);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests per route and status.
 
-use super::record::{Scribe, Seen};
+use super::record::Scribe;
+use super::tally::Run;
 use crate::logs::digest::routes::{RouteId, at_route};
 use std::collections::BTreeMap;
 use why502_facts::{RouteTotal, Stamp};
@@ -19,11 +20,11 @@ struct Total {
 }
 
 impl Totals {
-    pub(super) fn count(&mut self, seen: Seen) {
-        self.add(seen.route, seen.status, Total { n_requests: 1, first: seen.at, last: seen.at });
+    pub(super) fn count(&mut self, run: &Run) {
+        let Run { n_requests, first, last, .. } = *run;
+        self.add(run.seen.route, run.seen.status, Total { n_requests, first, last });
     }
 
-    /// Adds the counts of a later part, whose routes have other places.
     pub(super) fn append(&mut self, later: Self, routes: &[RouteId]) {
         for (totals, &route) in later.per_route.into_iter().zip(routes) {
             for (status, total) in totals {
@@ -44,13 +45,10 @@ impl Totals {
     }
 
     fn add(&mut self, route: RouteId, status: u16, more: Total) {
-        at_route(&mut self.per_route, route, BTreeMap::new)
-            .entry(status)
-            .and_modify(|total| {
-                total.n_requests += more.n_requests;
-                total.first = total.first.min(more.first);
-                total.last = total.last.max(more.last);
-            })
-            .or_insert(more);
+        let totals = at_route(&mut self.per_route, route, BTreeMap::new);
+        let total = totals.entry(status).or_insert(Total { n_requests: 0, ..more });
+        total.n_requests += more.n_requests;
+        total.first = total.first.min(more.first);
+        total.last = total.last.max(more.last);
     }
 }

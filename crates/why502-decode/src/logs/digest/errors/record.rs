@@ -1,8 +1,8 @@
 //! From an error-log line to its record.
 
 use crate::logs::digest::intern::{Interner, shown};
-use crate::logs::digest::kind::ErrorKind;
-use crate::logs::digest::routes::Routes;
+use crate::logs::digest::kind::{ErrorKind, ErrorLikeness};
+use crate::logs::digest::routes::{RouteId, Routes};
 use crate::logs::digest::window::{DigestOptions, MAX_NAME};
 use crate::logs::error_line::ErrorLine;
 use crate::logs::request_line::RequestParts;
@@ -20,12 +20,28 @@ pub(super) struct Said<'l, 'p> {
     pub(super) parsed: &'p ErrorLine<'l>,
 }
 
+impl<'l> Said<'l, '_> {
+    /// What makes the line like others.
+    pub(super) fn likeness<'r>(&self, route: Option<&'r str>) -> ErrorLikeness<'r>
+    where
+        'l: 'r,
+    {
+        let ErrorLine { phase, errno, .. } = *self.parsed;
+        ErrorLikeness { phrase: self.phrase, phase, errno, route, peer: self.peer() }
+    }
+
+    fn peer(&self) -> Option<&'l [u8]> {
+        let peer = self.parsed.context.upstream?.peer;
+        Some(&peer[..peer.len().min(MAX_NAME)])
+    }
+}
+
 /// Writes records.
 #[derive(Debug)]
 pub(super) struct Scribe<'a> {
     log: &'a str,
-    routes: Routes<'a>,
-    interner: Interner,
+    pub(super) routes: Routes<'a>,
+    pub(super) interner: Interner,
 }
 
 impl<'a> Scribe<'a> {
@@ -33,33 +49,30 @@ impl<'a> Scribe<'a> {
         Self { log: options.log, routes: Routes::new(options.route), interner: Interner::default() }
     }
 
-    pub(super) fn kind(&mut self, said: &Said<'_, '_>) -> ErrorKind {
+    /// The route that the line is about, if routes are asked for.
+    pub(super) fn route(&mut self, said: &Said<'_, '_>) -> Option<RouteId> {
+        if self.routes.only().is_some() {
+            return None;
+        }
         let context = &said.parsed.context;
-        let peer = context.upstream.map(|upstream| self.interner.bytes(upstream.peer, MAX_NAME));
         let request = context.request.and_then(RequestParts::read);
-        let route = if self.routes.only().is_some() {
-            None
-        } else if request.is_some() || context.upstream.is_some() {
-            let request = request.unwrap_or_default();
-            let path =
-                context.subrequest.map_or(request.path, |uri| RequestParts::from_target(b"", uri, b"").path);
-            let (server, host) = (context.server.map(shown), context.host.map(shown));
-            let scheme = context.upstream.map(|upstream| shown(upstream.scheme));
-            let id = self.routes.find(&RequestKey {
-                log: self.log,
-                server: server.as_deref(),
-                host: host.as_deref(),
-                method: &shown(request.method),
-                path: &shown(path),
-                scheme: scheme.as_deref(),
-                peer: peer.as_deref(),
-            });
-            self.routes.name(id)
-        } else {
-            None
-        };
-        let ErrorLine { phase, errno, .. } = *said.parsed;
-        ErrorKind { phrase: said.phrase, phase, errno, route, peer }
+        if request.is_none() && context.upstream.is_none() {
+            return None;
+        }
+        let request = request.unwrap_or_default();
+        let path =
+            context.subrequest.map_or(request.path, |uri| RequestParts::from_target(b"", uri, b"").path);
+        let (server, host) = (context.server.map(shown), context.host.map(shown));
+        let scheme = context.upstream.map(|upstream| shown(upstream.scheme));
+        Some(self.routes.find(&RequestKey {
+            log: self.log,
+            server: server.as_deref(),
+            host: host.as_deref(),
+            method: &shown(request.method),
+            path: &shown(path),
+            scheme: scheme.as_deref(),
+            peer: said.peer().map(shown).as_deref(),
+        }))
     }
 
     pub(super) fn record(&mut self, said: &Said<'_, '_>, kind: &ErrorKind, line: LineRef) -> ErrorRecord {
