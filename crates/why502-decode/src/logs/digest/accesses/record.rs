@@ -116,6 +116,7 @@ pub(super) fn last_peer<'l>(parsed: &AccessLine<'l>) -> &'l [u8] {
     last_element(parsed.value(Field::UpstreamAddr).unwrap_or_default())
 }
 
-fn last_element(list: &[u8]) -> &[u8] {
+/// The element of the last attempt of a list.
+pub(super) fn last_element(list: &[u8]) -> &[u8] {
     &list[memrchr(b' ', list).map_or(0, |space| space + 1)..]
 }
