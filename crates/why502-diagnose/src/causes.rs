@@ -29,6 +29,7 @@ mod resolver_missing;
 mod response_header_invalid;
 mod response_header_too_big;
 mod response_not_http;
+mod retry_suppressed;
 mod some_peers_failing;
 mod ties;
 mod tls_to_plaintext_upstream;
@@ -75,6 +76,7 @@ pub static CAUSES: &[&Cause] = &[
     &response_header_invalid::CAUSE,
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
+    &retry_suppressed::CAUSE,
     &some_peers_failing::CAUSE,
     &tls_to_plaintext_upstream::CAUSE,
     &unix_socket_missing::CAUSE,
