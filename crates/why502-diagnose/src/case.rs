@@ -1,5 +1,6 @@
 //! The case: one gateway, what failed at it, and everything that is known, indexed for the rules.
 
+mod answers;
 mod asked;
 mod build;
 mod failure;
@@ -11,6 +12,7 @@ mod strangers;
 mod subject;
 mod words;
 
+pub(crate) use answers::AnswerTimes;
 pub(crate) use asked::Asked;
 pub(crate) use failure::{Failure, FailureId, Symptom};
 pub(crate) use logs::LogTopic;
@@ -43,6 +45,8 @@ pub(crate) struct Case<'a> {
     pub(crate) totals: Option<BTreeMap<(Option<RouteId>, u16), u64>>,
     /// The last success of each route and peer.
     pub(crate) successes: Vec<Success>,
+    /// How long successful answers took, per route.
+    answers: BTreeMap<Option<RouteId>, AnswerTimes>,
     /// The digests of its error logs.
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
     /// How many failed requests in its error logs are another instance's, by the process that wrote of them.

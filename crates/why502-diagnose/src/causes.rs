@@ -12,6 +12,7 @@ mod configured_error;
 mod connection_limited;
 mod dns_name_not_found;
 mod gateway_not_running;
+mod late_answers;
 mod limits;
 mod names;
 mod no_live_upstreams;
@@ -21,12 +22,14 @@ mod plaintext_to_tls_upstream;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
 mod rate_limited;
+mod read_timeout_too_short;
 mod refusals;
 mod refused;
 mod resolver_missing;
 mod response_header_invalid;
 mod response_header_too_big;
 mod response_not_http;
+mod retry_suppressed;
 mod some_peers_failing;
 mod ties;
 mod tls_to_plaintext_upstream;
@@ -42,6 +45,7 @@ mod upstream_connect_timeout;
 mod upstream_not_listening;
 mod upstream_reset_before_response;
 mod upstream_sent_error;
+mod upstream_slow;
 mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
 mod upstream_wrong_interface;
@@ -67,10 +71,12 @@ pub static CAUSES: &[&Cause] = &[
     &proxy_loop::CAUSE,
     &proxy_pass_variable_invalid::CAUSE,
     &rate_limited::CAUSE,
+    &read_timeout_too_short::CAUSE,
     &resolver_missing::CAUSE,
     &response_header_invalid::CAUSE,
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
+    &retry_suppressed::CAUSE,
     &some_peers_failing::CAUSE,
     &tls_to_plaintext_upstream::CAUSE,
     &unix_socket_missing::CAUSE,
@@ -83,6 +89,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_not_listening::CAUSE,
     &upstream_reset_before_response::CAUSE,
     &upstream_sent_error::CAUSE,
+    &upstream_slow::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_undefined::CAUSE,
     &upstream_wrong_interface::CAUSE,

@@ -50,9 +50,22 @@ pub(crate) fn play(ms: u32) -> u32 {
     (ms / 50).max(60)
 }
 
+/// A duration in seconds: `2.001 s`, `60 s`.
+pub(crate) fn seconds(ms: u32) -> String {
+    match ms % 1000 {
+        0 => format!("{} s", ms / 1000),
+        rest => format!("{}.{rest:03} s", ms / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_told_in_seconds() {
+        assert_eq!([60_000, 2001, 50].map(seconds), ["60 s", "2.001 s", "0.050 s"]);
+    }
 
     #[test]
     fn a_timer_shows_in_most_of_the_durations() {

@@ -83,6 +83,11 @@ impl Fixture {
         other
     }
 
+    /// The text of a section.
+    pub(crate) fn section(&self, name: &str) -> &str {
+        &self.sections[name]
+    }
+
     /// The report of the fixture.
     pub(crate) fn report(&self) -> Report {
         report(&self.bundle())

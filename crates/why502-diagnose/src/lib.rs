@@ -22,6 +22,7 @@ mod registry;
 mod remedy;
 mod report;
 mod survey;
+mod timers;
 
 pub use cause::{ActsOn, Cause, Layer};
 pub use causes::{CAUSES, find_cause};

@@ -2,6 +2,7 @@
 
 use crate::{LogClock, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A question to the collector. It knows nothing of gateways: it reads, lists, resolves and probes what it is told to.
 ///
@@ -166,6 +167,24 @@ pub struct LogSlice {
     pub clock: LogClock,
     /// How much of the end of the window is read at most, in bytes; `None`: all of it.
     pub max_bytes: Option<u64>,
+}
+
+/// How far back a look before a window reaches.
+const LOOK_BACK: Duration = Duration::from_hours(24);
+/// How much of a log is read for that, in bytes.
+const MAX_LOOK_BACK: u64 = 16 << 20;
+
+impl LogSlice {
+    /// The end of the day before the slice, bounded in size; `None` where the slice begins with the log.
+    pub fn look_back(&self) -> Option<Self> {
+        let begin = self.from?;
+        Some(Self {
+            from: Some(begin.before(LOOK_BACK)),
+            to: Some(begin),
+            max_bytes: Some(MAX_LOOK_BACK),
+            ..self.clone()
+        })
+    }
 }
 
 /// What a log holds.

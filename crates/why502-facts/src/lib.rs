@@ -44,9 +44,9 @@ pub use host::{
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
-    AccessDigest, AccessRecord, AccessTimes, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord,
-    LineRef, LogClock, LogClockSource, LogTail, OwnRequest, PeerTimes, RequestCount, RequestKey, RequestLine,
-    RouteOf, RouteTotal, Timeline, Try, UpstreamField,
+    AccessDigest, AccessRecord, AccessTimes, AnswerMeasure, Coverage, ErrorContext, ErrorDigest, ErrorLevel,
+    ErrorRecord, LineRef, LogClock, LogClockSource, LogTail, OwnRequest, PeerTimes, RequestCount, RequestKey,
+    RequestLine, RouteAnswers, RouteOf, RouteTotal, Timeline, Try, UpstreamField,
 };
 pub use mask::{is_secret_variable, mask_secrets};
 pub use peer::PeerAddress;

@@ -204,6 +204,9 @@ pub struct AccessDigest {
     pub records: Vec<AccessRecord>,
     /// The last request of each route and peer that succeeded.
     pub successes: Vec<AccessRecord>,
+    /// How long the successful answers of upstreams took, per route; none where the log has no times, or is surveyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<RouteAnswers>,
     /// Requests that this program itself made, as their User-Agent says: they are counted nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own: Vec<OwnRequest>,
@@ -212,7 +215,7 @@ pub struct AccessDigest {
     pub timeline: Option<Timeline>,
     /// How long requests and attempts took; `None` where it was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub times: Option<AccessTimes>,
+    pub times: Option<Box<AccessTimes>>,
 }
 
 /// How many requests ended when, and how.
@@ -297,6 +300,29 @@ pub struct RouteTotal {
     pub first: Stamp,
     /// The last of them.
     pub last: Stamp,
+}
+
+/// How long the successful answers of a route's upstreams took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteAnswers {
+    /// The route, as the caller's `route` function named it.
+    pub route: Option<Arc<str>>,
+    /// Which of the log's times tells it.
+    pub measure: AnswerMeasure,
+    /// The times of requests that ended with a status below 400 after one attempt each.
+    pub times: Histogram,
+}
+
+/// Which time of an access log tells how long an answer took, the most exact first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerMeasure {
+    /// `$upstream_header_time`: what the gateway's timer for an answer waits for.
+    Header,
+    /// `$upstream_response_time`: with the body.
+    Response,
+    /// `$request_time`: with the client's own pace.
+    Request,
 }
 
 /// One line of an access log.

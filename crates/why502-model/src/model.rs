@@ -10,10 +10,6 @@ use why502_facts::{
 
 /// How far failures around a moment count, on either side.
 const AROUND: Duration = Duration::from_mins(30);
-/// How far before a window without failures the last ones are looked for.
-const LOOK_BACK: Duration = Duration::from_hours(24);
-/// How much of each log is read for that, in bytes.
-const MAX_LOOK_BACK: u64 = 16 << 20;
 
 /// What the facts tell of the gateways.
 #[derive(Clone, Debug)]
@@ -122,38 +118,35 @@ impl Model {
     pub fn log_slices(&self, facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
         let invocation = &facts.manifest.invocation;
         let to = invocation.around.or(invocation.until).map(|_| self.recorded.to);
-        Self::slices(facts, gateway, (self.recorded.from, to), None)
+        Self::slices(facts, gateway, (self.recorded.from, to))
     }
 
     /// The asks for what a gateway's logs hold before a window without failures.
-    fn look_back(&self, facts: &Facts, gateway: &Gateway, window: &[Ask]) -> Vec<Ask> {
-        let Some(from) = self.recorded.from.filter(|_| facts.manifest.invocation.around.is_none()) else {
+    fn look_back(facts: &Facts, gateway: &Gateway, window: &[Ask]) -> Vec<Ask> {
+        if facts.manifest.invocation.around.is_some() {
             return Vec::new();
-        };
-        let is_read = |ask: &Ask| facts.look(ask).known().is_some();
+        }
+        let is_read = |ask: &&Ask| facts.look(ask).known().is_some();
         let is_open =
             |ask: &Ask| matches!(facts.look(ask), Observed::Unknown(gap) if gap.why == GapReason::NotYet);
         let is_failed = |request: &FailedRequest| request.outcome == Outcome::Failed;
         if window.iter().any(is_open) || facts.failed_requests(&gateway.owner()).iter().any(is_failed) {
             return Vec::new();
         }
-        let before =
-            Self::slices(facts, gateway, (Some(from.before(LOOK_BACK)), Some(from)), Some(MAX_LOOK_BACK));
-        window.iter().zip(before).filter(|(ask, _)| is_read(ask)).map(|(_, before)| before).collect()
+        let before = window.iter().filter(is_read).filter_map(|ask| match ask {
+            Ask::Log(slice) => slice.look_back().map(Ask::Log),
+            _ => None,
+        });
+        before.collect()
     }
 
-    fn slices(
-        facts: &Facts,
-        gateway: &Gateway,
-        (from, to): (Option<Stamp>, Option<Stamp>),
-        max_bytes: Option<u64>,
-    ) -> Vec<Ask> {
+    fn slices(facts: &Facts, gateway: &Gateway, (from, to): (Option<Stamp>, Option<Stamp>)) -> Vec<Ask> {
         let owner = gateway.owner();
         let clock =
             facts.clock(&owner).unwrap_or(LogClock { offset_seconds: 0, source: LogClockSource::Assumed });
         let slice = |(path, kind)| {
             let owner = owner.clone();
-            Ask::Log(LogSlice { root: gateway.root, path, owner, kind, from, to, clock, max_bytes })
+            Ask::Log(LogSlice { root: gateway.root, path, owner, kind, from, to, clock, max_bytes: None })
         };
         Self::logs(facts, gateway).into_iter().map(slice).collect()
     }
@@ -169,7 +162,7 @@ impl Model {
         wanted.push(Ask::Sockets { pid: gateway.master });
         let tails = Self::log_tails(facts, gateway);
         let slices = if tails.iter().any(is_wanted) { Vec::new() } else { self.log_slices(facts, gateway) };
-        wanted.extend(self.look_back(facts, gateway, &slices));
+        wanted.extend(Self::look_back(facts, gateway, &slices));
         wanted.extend(tails);
         wanted.extend(slices);
         wanted.retain(is_wanted);

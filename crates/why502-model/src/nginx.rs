@@ -13,6 +13,7 @@ mod config;
 mod directives;
 mod edit;
 mod find;
+mod idle_timers;
 mod in_force;
 mod instance;
 mod loader;

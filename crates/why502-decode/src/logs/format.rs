@@ -17,7 +17,7 @@ mod walk;
 
 pub use self::compile::FormatError;
 pub use self::line::AccessLine;
-pub(crate) use self::tries::AttemptTimes;
+pub(crate) use self::tries::{AttemptTimes, milliseconds};
 pub(crate) use self::variable::Field;
 pub(crate) use self::walk::Spans;
 

@@ -281,6 +281,18 @@ fn truth(entries: &[Result<Request, String>], has_attempts: bool) -> Truth {
     truth
 }
 
+/// How long the answers took that came at the first attempt, by the time of their header.
+fn answers(entries: &[Result<Request, String>]) -> Histogram {
+    let mut times = Histogram::default();
+    let requests = entries.iter().flatten().filter(|request| !request.is_own());
+    for request in requests.filter(|request| (200..400).contains(&request.status) && !request.failed(true)) {
+        if let Some(header) = request.attempts.last().and_then(|last| last.header) {
+            times.add(header);
+        }
+    }
+    times
+}
+
 /// What a digest tells of the same.
 fn told(digest: &AccessDigest) -> Truth {
     let times = digest.times.clone().unwrap();
@@ -332,12 +344,22 @@ fn chunks<'t>(text: &'t str, cuts: &[usize]) -> Vec<(u64, &'t [u8])> {
 
 /// Digests chunks as the engine does: each by its own digester, which knows the room that those before left.
 fn digest(format: &AccessFormat, text: &str, cuts: &[usize], max_records: usize, late: bool) -> AccessDigest {
+    digest_with(options(max_records), format, text, cuts, late)
+}
+
+fn digest_with(
+    options: DigestOptions<'static>,
+    format: &AccessFormat,
+    text: &str,
+    cuts: &[usize],
+    late: bool,
+) -> AccessDigest {
     let source = AccessSource { format, guessed: false };
     let file: Arc<str> = "log".into();
-    let mut whole = AccessDigester::new(options(max_records), source);
+    let mut whole = AccessDigester::new(options, source);
     let mut room = whole.room();
     for (offset, lines) in chunks(text, cuts) {
-        let mut part = AccessDigester::with_room(options(max_records), source, room);
+        let mut part = AccessDigester::with_room(options, source, room);
         part.lines(&file, offset, lines);
         // The room may be known late, as it is to a worker that began before the last merge.
         if late {
@@ -373,6 +395,11 @@ proptest! {
         }
         prop_assert_eq!(told(&whole), expected, "{}", &log);
         prop_assert_eq!(&digest(&format, &log, &cuts, DEFAULT_MAX_RECORDS, false), &whole);
+        let diagnosis = DigestOptions { extent: Extent::Diagnosis, ..options(DEFAULT_MAX_RECORDS) };
+        let cut = digest_with(diagnosis, &format, &log, &cuts, false);
+        let times: Vec<_> = cut.answers.iter().map(|own| own.times.clone()).collect();
+        let expected = Some(answers(&entries)).filter(|times| has_attempts && times.n_values() > 0);
+        prop_assert_eq!(times, Vec::from_iter(expected), "{}", &log);
     }
 
     /// However few records are kept, and whenever a digester learns that there is no room for more.

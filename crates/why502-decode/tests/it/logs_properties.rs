@@ -502,10 +502,12 @@ proptest! {
         max_records in 1usize..40,
     ) {
         let format = format(DIGESTED, FormatEscape::Default);
-        let options = options(max_records, None);
-        let whole = access_digest(&format, &lines, &[], true, options);
-        prop_assert_eq!(&access_digest(&format, &lines, &cuts, true, options), &whole);
-        prop_assert_eq!(&access_digest(&format, &lines, &cuts, false, options), &whole);
+        for extent in [Extent::Survey, Extent::Diagnosis] {
+            let options = DigestOptions { extent, ..options(max_records, None) };
+            let whole = access_digest(&format, &lines, &[], true, options);
+            prop_assert_eq!(&access_digest(&format, &lines, &cuts, true, options), &whole);
+            prop_assert_eq!(&access_digest(&format, &lines, &cuts, false, options), &whole);
+        }
     }
 
     /// However many records are merged, every line is counted once, and every failed request is in the join.

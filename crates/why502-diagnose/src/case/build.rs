@@ -1,5 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
+use super::answers::answers;
 use super::failure::Logged;
 use super::lookup::{Lookup, passes};
 use super::strangers::{Strangers, count_by_writer};
@@ -78,6 +79,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         looked_back,
         totals,
         successes,
+        answers: answers(&access_logs, &keys),
         error_logs,
         strangers: count_by_writer(&theirs),
         asked,

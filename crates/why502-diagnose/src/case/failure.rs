@@ -146,6 +146,12 @@ impl Symptom {
         })
     }
 
+    /// Whether only the access log tells that it failed: nginx's own status, and no header came.
+    pub(crate) fn is_quietly_failed(&self) -> bool {
+        let tried = self.tried.as_ref().filter(|_| self.phrase.is_none() && self.logged.header);
+        tried.is_some_and(|tried| matches!(tried.status, Some(502 | 504)) && tried.header_ms.is_none())
+    }
+
     /// Whether the access log tells that status of the attempt.
     fn sent(&self, status: u16) -> bool {
         self.tried.as_ref().is_some_and(|tried| tried.status == Some(status))

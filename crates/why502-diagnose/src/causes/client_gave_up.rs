@@ -36,9 +36,10 @@
 
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::durations::{self, Common};
+use crate::durations::{self, Common, seconds};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
+use crate::timers::{Side, known};
 use why502_facts::Phase;
 use why502_model::RouteId;
 
@@ -120,10 +121,6 @@ fn longer_answer(case: &Case<'_>, route: RouteId, ms: u32) -> Option<Evidence> {
     Some(Evidence::supporting(says, Origin::Log(longest.line.clone())))
 }
 
-fn seconds(ms: u32) -> String {
-    format!("{}.{:03} s", ms / 1000, ms % 1000)
-}
-
 fn failures<'c>(case: &'c Case<'_>, finding: &Finding) -> Vec<(FailureId, &'c Failure)> {
     finding.explains.iter().map(|id| (*id, case.failure(*id))).collect()
 }
@@ -155,9 +152,15 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         ),
         _ => "if they come through a load balancer, its timeout is the one that ends them".to_owned(),
     };
+    let timers: Vec<&str> =
+        constant(&failures).map(|constant| known(Side::InFront, constant.ms).collect()).unwrap_or_default();
+    let timers = match timers.as_slice() {
+        [] => String::new(),
+        timers => format!("; so long waits {}", timers.join(", ")),
+    };
     vec![
         Remedy::new("Answer sooner, or let whoever waits in front wait longer", Risk::ShowOnly)
-            .advice(format!("{who}; otherwise look why this route takes so long"))
+            .advice(format!("{who}{timers}; otherwise look why this route takes so long"))
             .verify("the access log has no new 499 of this route"),
     ]
 }
@@ -219,6 +222,16 @@ HTTP/1.1 200 OK
         Broken
         Confirmed client-gave-up: clients leave after 2.001 s, before the answer comes [6 requests]
         ");
+    }
+
+    #[test]
+    fn a_constant_betrays_who_waits_in_front() {
+        let report = hit(&[(499, "60.001", "0.000"); 6]).report();
+        let advice = report.findings[0].remedies[0].advice.clone().unwrap();
+        assert!(advice.contains("AWS load balancers"), "{advice}");
+        let report = hit(&[(499, "2.001", "0.000"); 6]).report();
+        let advice = report.findings[0].remedies[0].advice.clone().unwrap();
+        assert!(!advice.contains("so long waits"), "{advice}");
     }
 
     #[test]

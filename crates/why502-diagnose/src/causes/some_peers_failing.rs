@@ -30,12 +30,13 @@
 //!
 //! nginx: `ngx_http_upstream_next`, `ngx_http_upstream_free_round_robin_peer`.
 
-use crate::case::{Case, FailureId, PeerSubject, Reach, Subject, Symptom, count};
+use crate::case::{Case, Failure, FailureId, PeerSubject, Reach, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{Observed, Phrase};
+use why502_model::Pass;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "some-peers-failing",
@@ -61,11 +62,13 @@ fn detect(case: &Case<'_>, subject: &Subject, _found: &[Finding]) -> Result<Ruli
     let failures: BTreeSet<FailureId> = failing
         .iter()
         .flat_map(|peer| case.symptoms_of(peer))
-        .filter(|(_, _, symptom)| is_failure(symptom))
+        .filter(|(_, failure, symptom)| has_failed(case, failure, symptom))
         .map(|(id, ..)| id)
         .collect();
-    let symptoms =
-        failing.iter().flat_map(|peer| case.symptoms_of(peer)).filter(|(_, _, symptom)| is_failure(symptom));
+    let symptoms = failing
+        .iter()
+        .flat_map(|peer| case.symptoms_of(peer))
+        .filter(|(_, failure, symptom)| has_failed(case, failure, symptom));
     let line =
         Case::lines_evidence(symptoms, |n| format!("{} on {} failed", count(n, "attempt"), first.address));
     let success = case.last_success(other).map(|(_, line)| {
@@ -86,8 +89,22 @@ fn is_in_use(case: &Case<'_>, peer: &PeerSubject) -> bool {
 }
 
 fn fails(case: &Case<'_>, peer: &PeerSubject) -> bool {
-    case.symptoms_of(peer).any(|(_, _, symptom)| is_failure(symptom))
+    case.symptoms_of(peer).any(|(_, failure, symptom)| has_failed(case, failure, symptom))
         || matches!(case.reach(peer), Observed::Known(Reach::Failed(_) | Reach::Silent))
+}
+
+/// Whether an attempt failed by a message of nginx, or by what the access log tells of it: nginx's own status and no
+/// header, or, where no time of a header is logged, that nginx went on to another peer though no status makes it do so.
+fn has_failed(case: &Case<'_>, failure: &Failure, symptom: &Symptom) -> bool {
+    if symptom.phrase.is_some() || symptom.logged.header {
+        return is_failure(symptom) || symptom.is_quietly_failed();
+    }
+    let is_own = symptom.tried.as_ref().is_some_and(|tried| matches!(tried.status, Some(502 | 504)));
+    let group = symptom.peer.as_ref().and_then(|address| case.peers_at(address).find_map(|peer| peer.group));
+    let pass = failure.route.zip(group).and_then(|(route, group)| case.pass_of(route, Some(group)));
+    let names_none = |pass: &Pass| !pass.retry.conditions.value.iter().any(|own| own.starts_with("http_"));
+    let is_last = failure.attempts().next_back().is_some_and(|last| std::ptr::eq(last, symptom));
+    is_own && !is_last && pass.is_some_and(names_none)
 }
 
 /// Whether an attempt failed for want of an answer; what the application answers, and a client that left, is none.
@@ -164,7 +181,8 @@ mod tests {
     fn hit_alone_it_is_the_root() {
         insta::assert_snapshot!(hit().summary(), @"
         Broken
-        Confirmed some-peers-failing: 127.0.0.1:3000 of the group fails, the others serve [1 requests]
+        Likely upstream-slow -> some-peers-failing: the backend takes longer than proxy_read_timeout of 60 s to answer [1 requests]
+          open: how long this route takes when it answers: too few answers with a time stand in the log
         ");
     }
 
@@ -179,6 +197,43 @@ mod tests {
         Broken
         Confirmed upstream-not-listening -> some-peers-failing: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
         ");
+    }
+
+    /// The first peer failed, nginx went on to the second one, and only the access log was read.
+    const RETRIED: &str = r#"
+#- nginx.conf
+events {}
+http {
+    log_format up '$remote_addr [$time_local] "$request" $status us=$upstream_status ua=$upstream_addr';
+    access_log /var/log/nginx/access.log up;
+    upstream backend { server 127.0.0.1:3000; server 127.0.0.1:3001; }
+    server { listen 80; location / { proxy_pass http://backend; } }
+}
+#- options
+offline
+#- access.log
+10.0.0.9 [21/Nov/2026:02:28:30 +0000] "GET /a HTTP/1.1" 200 us=502, 200 ua=127.0.0.1:3000, 127.0.0.1:3001
+10.0.0.9 [21/Nov/2026:02:28:31 +0000] "GET /a HTTP/1.1" 200 us=200 ua=127.0.0.1:3001
+"#;
+
+    #[test]
+    fn hit_retries_hide_it_and_only_the_access_log_tells() {
+        insta::assert_snapshot!(Fixture::new(RETRIED).summary(), @"
+        AtRisk
+        Confirmed some-peers-failing: 127.0.0.1:3000 of the group fails, the others serve [0 requests]
+        ");
+        let timed = RETRIED
+            .replace("ua=$upstream_addr", "ua=$upstream_addr uht=$upstream_header_time")
+            .replace("3000, 127.0.0.1:3001", "3000, 127.0.0.1:3001 uht=-, 0.002")
+            .replace("us=200 ua=127.0.0.1:3001", "us=200 ua=127.0.0.1:3001 uht=0.002");
+        assert!(Fixture::new(&timed).summary().contains("some-peers-failing"));
+    }
+
+    #[test]
+    fn near_miss_an_answer_that_is_passed_on_is_no_failure() {
+        let sent = RETRIED.replace("proxy_pass", "proxy_next_upstream error http_502; proxy_pass");
+        let summary = Fixture::new(&sent).summary();
+        assert!(!summary.contains("some-peers-failing"), "{summary}");
     }
 
     #[test]

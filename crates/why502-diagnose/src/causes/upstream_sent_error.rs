@@ -80,7 +80,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .filter(|(_, failure)| {
             refused_leave(failure)
                 || (may_be_answered(case, failure)
-                    && !told.contains(&as_written(failure))
+                    && (failure.tries_logged || !told.contains(&as_written(failure)))
                     && route.is_some()
                     && (!is_open(failure) || sends(failure)))
         })
@@ -110,9 +110,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let is_seen = |failure: &Failure| matches!(failure.method.as_deref(), None | Some("GET" | "HEAD"));
     let well = sent.iter().all(|(_, failure)| is_seen(failure))
         && peers(case, subject).any(|peer| answers_well(case, peer));
+    // Files alone tell nothing of now.
+    let is_over = answered_since && !case.facts.manifest.invocation.offline;
     let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(sent.iter().map(|(id, _)| *id))
-        .still_failing(probed.is_some().then_some(true).or((well || answered_since).then_some(false)))
+        .still_failing(probed.is_some().then_some(true).or((well || is_over).then_some(false)))
         .with(evidence)
         .at(route.and_then(|route| case.pass_of(route, None)).map(|pass| pass.at.clone()));
     Ok(Ruling::found(finding))
@@ -159,10 +161,19 @@ fn is_replaced(case: &Case<'_>, failure: &Failure, sent: u16, status: u16) -> bo
 /// Whether an upstream may have sent the status, as far as the logs without upstream fields tell.
 fn may_be_answered(case: &Case<'_>, failure: &Failure) -> bool {
     let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
-    !failure.tries_logged
-        && failure.symptoms.iter().all(follows_an_answer)
+    let is_quiet = |symptom: &Symptom| symptom.phrase.is_none() || follows_an_answer(symptom);
+    (!failure.tries_logged && failure.symptoms.iter().all(follows_an_answer)
+        || last_attempt_sent(failure, status) && failure.symptoms.iter().all(is_quiet))
         // nginx logs every 502 and 504 of its own at level error.
         && (status == 503 || case.error_log_covers(failure))
+}
+
+/// Whether the access log has that status for the last attempt, and no time of a header that would tell whose it is.
+fn last_attempt_sent(failure: &Failure, status: u16) -> bool {
+    failure.attempts().next_back().is_some_and(|last| {
+        let sent = last.tried.as_ref().and_then(|tried| tried.status);
+        sent == Some(status) && !last.logged.header && last.group.is_none()
+    })
 }
 
 /// What an access line says of a request: when, the client, the path, the status.
@@ -357,6 +368,23 @@ Server: Werkzeug
         let config = config.replace("events {}", &format!("{} events {{}}", modules.join(" ")));
         let log = "2026/11/21 02:00:00 [notice] 100#100: signal process started";
         Fixture::new(&config).with("access.log", COMBINED).with("error.log", log)
+    }
+
+    #[test]
+    fn hit_by_its_status_of_the_attempt_and_a_silent_error_log() {
+        let before = "#- error.log\n2026/11/21 01:40:00 [error] 101#101: *1 open() \"/srv/x\" failed (2: No such file or directory), client: 10.0.0.9, server: shop.example.com, request: \"GET /x HTTP/1.1\", host: \"shop.example.com\"";
+        let coarse = HIT
+            .replace(" uht=$upstream_header_time", "")
+            .replace(" uht=0.004", "")
+            .replace("503", "502")
+            .replace("#- error.log", before);
+        insta::assert_snapshot!(Fixture::new(&coarse).with("options", "offline\nsince=all").summary(), @"
+        Broken
+        Likely upstream-sent-error: 127.0.0.1:3000 itself answers 502 [1 requests]
+        ");
+        // A log that nobody read may hold nginx's own line.
+        let summary = Fixture::new(&coarse).without("error.log").with("options", "offline").summary();
+        assert!(!summary.contains("upstream-sent-error"), "{summary}");
     }
 
     #[test]

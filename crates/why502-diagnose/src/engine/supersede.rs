@@ -1,6 +1,6 @@
 //! What is nearer to the root wins: causes over symptoms, the specific over the general.
 
-use crate::case::{Case, Subject};
+use crate::case::{Case, FailureId, Subject};
 use crate::cause::Cause;
 use crate::causes::find_cause;
 use crate::finding::{Confidence, Finding};
@@ -44,17 +44,19 @@ fn hang_onto_roots(case: &Case<'_>, effect: &Finding, findings: &mut [Finding]) 
     let is_root = |finding: &Finding| finding.confidence >= Confidence::Likely && finding.root;
     let shares = |finding: &Finding| !finding.explains.is_disjoint(&effect.explains);
     let any_shares = findings.iter().any(|finding| is_root(finding) && shares(finding));
-    let mut hangs = false;
-    for root in findings.iter_mut().filter(|finding| is_root(finding)) {
-        let is_below = if any_shares { shares(root) } else { is_under(case, root, effect) };
-        if is_below {
-            add_effect(root, effect.cause.id);
-            root.explains.extend(effect.explains.iter().copied());
-            root.fails_clients_now |= effect.fails_clients_now;
-            hangs = true;
-        }
+    let below = |finding: &&mut Finding| {
+        is_root(finding) && if any_shares { shares(finding) } else { is_under(case, finding, effect) }
+    };
+    let mut roots: Vec<&mut Finding> = findings.iter_mut().filter(below).collect();
+    // What one root explains already is no consequence of another.
+    let told: BTreeSet<FailureId> = roots.iter().flat_map(|root| root.explains.iter().copied()).collect();
+    let rest: Vec<FailureId> = effect.explains.difference(&told).copied().collect();
+    for root in &mut roots {
+        add_effect(root, effect.cause.id);
+        root.explains.extend(&rest);
+        root.fails_clients_now |= effect.fails_clients_now;
     }
-    hangs
+    !roots.is_empty()
 }
 
 /// Whether a finding can be the root of an effect of a group without a failure that both explain: an answer of a route's

@@ -3,26 +3,16 @@
 use super::select::Selected;
 use super::{Cluster, Family};
 use crate::case::Case;
-use crate::durations::{self, Common, play};
+use crate::durations::{self, Common};
+use crate::timers::{Side, comes_to, known};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use why502_model::{Pass, RouteId, Setting};
 
 /// Shorter durations are noise of the machine, in milliseconds.
 const MIN_MS: u32 = 900;
-/// Well-known timers of applications and balancers, in seconds. What they stand for is a hint, never a proof.
-const KNOWN: [(u32, &str); 9] = [
-    (5, "Node's keep-alive timeout"),
-    (15, "Heroku's and many clients' default"),
-    (30, "gunicorn's and Puma's worker timeout, PHP's max_execution_time"),
-    (50, "HAProxy's usual timeout server"),
-    (55, "App Engine's and Cloud Functions' usual bound"),
-    (60, "the default of nginx, AWS load balancers and many clients"),
-    (100, "Cloudflare's wait for an origin"),
-    (120, "Apache's older default"),
-    (300, "the default of Google's balancers' streams, Apache's and IIS's older one"),
-];
-
+/// What nginx's timers towards an upstream are unless set, in milliseconds.
+const NGINX_DEFAULT: u32 = 60_000;
 /// How long a failure took, how many requests it stands for, and where it failed.
 type Member = (u32, u64, Option<RouteId>);
 
@@ -37,10 +27,17 @@ pub(super) fn clusters(case: &Case<'_>, failures: &[&Selected<'_>]) -> Vec<Clust
             members.push((ms, one.failure.weight, one.failure.route));
         }
     }
-    let mut clusters: Vec<Cluster> = kinds
-        .into_iter()
-        .filter_map(|((family, route), members)| cluster(case, family, route, members))
-        .collect();
+    let mut clusters = Vec::new();
+    let mut spread: BTreeMap<Family, Vec<Member>> = BTreeMap::new();
+    for ((family, route), members) in kinds {
+        match cluster(case, family, route, members.clone()) {
+            Some(found) => clusters.push(found),
+            None => spread.entry(family).or_default().extend(members),
+        }
+    }
+    // A timer in front of the gateway, or in the application, ends requests of all routes: few of each.
+    let over_routes = spread.into_iter().filter_map(|(family, members)| cluster(case, family, None, members));
+    clusters.extend(over_routes);
     clusters.sort_by_key(|cluster| std::cmp::Reverse(cluster.requests));
     clusters
 }
@@ -57,25 +54,33 @@ fn cluster(
     let inside = &members[range];
     let mut timers: Vec<String> = Vec::new();
     for pass in inside.iter().filter_map(|(_, _, route)| case.pass_of((*route)?, None)) {
-        for timer in directives(pass, ms) {
+        for timer in directives(pass, family, ms) {
             if !timers.contains(&timer) {
                 timers.push(timer);
             }
         }
     }
-    timers.extend(
-        KNOWN.iter().filter(|(seconds, _)| is_near(ms, seconds * 1000)).map(|(_, name)| (*name).to_owned()),
-    );
+    let is_unknown = inside.iter().all(|(_, _, route)| route.is_none());
+    if is_unknown && sides(family).is_empty() && comes_to(ms, NGINX_DEFAULT) {
+        timers.push("nginx's default for each of its timers towards an upstream".to_owned());
+    }
+    timers.extend(sides(family).iter().flat_map(|side| known(*side, ms)).map(str::to_owned));
     Some(Cluster { family, route: route.cloned(), ms, requests, of, timers })
 }
 
-fn is_near(ms: u32, timer: u32) -> bool {
-    // A coarse clock may fire a little early.
-    ms + 20 >= timer && ms <= timer + play(timer)
+/// Where a timer runs that can have ended a failure of a kind, beside the gateway's own.
+fn sides(family: Family) -> &'static [Side] {
+    match family {
+        Family::ClientLeft => &[Side::InFront],
+        Family::AnswerTimedOut | Family::ConnectTimedOut | Family::SendTimedOut => &[],
+        Family::Closed | Family::CutOff | Family::NoUsableAnswer | Family::Reset => &[Side::Behind],
+        // A hop behind this one may be a gateway itself.
+        _ => &[Side::Behind, Side::InFront],
+    }
 }
 
-/// The directives of a pass whose value a duration comes to.
-fn directives(pass: &Pass, ms: u32) -> Vec<String> {
+/// The directives of a pass that can end such failures, and whose value a duration comes to.
+fn directives(pass: &Pass, family: Family, ms: u32) -> Vec<String> {
     let prefix = pass.protocol.prefix();
     let timer = |name: &str, setting: &Setting<Duration>| {
         let value = u32::try_from(setting.value.as_millis()).ok()?;
@@ -83,15 +88,21 @@ fn directives(pass: &Pass, ms: u32) -> Vec<String> {
             .at
             .as_ref()
             .map_or_else(|| "by default".to_owned(), |at| format!("{}:{}", at.file, at.line));
-        is_near(ms, value).then(|| format!("{prefix}_{name} {value}ms ({at})"))
+        comes_to(ms, value).then(|| format!("{prefix}_{name} {value}ms ({at})"))
     };
     let timeouts = &pass.timeouts;
-    [
-        timer("read_timeout", &timeouts.read),
-        timer("connect_timeout", &timeouts.connect),
-        timer("send_timeout", &timeouts.send),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let (connect, send, read) = match family {
+        // Whoever is not there any more was not sent away by the gateway.
+        Family::ClientLeft | Family::Closed | Family::Reset | Family::UpstreamAnswer => (false, false, false),
+        Family::ConnectTimedOut => (true, false, false),
+        Family::SendTimedOut => (false, true, false),
+        Family::AnswerTimedOut | Family::CutOff => (false, false, true),
+        _ => (true, true, true),
+    };
+    let timers = [
+        read.then(|| timer("read_timeout", &timeouts.read)),
+        connect.then(|| timer("connect_timeout", &timeouts.connect)),
+        send.then(|| timer("send_timeout", &timeouts.send)),
+    ];
+    timers.into_iter().flatten().flatten().collect()
 }

@@ -290,7 +290,7 @@ pub struct Burst {
 pub struct Cluster {
     /// The kind of failure.
     pub family: Family,
-    /// The route.
+    /// The route; null where they are spread over several, or it is not known.
     pub route: Option<String>,
     /// The duration in the middle, in milliseconds.
     pub ms: u32,
@@ -298,7 +298,8 @@ pub struct Cluster {
     pub requests: u64,
     /// Of how many of that kind and route whose duration is known.
     pub of: u64,
-    /// Timers of that value: directives in force with their place, and well-known ones of applications and balancers.
+    /// Timers of that value that can have ended them: directives in force with their place; of requests that clients left,
+    /// well-known ones of balancers and clients in front; of answers that broke off, those of applications.
     pub timers: Vec<String>,
 }
 

@@ -132,6 +132,32 @@ fn a_timer_is_found_by_the_duration_that_its_victims_share() {
 }
 
 #[test]
+fn a_timer_is_one_that_can_have_ended_them() {
+    let kinds = |status: &str, us: &str, time: &str, paths: &[&str]| -> LogsReport {
+        let rest = format!("ua=127.0.0.1:3001 us={us} uct=0.000 uht=- urt={time} rt={time}");
+        let lines: String = (0..6).map(|n| line(n, paths[n as usize % paths.len()], status, &rest)).collect();
+        alone(&lines)
+    };
+    // Clients that left after a minute met no timer of nginx, though its own is a minute, too.
+    let left = kinds("499", "-", "60.000", &["/a"]);
+    assert_eq!(
+        left.clusters[0].timers,
+        ["the default of AWS load balancers, another nginx, Apache and Varnish"]
+    );
+    // Few of each route, and one timer in front of all.
+    let spread = kinds("499", "-", "30.000", &["/a", "/slow/b"]);
+    assert_eq!(
+        (spread.clusters.len(), spread.clusters[0].route.clone(), spread.clusters[0].of),
+        (1, None, 6)
+    );
+    // Closed after just half a minute: the application's own timer.
+    let closed = kinds("502", "502", "30.002", &["/a"]);
+    assert!(closed.clusters[0].timers[0].starts_with("gunicorn"), "{:?}", closed.clusters);
+    let own = kinds("504", "504", "60.001", &["/a"]);
+    assert_eq!(own.clusters[0].timers, ["proxy_read_timeout 60000ms (by default)"]);
+}
+
+#[test]
 fn a_peer_that_failed_often_enough_is_out_for_its_time() {
     let refused = "ua=127.0.0.1:3000 us=502 uct=- uht=- urt=0.000 rt=0.000";
     let once = line(10, "/a", "502", refused);

@@ -2,6 +2,7 @@
 
 use crate::{Gateway, Source, Span};
 use memchr::memmem;
+use nginx_syntax::Directive;
 use std::sync::Arc;
 
 impl Gateway {
@@ -15,6 +16,14 @@ impl Gateway {
         let indent = text.len() - text.trim_ascii_start().len();
         let length = text.trim_ascii().len();
         (length > 0).then(|| span(source, before + indent, length)).flatten()
+    }
+
+    /// Whether a directive stands directly in the block of another one, in the same file.
+    pub fn is_directly_in(&self, at: &Span, block: &Span) -> bool {
+        let Some(source) = self.source(&at.file).filter(|_| at.file == block.file) else { return false };
+        let owner = source.tree.directive_at(block.begin);
+        let parent = source.tree.directive_at(at.begin).and_then(Directive::parent);
+        owner.zip(parent).is_some_and(|(owner, parent)| owner.id() == parent.id())
     }
 
     /// The first place where a text stands as an argument, whole.
@@ -56,6 +65,21 @@ fn span(source: &Source, begin: usize, length: usize) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use crate::testing::World;
+
+    #[test]
+    fn a_directive_is_in_one_block() {
+        let gateway = World::http(
+            "proxy_read_timeout 1s; server { location / { proxy_pass http://127.0.0.1; } \
+             location /a { proxy_read_timeout 2s; proxy_pass http://127.0.0.1; } }",
+        )
+        .gateway();
+        let is_own = |route: usize| {
+            let route = &gateway.routes[route];
+            let read = &route.action.pass().unwrap().timeouts.read;
+            gateway.is_directly_in(read.at.as_ref().unwrap(), &route.at)
+        };
+        assert_eq!((is_own(1), is_own(2)), (false, true));
+    }
 
     #[test]
     fn lines_and_arguments_are_found() {

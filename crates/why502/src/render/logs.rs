@@ -207,7 +207,7 @@ fn percentiles_words(percentiles: Percentiles) -> String {
 }
 
 fn cluster_lines(cluster: &Cluster) -> Vec<String> {
-    let route = cluster.route.as_deref().unwrap_or("an unknown route");
+    let route = cluster.route.as_deref().unwrap_or("several routes");
     let head = format!(
         "{:>9}  of {} took {}: {}  {route}",
         grouped(cluster.requests),

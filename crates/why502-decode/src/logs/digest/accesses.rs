@@ -1,5 +1,6 @@
 //! The digest of an access log.
 
+mod answers;
 mod memo;
 mod record;
 mod successes;
@@ -9,6 +10,7 @@ mod times;
 mod totals;
 mod trouble;
 
+use self::answers::Answers;
 use self::memo::StampMemo;
 use self::record::{Scribe, Seen, last_peer, likeness};
 use self::successes::Successes;
@@ -57,6 +59,7 @@ pub struct AccessDigester<'a> {
     totals: Totals,
     records: Records<AccessKind, AccessRecord>,
     successes: Successes,
+    answers: Answers,
     own: Vec<OwnRequest>,
     scribe: Scribe<'a>,
     stamps: StampMemo,
@@ -93,6 +96,7 @@ impl<'a> AccessDigester<'a> {
             totals: Totals::default(),
             records: Records::new(options.max_records),
             successes: Successes::default(),
+            answers: Answers::new(source.format, options.extent),
             own: Vec::new(),
             scribe: Scribe::new(options),
             stamps: StampMemo::new(source.format),
@@ -175,6 +179,7 @@ impl<'a> AccessDigester<'a> {
             Worth::Nothing if status < 400 => {
                 let range = pushed.begin..pushed.begin + line.len();
                 self.successes.remember(place, range, seen.route, last_peer(parsed));
+                self.answers.count(parsed, seen.route);
             }
             Worth::Nothing => {}
             worth => self.keep(place, line, parsed, seen, worth),
@@ -193,6 +198,7 @@ impl<'a> AccessDigester<'a> {
         let routes = self.scribe.adopt_routes(&later.scribe);
         self.totals.append(later.totals, &routes);
         self.successes.append(later.successes, &routes, n_before);
+        self.answers.append(&later.answers, &routes);
         if let Some((series, later)) = self.series.as_mut().zip(later.series) {
             series.counts.append(later.counts);
             series.times.append(later.times);
@@ -216,9 +222,10 @@ impl<'a> AccessDigester<'a> {
             totals: self.totals.read(&self.scribe),
             records: self.records.into_entries().into_iter().map(|entry| entry.record).collect(),
             successes,
+            answers: self.answers.read(&self.scribe),
             own: self.own,
             timeline,
-            times,
+            times: times.map(Box::new),
         }
     }
 
@@ -250,7 +257,7 @@ impl<'a> AccessDigester<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use why502_facts::{AccessLogFormat, FormatEscape, RequestKey, Stamp};
+    use why502_facts::{AccessLogFormat, AnswerMeasure, FormatEscape, RequestKey, Stamp};
 
     const TEXT: &str = "$remote_addr [$time_local] \"$request\" $status us=$upstream_status ua=$upstream_addr \
         cs=$upstream_cache_status ls=$limit_req_status \"$http_user_agent\"";
@@ -308,6 +315,40 @@ mod tests {
             digest.successes.iter().map(|record| &*record.request.as_ref().unwrap().path).collect();
         assert_eq!(last, ["/a2", "/a3", "/b"]);
         assert!(digest.successes.iter().all(|record| record.line.text.is_some()));
+    }
+
+    #[test]
+    fn the_times_of_successful_answers_are_told_per_route() {
+        let text = "[$time_local] \"$request\" $status us=$upstream_status uht=$upstream_header_time rt=$request_time";
+        let line = |path: &str, status: u16, rest: &str| {
+            format!("[21/Nov/2026:02:10:01 +0000] \"GET {path} HTTP/1.1\" {status} {rest}\n")
+        };
+        let log = line("/a1", 200, "us=200 uht=0.010 rt=9.000")
+            + &line("/a2", 304, "us=304 : 304 uht=0.001 : 0.020 rt=9.000")
+            + &line("/a3", 200, "us=- uht=- rt=0.000")
+            + &line("/a4", 200, "us=504, 200 uht=-, 0.030 rt=9.000")
+            + &line("/a5", 504, "us=504 uht=- rt=9.000")
+            + &line("/a6", 404, "us=404 uht=0.040 rt=9.000")
+            + &line("/b", 101, "us=101 uht=0.002 rt=9.000");
+        let told = |digest: &AccessDigest| {
+            let one = |own: &why502_facts::RouteAnswers| {
+                (own.route.clone().unwrap(), own.measure, own.times.n_values(), own.times.quantile(1000))
+            };
+            digest.answers.iter().map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&digest(options(), text, &log)),
+            [(Arc::from("/a"), AnswerMeasure::Header, 2, Some(20)),]
+        );
+        // Without a time of the upstream the request's own tells it, if an upstream was asked.
+        let coarse = text.replace("uht=$upstream_header_time ", "");
+        let log = line("/a1", 200, "us=200 rt=1.000")
+            + &line("/a2", 200, "us=- rt=0.000")
+            + &line("/a3", 101, "us=101 rt=9.000");
+        let found = told(&digest(options(), &coarse, &log));
+        assert_eq!((found.len(), found[0].1, found[0].2), (1, AnswerMeasure::Request, 1));
+        let surveyed = DigestOptions { extent: Extent::Survey, ..options() };
+        assert!(digest(surveyed, &coarse, &log).answers.is_empty());
     }
 
     #[test]

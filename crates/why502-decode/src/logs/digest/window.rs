@@ -31,7 +31,7 @@ pub struct DigestOptions<'a> {
 /// What a digest tells beside failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
-    /// What a diagnosis needs: totals, and the last successes.
+    /// What a diagnosis needs: totals, the last successes, and how long successful answers took.
     #[default]
     Diagnosis,
     /// Also when requests ended ([`why502_facts::Timeline`]) and how long they took ([`why502_facts::AccessTimes`]).

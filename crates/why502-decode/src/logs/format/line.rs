@@ -120,6 +120,11 @@ impl<'a> AccessLine<'a> {
         Field::TRIES.iter().filter_map(|&field| self.raw(field)).any(|value| !self.is_unset(value))
     }
 
+    /// Whether the format tells of attempts, and the line of none.
+    pub(crate) fn has_no_attempt(&self) -> bool {
+        self.format.has_upstream() && !self.any_attempt()
+    }
+
     /// `escape=default` writes `-` for a variable that is not set, the others nothing (`ngx_http_log_json_variable`).
     fn is_unset(&self, value: &[u8]) -> bool {
         match self.format.escape() {

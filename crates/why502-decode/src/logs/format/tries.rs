@@ -93,7 +93,7 @@ fn next_element<'a>(rest: &mut Option<&'a [u8]>) -> &'a [u8] {
 }
 
 /// `S.mmm` in milliseconds.
-pub(super) fn milliseconds(text: &[u8]) -> Option<u32> {
+pub(crate) fn milliseconds(text: &[u8]) -> Option<u32> {
     // Nearly all are so short.
     if let [seconds @ b'0'..=b'9', b'.', tenths @ b'0'..=b'9', hundredths @ b'0'..=b'9', last @ b'0'..=b'9'] =
         text

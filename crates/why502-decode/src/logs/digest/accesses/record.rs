@@ -121,6 +121,7 @@ pub(super) fn last_peer<'l>(parsed: &AccessLine<'l>) -> &'l [u8] {
     parsed.value(Field::UpstreamAddr).map_or(b"", last_element)
 }
 
-fn last_element(list: &[u8]) -> &[u8] {
+/// The element of the last attempt of a list.
+pub(super) fn last_element(list: &[u8]) -> &[u8] {
     &list[memrchr(b' ', list).map_or(0, |space| space + 1)..]
 }
