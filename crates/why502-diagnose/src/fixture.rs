@@ -12,7 +12,7 @@
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
-//!                          since=…, no-sockets
+//!                          since=…, no-probe, no-sockets
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
@@ -207,6 +207,9 @@ impl Fixture {
             }
             Ask::PathWalk { path, .. } => {
                 self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
+            }
+            Ask::Probe { .. } if self.option("no-probe").is_some() => {
+                Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
             }
             Ask::Probe { target, spec, .. } => {
                 let special = self.sections.get(&format!("probe {target} {}", spec_name(spec)));

@@ -176,6 +176,23 @@ refused
     }
 
     #[test]
+    fn hit_foreseen_for_a_url_that_nothing_may_be_sent_for() {
+        let quiet = Fixture::new(HIT).with("error.log", "").with("access.log", "");
+        let asked = |options: &str| quiet.without("probe 127.0.0.1:3000").with("options", options);
+        insta::assert_snapshot!(asked("no-probe\nurl=/api/a").summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [0 requests, still failing]
+        ");
+        assert_eq!(asked("no-probe\nurl=/").summary(), "Healthy\n");
+        assert_eq!(asked("no-probe").summary(), "Healthy\n", "nobody asked for it");
+        // Another peer of the group takes the request.
+        let two = HIT.replace("server 127.0.0.1:3000;", "server 127.0.0.1:3000; server 127.0.0.1:5432;");
+        let two = Fixture::new(&two).with("error.log", "").with("access.log", "");
+        let two = two.without("probe 127.0.0.1:3000").with("options", "no-probe\nurl=/api/a");
+        assert!(!two.summary().contains("upstream-not-listening"), "{}", two.summary());
+    }
+
+    #[test]
     fn near_miss_it_listens_again() {
         let again = Fixture::new(HIT)
             .with("listeners", "127.0.0.1:3000 node")
