@@ -3,7 +3,7 @@
 
 use crate::case::{Asked, Case, Failure};
 use crate::plan::{host_header, is_own_listener, upstream_path};
-use why502_facts::PeerAddress;
+use why502_facts::{FirstBytes, PeerAddress};
 use why502_model::{
     Action, Conditional, Fallback, FallbackKind, Gateway, RequestVars, RouteId, Served, Span, Stop, Target,
 };
@@ -75,6 +75,29 @@ fn went_to_itself(case: &Case<'_>, symptom: &crate::case::Symptom, status: u16) 
         && symptom.tried.as_ref().and_then(|tried| tried.status) == Some(status)
 }
 
+/// Whether an error page of a route may show a status of another kind as that one.
+pub(super) fn may_be_shown<'c>(case: &'c Case<'_>, route: RouteId, status: u16) -> Option<&'c Fallback> {
+    let own = case.gateway.route(route);
+    own.fallbacks.iter().find(|fallback| {
+        matches!(&fallback.kind, FallbackKind::ErrorPage { statuses, .. } if statuses.iter().any(|from| *from != status))
+            && becomes(case, own.server, fallback, status)
+    })
+}
+
+/// Whether an error page gives that status, whichever it takes.
+fn becomes(case: &Case<'_>, server: usize, fallback: &Fallback, status: u16) -> bool {
+    let FallbackKind::ErrorPage { becomes, .. } = &fallback.kind else { return false };
+    *becomes == Some(status) || (*becomes == Some(0) && page_returns(case, server, &fallback.to, status))
+}
+
+/// What a peer of a route answers to a probe, if that is one of some statuses.
+fn answered_now(case: &Case<'_>, route: RouteId, statuses: &[u16]) -> Option<u16> {
+    case.peers_behind(route).find_map(|peer| match &case.probe(peer).known()?.first_bytes {
+        FirstBytes::Http(answer) => Some(answer.status).filter(|status| statuses.contains(status)),
+        _ => None,
+    })
+}
+
 /// An `error_page` that made the status out of another one, which is no gateway error itself.
 fn replaced(case: &Case<'_>, failure: &Failure, status: u16) -> Option<OwnAnswer> {
     let route = failure.route?;
@@ -83,23 +106,29 @@ fn replaced(case: &Case<'_>, failure: &Failure, status: u16) -> Option<OwnAnswer
     let is_another = |sent: u16| !matches!(sent, 500 | 502..=504) && sent != status;
     let own = case.gateway.route(route);
     own.fallbacks.iter().find_map(|fallback| {
-        let FallbackKind::ErrorPage { statuses, becomes } = &fallback.kind else { return None };
-        let from = match (last, sent) {
+        let FallbackKind::ErrorPage { statuses, .. } = &fallback.kind else { return None };
+        let (from, condition) = match (last, sent) {
             (Some(_), Some(sent)) => {
-                statuses.contains(&sent).then_some(sent).filter(|_| own.intercepts_errors)?
+                (statuses.contains(&sent).then_some(sent).filter(|_| own.intercepts_errors)?, None)
             }
             // No attempt was made: what the gateway itself would have said is not logged.
-            (None, _) if failure.tries_logged => *statuses.first()?,
+            (None, _) if failure.tries_logged => {
+                (*statuses.first()?, Some("in place of another status".to_owned()))
+            }
+            // The log is silent about attempts: what the peer answers now is what it may have answered then.
+            (None, _) if failure.symptoms.is_empty() && own.intercepts_errors => {
+                let from = answered_now(case, route, statuses)?;
+                (from, Some(format!("as the upstream answers {from} when asked directly")))
+            }
             _ => return None,
         };
-        let gives = *becomes == Some(status)
-            || (*becomes == Some(0) && page_returns(case, own.server, &fallback.to, status));
+        let gives = becomes(case, own.server, fallback, status);
         (is_another(from) && gives).then(|| OwnAnswer {
             route,
             status,
             at: fallback.at.clone(),
             directive: format!("error_page {from} ={status} {}", fallback.to),
-            condition: last.is_none().then(|| "in place of another status".to_owned()),
+            condition,
             is_behind_a_hop: false,
         })
     })
