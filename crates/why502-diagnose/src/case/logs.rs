@@ -58,11 +58,11 @@ impl Case<'_> {
 
     /// Whether the time of the run was up before a log was read, or nobody was allowed to read any that tells of requests.
     pub(crate) fn has_unread_log(&self) -> bool {
-        let is_kept_back = !self.has_read_log();
+        let (is_kept_back, own) = (!self.has_read_log(), self.gateway.owner());
         self.facts.iter().any(|(ask, answer)| {
             let is_log = match ask {
-                Ask::Log(slice) => slice.max_bytes.is_none(),
-                Ask::LogTail { .. } => is_kept_back,
+                Ask::Log(slice) => slice.max_bytes.is_none() && slice.owner == own,
+                Ask::LogTail { owner, .. } => is_kept_back && *owner == own,
                 _ => false,
             };
             let Observed::Unknown(gap) = answer else { return false };

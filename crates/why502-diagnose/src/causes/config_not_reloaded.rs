@@ -239,6 +239,18 @@ modified=2026-11-21T02:20:00Z
     }
 
     #[test]
+    fn near_miss_a_line_of_another_master_s_worker_that_can_be_seen() {
+        // Soon after a reload, whoever else writes may be a worker of before it.
+        let options = "modified=2026-11-21T02:20:00Z\nloaded=2026-11-21T02:28:20Z";
+        let foreign = Fixture::new(&HIT.replace("101#101", "77#77")).with("access.log", "");
+        let foreign = foreign.with("/b.conf", "error_log /b.log; events {} http { access_log off; }");
+        let alone = foreign.with("options", options).summary();
+        assert!(alone.contains("Confirmed config-not-reloaded"), "{alone}");
+        let beside = foreign.with("b.log", "").with("options", &format!("{options}\nother-worker=77"));
+        assert_eq!(beside.summary(), "Healthy\n");
+    }
+
+    #[test]
     fn gap_a_log_with_ids_of_another_namespace_tells_of_nobody() {
         let contained = Fixture::new(&HIT.replace("101#101", "7#7"))
             .with("options", "modified=2026-11-21T02:20:00Z\nown-pid=7");
