@@ -302,6 +302,7 @@ fn symptom_of(messages: &[RequestMessage]) -> Symptom {
         phase: main.phase,
         level: Some(main.level),
         line: Some(main.line.clone()),
+        writer: Some(main.pid),
         also: others.map(|message| (message.phrase, owned(message.detail.as_ref()))).collect(),
         ..Symptom::default()
     }

@@ -38,7 +38,7 @@
 use super::config_not_reloaded::{is_foreign, newer_source};
 use super::refused::refusal;
 use super::ties::hidden_owners;
-use crate::case::{Case, Subject};
+use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
@@ -116,7 +116,9 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     if finding.still_failing == Some(false) {
         return Vec::new();
     }
-    let Some(peer) = finding.peer() else { return Vec::new() };
+    // Whoever listened on an address that the file no longer has may be gone for good.
+    let is_dropped = |peer: &PeerSubject| case.gateway.master.is_some() && is_foreign(case, peer);
+    let Some(peer) = finding.peer().filter(|peer| !is_dropped(peer)) else { return Vec::new() };
     let place = if case.is_local(&peer.address) { "on this host" } else { "on its host" };
     let advice = format!(
         "start the service that should listen on {} {place}, and read its log if it does not stay up",
