@@ -4,11 +4,12 @@ use super::failure::Logged;
 use super::lookup::{Lookup, passes};
 use super::strangers::{Strangers, count_by_writer};
 use super::{Asked, Case, Failure, FailureId, PeerSubject, Success, Symptom};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::plan::specs;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use why502_facts::{
-    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase, Phrase,
-    RequestMessage, Stamp,
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase,
+    Phrase, RequestMessage, Stamp,
 };
 use why502_model::{FallbackKind, Gateway, GroupId, LogTarget, Model, Pass, RouteId, Target};
 
@@ -74,6 +75,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers,
         failures,
         at_work: BTreeSet::new(),
+        specs: HashMap::new(),
         earlier,
         looked_back,
         totals,
@@ -83,6 +85,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         asked,
     };
     case.at_work = at_work(&case);
+    case.specs = specs(&case);
     case
 }
 

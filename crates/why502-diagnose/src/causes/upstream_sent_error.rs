@@ -63,6 +63,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if route.is_some_and(|route| case.pass_of(route, None).is_none()) {
         return Ok(Ruling::NoSign);
     }
+    if of_upstream(case, subject).next().is_none() {
+        return Ok(Ruling::NoSign);
+    }
     for peer in peers(case, subject) {
         or_ask(case.probe(peer))?;
     }
