@@ -2,7 +2,7 @@
 
 use crate::glob::glob;
 use crate::root::{RootDir, Step};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -67,11 +67,23 @@ pub(crate) fn walk_path(root: Root, path: &str) -> Answer {
     Answer::known(FactBody::PathWalk(walk))
 }
 
+/// `/proc/PID/exe` leads to the binary that runs, also where its path now names another file, or none: so this link is
+/// not resolved as text.
+fn running_binary(root: Root, path: &str) -> Option<Result<File, Errno>> {
+    let pid = path.strip_prefix("/proc/")?.strip_suffix("/exe")?;
+    let is_it = root == Root::Host && !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    is_it.then(|| rustix::fs::open(path, flags, Mode::empty()).map(File::from))
+}
+
 /// Printable strings of a file that contain one of the marks: how a version is read without running anything.
 pub(crate) fn find_strings(root: Root, path: &str, marks: &[String]) -> Answer {
-    let bytes = RootDir::open(root).and_then(|root| root.open_file(path));
-    let bytes = match bytes {
-        Ok((file, _)) => read_bounded(file, MAX_BINARY),
+    let file = match running_binary(root, path) {
+        Some(opened) => opened,
+        None => RootDir::open(root).and_then(|root| root.open_file(path)).map(|(file, _)| file),
+    };
+    let bytes = match file {
+        Ok(file) => read_bounded(file, MAX_BINARY),
         Err(errno) => return unreadable(errno, path),
     };
     match bytes {
@@ -188,6 +200,20 @@ fn acl(step: &Step) -> Vec<AclEntry> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_binary_that_was_deleted_is_read_where_it_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let binary = directory.path().join("sleeper");
+        std::fs::copy("/bin/sleep", &binary).unwrap();
+        let mut child = std::process::Command::new(&binary).arg("60").spawn().unwrap();
+        std::fs::remove_file(&binary).unwrap();
+        let answer = find_strings(Root::Host, &format!("/proc/{}/exe", child.id()), &["GLIBC".to_owned()]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let Answer::Known(body) = answer else { panic!("{answer:?}") };
+        assert!(matches!(*body, FactBody::Strings(found) if !found.is_empty()));
+    }
 
     #[test]
     fn a_missing_file_is_absent_and_a_directory_unsupported() {

@@ -20,9 +20,9 @@ pub(crate) use look::{Reach, or_ask};
 pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
-use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{ErrorDigest, Facts, Stamp};
-use why502_model::{Gateway, Model, RouteId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use why502_facts::{ErrorDigest, Facts, PeerAddress, ProbeSpec, Stamp};
+use why502_model::{Gateway, GroupId, Model, RouteId};
 
 /// One gateway, and what is known of it.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Case<'a> {
     pub(crate) strangers: BTreeMap<u32, u64>,
     /// All of it by what rules ask for.
     lookup: lookup::Lookup,
+    /// The probe of each peer.
+    specs: HashMap<(Option<GroupId>, PeerAddress), ProbeSpec>,
     /// What the given URL asks for: apart from it nothing is judged.
     pub(crate) asked: Option<Asked>,
 }
@@ -63,7 +65,7 @@ pub(crate) struct Success {
     pub(crate) at: Stamp,
     pub(crate) route: Option<RouteId>,
     /// The address, where the log tells it.
-    pub(crate) peer: Option<why502_facts::PeerAddress>,
+    pub(crate) peer: Option<PeerAddress>,
     /// How long the request took, in milliseconds.
     pub(crate) request_ms: Option<u32>,
     pub(crate) path: Option<String>,
@@ -79,6 +81,11 @@ impl<'a> Case<'a> {
     /// The failure of that id.
     pub(crate) fn failure(&self, id: FailureId) -> &Failure {
         &self.failures[id.0]
+    }
+
+    /// The probe of a peer, once the case is built.
+    pub(crate) fn planned(&self, peer: &PeerSubject) -> Option<&ProbeSpec> {
+        self.specs.get(&(peer.group, peer.address.clone()))
     }
 
     /// The failures with their ids.

@@ -12,7 +12,7 @@
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
-//!                          since=…, no-sockets
+//!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
@@ -38,6 +38,7 @@ use why502_model::Model;
 
 const MASTER: u32 = 100;
 const WORKER: u32 = 101;
+const OTHER_MASTER: u32 = 190;
 const CONFIG: &str = "/etc/nginx/nginx.conf";
 /// When fixtures are looked at, unless they say so: shortly after the lines of Appendix C of the reference.
 const NOW: &str = "2026-11-21T02:45:00Z";
@@ -213,6 +214,9 @@ impl Fixture {
             Ask::PathWalk { path, .. } => {
                 self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
             }
+            Ask::Probe { .. } if self.option("no-probe").is_some() => {
+                Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
+            }
             Ask::Probe { target, spec, .. } => {
                 let special = self.sections.get(&format!("probe {target} {}", spec_name(spec)));
                 let any = self.sections.get(&format!("probe {target}"));
@@ -263,6 +267,11 @@ impl Fixture {
         if self.option("not-running").is_none() {
             processes.push(process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx"));
             processes.push(self.worker());
+        }
+        if let Some(pid) = self.option("other-worker") {
+            let title = "nginx: master process /usr/sbin/nginx -c /b.conf";
+            processes.push(process(OTHER_MASTER, 1, "nginx", title));
+            processes.push(process(pid.parse().unwrap(), OTHER_MASTER, "nginx", "nginx: worker process"));
         }
         let listeners = self.sections.get("listeners").map_or("", String::as_str);
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {

@@ -6,8 +6,9 @@
 
 use crate::case::{Case, Failure, FailureId, PeerSubject};
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
-use why502_model::{Pass, Protocol, RouteId, Version};
+use why502_model::{GroupId, Pass, Protocol, RouteId, Version};
 
 /// The most peers that are probed.
 const MAX_PEERS: usize = 64;
@@ -37,6 +38,16 @@ fn is_worth_a_probe(case: &Case<'_>, peer: &PeerSubject) -> bool {
 
 /// The one probe of a peer.
 pub(crate) fn spec_of(case: &Case<'_>, peer: &PeerSubject) -> ProbeSpec {
+    case.planned(peer).cloned().unwrap_or_else(|| made_spec(case, peer))
+}
+
+/// The one probe of every peer: thousands of routes may lead to one, so it is made up once.
+pub(crate) fn specs(case: &Case<'_>) -> HashMap<(Option<GroupId>, PeerAddress), ProbeSpec> {
+    let spec = |peer: &PeerSubject| ((peer.group, peer.address.clone()), made_spec(case, peer));
+    case.peers.iter().map(spec).collect()
+}
+
+fn made_spec(case: &Case<'_>, peer: &PeerSubject) -> ProbeSpec {
     let Some(pass) = case.pass_to(peer) else { return ProbeSpec::Connect };
     let tls = pass.tls.then(|| tls_spec(case, pass));
     match (request_for(case, peer), tls) {
@@ -175,5 +186,40 @@ pub(crate) fn is_own_listener(case: &Case<'_>, address: &PeerAddress) -> bool {
         PeerAddress::Inet(inet) => case
             .listens_on_port(inet.port())
             .any(|own| own == inet.ip() || (own.is_unspecified() && case.is_local(address))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use why502_decode::load;
+    use why502_model::Model;
+
+    /// What is made up anew for each of a peer's routes takes time by their square.
+    #[test]
+    fn the_probe_of_a_peer_is_made_up_with_the_case() {
+        let text = r#"
+#- nginx.conf
+events {}
+http {
+    server {
+        location / { proxy_pass http://127.0.0.1:3000; }
+        location ~ ^/b { proxy_pass http://127.0.0.1:3000; }
+        location /s/ { proxy_pass https://127.0.0.1:3001; }
+    }
+}
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /b/x HTTP/1.1" 503 197 "-" "curl/8"
+"#;
+        let bundle = Fixture::new(text).bundle();
+        let facts = load(&bundle);
+        let model = Model::build(&facts);
+        let case = Case::new(&facts, &model, 0);
+        let planned: Vec<&ProbeSpec> = case.peers.iter().map(|peer| case.planned(peer).unwrap()).collect();
+        let [ProbeSpec::Http { tls: None, request }, ProbeSpec::Tls(_)] = planned.as_slice() else {
+            panic!("{planned:?}")
+        };
+        assert_eq!(request.target, "/b/x");
     }
 }

@@ -14,7 +14,7 @@ mod story;
 mod threads;
 
 use self::role::Line;
-use self::threads::Threads;
+use self::threads::{Shown, Threads};
 use why502_facts::{AccessDigest, AccessRecord, ErrorDigest, FailedRequest, LogClock};
 
 /// An access record and what is known of its log.
@@ -34,12 +34,20 @@ pub fn join(errors: &[&ErrorDigest], accesses: &[&AccessDigest], clock: LogClock
     let (single, merged): (Vec<_>, Vec<_>) = lines.partition(|line| line.record.weight == 1);
     let mut threads = Threads::new(single);
     let mut joined = Vec::new();
-    let mut lone_accesses = Vec::new();
+    let mut unmatched = Vec::new();
     for access in duplicates::distinct_accesses(accesses) {
-        match threads.find(access) {
+        match threads.find(access, Shown::AsMade) {
             Some(story) => joined.push(entry::of_both(access.record, story)),
             // The length of an upgraded connection is no failure.
             None if access.record.status == 101 => {}
+            None => unmatched.push(access),
+        }
+    }
+    // Once all lines that fit are gone, what is left may have been shown to the client as another error.
+    let mut lone_accesses = Vec::new();
+    for access in unmatched {
+        match threads.find(access, Shown::AsAnotherError) {
+            Some(story) => joined.push(entry::of_both(access.record, story)),
             None => lone_accesses.push(access.record),
         }
     }
@@ -209,6 +217,20 @@ mod tests {
         );
         let accesses = access_digest(FULL, &full(1, "/a", 502, "us=502 ua=127.0.0.1:1", 3));
         assert_eq!(shown(&join(&[], &[&accesses], CLOCK)), ["/a 502/- [1 - 502] 1"]);
+    }
+
+    #[test]
+    fn an_error_that_is_shown_as_another_one_is_the_same_request() {
+        let errors =
+            error_digest(&(refused(1, 3, "/a", "127.0.0.1:1") + &refused(1, 3, "/a", "127.0.0.1:1")));
+        let format = AccessFormat::combined().text;
+        let shown_as = |log: &str| shown(&join(&[&errors], &[&access_digest(&format, log)], CLOCK));
+        let both = shown_as(&(combined(1, "/a", 503) + &combined(1, "/a", 502)));
+        assert_eq!(both, ["/a 502/502 [1 ConnectFailed -] 2", "/a 503/502 [1 ConnectFailed -] 2"]);
+        // An answer that is no error, and one of another moment, are other requests.
+        for other in [combined(1, "/a", 404), combined(9, "/a", 503)] {
+            assert_eq!(shown_as(&(combined(1, "/a", 502) + &other)).len(), 3, "{other}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Url {
     pub(crate) port: Option<u16>,
     /// The path without the query.
     pub(crate) path: String,
+    /// Whether it has a query.
+    pub(crate) has_query: bool,
 }
 
 impl Url {
@@ -33,9 +35,10 @@ impl Url {
         };
         let path_at = if scheme.is_some() { rest.find(['/', '?', '#']).unwrap_or(rest.len()) } else { 0 };
         let (authority, target) = rest.split_at(path_at);
+        let has_query = target.split('#').next().is_some_and(|target| target.contains('?'));
         let path = target.split(['?', '#']).next().unwrap_or_default();
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
-        let Some(scheme) = scheme else { return Self { host: None, port: None, path } };
+        let Some(scheme) = scheme else { return Self { host: None, port: None, path, has_query } };
         let authority = authority.rsplit('@').next().unwrap_or(authority);
         let host_end = authority.rfind(']').unwrap_or(0);
         let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
@@ -46,7 +49,7 @@ impl Url {
             None => (authority, Some(usual)),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Self { host: Some(host), port, path }
+        Self { host: Some(host), port, path, has_query }
     }
 
     /// The address, if the host is one.
@@ -59,6 +62,13 @@ impl Url {
     fn is_an_address(&self) -> bool {
         self.address().is_some()
             || self.host.as_deref().is_none_or(|host| host.eq_ignore_ascii_case("localhost"))
+    }
+
+    /// Whether the gateway itself listens on its port, so that nothing in front need have passed the request on.
+    pub(crate) fn is_served_by(&self, gateway: &Gateway) -> bool {
+        let listens = gateway.servers.iter().flat_map(|server| &server.listens);
+        let mut ports = listens.filter_map(|own| own.address).map(|own| own.port());
+        self.port.is_none_or(|port| ports.any(|own| own == port))
     }
 
     /// The server that takes the request: at that very address, else on that port, else by its name alone, because what

@@ -5,7 +5,8 @@ use super::failure::Logged;
 use super::lookup::{Lookup, passes};
 use super::strangers::{Strangers, count_by_writer};
 use super::{Asked, Case, Failure, FailureId, PeerSubject, Success, Symptom};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::plan::specs;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use why502_facts::{
     AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase, Phrase,
@@ -75,6 +76,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers,
         failures,
         at_work: BTreeSet::new(),
+        specs: HashMap::new(),
         earlier,
         looked_back,
         totals,
@@ -85,6 +87,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         asked,
     };
     case.at_work = at_work(&case);
+    case.specs = specs(&case);
     case
 }
 
@@ -304,6 +307,7 @@ fn symptom_of(messages: &[RequestMessage]) -> Symptom {
         phase: main.phase,
         level: Some(main.level),
         line: Some(main.line.clone()),
+        writer: Some(main.pid),
         also: others.map(|message| (message.phrase, owned(message.detail.as_ref()))).collect(),
         ..Symptom::default()
     }

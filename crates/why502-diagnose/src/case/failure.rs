@@ -55,6 +55,8 @@ pub(crate) struct Symptom {
     pub(crate) level: Option<ErrorLevel>,
     /// The error-log line.
     pub(crate) line: Option<LineRef>,
+    /// The process that wrote it.
+    pub(crate) writer: Option<u32>,
     /// What else its lines say, with their details.
     pub(crate) also: Vec<(Phrase, Option<String>)>,
     /// What the access log tells of the attempt.

@@ -56,12 +56,25 @@ impl Case<'_> {
         all_are_files && !self.error_logs.is_empty() && self.error_logs.iter().all(|digest| is_told(digest))
     }
 
-    /// Whether the time of the run was up before a log was read.
+    /// Whether the time of the run was up before a log was read, or nobody was allowed to read any that tells of requests.
     pub(crate) fn has_unread_log(&self) -> bool {
+        let (is_kept_back, own) = (!self.has_read_log(), self.gateway.owner());
         self.facts.iter().any(|(ask, answer)| {
-            let is_log = matches!(ask, Ask::Log(slice) if slice.max_bytes.is_none());
-            is_log && matches!(answer, Observed::Unknown(gap) if gap.why == GapReason::TimedOut)
+            let is_log = match ask {
+                Ask::Log(slice) => slice.max_bytes.is_none() && slice.owner == own,
+                Ask::LogTail { owner, .. } => is_kept_back && *owner == own,
+                _ => false,
+            };
+            let Observed::Unknown(gap) = answer else { return false };
+            is_log && (gap.why == GapReason::TimedOut || (gap.why == GapReason::Denied && is_kept_back))
         })
+    }
+
+    /// Whether a part of this host's configuration could not be read: servers that stand there may log elsewhere.
+    pub(crate) fn has_unread_config(&self) -> bool {
+        let is_part = |ask: &Ask| matches!(ask, Ask::File { .. } | Ask::Glob { .. });
+        !self.facts.manifest.invocation.offline
+            && (self.gateway.sources.is_empty() || self.gateway.unread.iter().any(|gap| is_part(&gap.ask)))
     }
 
     /// What was read of every log, with its ask.

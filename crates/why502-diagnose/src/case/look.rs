@@ -1,6 +1,7 @@
 //! What rules look at, three-valued.
 
 use super::lookup::{group_name, passes};
+use super::strangers::has_ids_of_proc;
 use super::{Case, Failure, FailureId, PeerSubject, Subject, Success, Symptom};
 use crate::cause::Asks;
 use crate::finding::{Evidence, Open, Origin};
@@ -224,6 +225,12 @@ impl Case<'_> {
         let Observed::Known(list) = self.facts.processes() else { return false };
         let started = |pid: &u32| list.get(*pid).and_then(|process| process.started);
         !pids.is_empty() && pids.iter().all(|pid| started(pid).is_some_and(|started| started > moment))
+    }
+
+    /// Whether a worker that serves now, and so knows no other configuration, wrote of an attempt.
+    pub(crate) fn is_of_serving_worker(&self, attempt: &Symptom) -> bool {
+        attempt.writer.is_some_and(|pid| self.gateway.workers.contains(&pid))
+            && has_ids_of_proc(self.facts, self.gateway)
     }
 
     /// Whether all peers of a route answer a probe, and none with an error of a gateway; an error asks for the probes.

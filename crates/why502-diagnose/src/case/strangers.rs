@@ -1,7 +1,7 @@
 //! Whose lines stand in the error log: several instances may write into one file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{Facts, FailedRequest, Stamp};
+use why502_facts::{Facts, FailedRequest, Process, Stamp};
 use why502_model::Gateway;
 
 /// How long workers of the configuration before may go on with the requests that they have, in milliseconds.
@@ -9,25 +9,57 @@ const LINGER: i64 = 600_000;
 /// How far a stamp of the log, which is cut to the second, may lie before the moment that it means.
 const SECOND: i64 = 1000;
 
-/// Processes whose lines are another instance's.
-pub(super) struct Strangers(BTreeSet<u32>);
+/// Processes whose lines are another instance's, and since when they are.
+pub(super) struct Strangers(BTreeMap<u32, Stamp>);
 
 impl Strangers {
-    /// The processes that wrote after this instance's workers were started, and that are none of its own.
+    /// The processes that wrote after this instance's workers were started, and that are none of its own; and those that
+    /// can be seen to be another instance's.
     ///
     /// Nobody can tell where the workers' start is not known, or where their log has other ids than `/proc`.
     pub(super) fn among(facts: &Facts, gateway: &Gateway, requests: &[FailedRequest]) -> Self {
-        let Some((from, own)) = own_processes(facts, gateway) else { return Self(BTreeSet::new()) };
-        // Before that moment other workers of the same master may have written.
-        let later = requests.iter().filter(|request| request.at > from);
-        Self(later.flat_map(writers).filter(|pid| !own.contains(pid)).collect())
+        let mut strangers = BTreeMap::new();
+        for process in others(facts, gateway) {
+            if let Some(started) = process.started {
+                strangers.insert(process.pid, Stamp(started.0 - SECOND));
+            }
+        }
+        if let Some((from, own)) = own_processes(facts, gateway) {
+            // Before that moment other workers of the same master may have written.
+            let later = requests.iter().filter(|request| request.at > from).flat_map(writers);
+            strangers.extend(later.filter(|pid| !own.contains(pid)).map(|pid| (pid, Stamp(i64::MIN))));
+        }
+        Self(strangers)
     }
 
     /// Whether a failed request is another instance's: it has lines in the error log, and all of them are strangers'.
     pub(super) fn made(&self, request: &FailedRequest) -> bool {
         let mut writers = writers(request).peekable();
-        writers.peek().is_some() && writers.all(|pid| self.0.contains(&pid))
+        let is_stranger = |pid: &u32| self.0.get(pid).is_some_and(|since| request.at >= *since);
+        writers.peek().is_some() && writers.all(|pid| is_stranger(&pid))
     }
+}
+
+/// Whether the log of an instance has the process ids of `/proc`: not in a container.
+pub(super) fn has_ids_of_proc(facts: &Facts, gateway: &Gateway) -> bool {
+    let worker = gateway.workers.first().and_then(|pid| facts.process(*pid).known());
+    worker.is_some_and(|worker| worker.own_pid == Some(worker.pid))
+}
+
+/// The processes of the same program that run under another master, which neither replaced this one nor is replaced by it.
+fn others<'f>(facts: &'f Facts, gateway: &Gateway) -> Vec<&'f Process> {
+    let list = facts.processes().known().filter(|_| has_ids_of_proc(facts, gateway));
+    let Some((list, own)) = list.and_then(|list| Some((list, list.get(gateway.master?)?))) else {
+        return Vec::new();
+    };
+    let is_kin = |pid: u32| {
+        pid == own.pid || pid == own.parent || list.get(pid).is_some_and(|process| process.parent == own.pid)
+    };
+    let is_other = |process: &&Process| {
+        let is_under_another = list.get(process.parent).is_some_and(|parent| parent.comm == own.comm);
+        process.comm == own.comm && is_under_another && !is_kin(process.pid) && !is_kin(process.parent)
+    };
+    list.processes.iter().filter(is_other).collect()
 }
 
 /// How many of some requests each process told of.
@@ -51,8 +83,7 @@ fn writers(request: &FailedRequest) -> impl Iterator<Item = u32> + '_ {
 fn own_processes(facts: &Facts, gateway: &Gateway) -> Option<(Stamp, BTreeSet<u32>)> {
     let list = facts.processes().known().filter(|list| !list.hidden)?;
     let master = list.get(gateway.master?)?;
-    let seen_by_itself = facts.process(*gateway.workers.first()?).known()?;
-    if seen_by_itself.own_pid != Some(seen_by_itself.pid) {
+    if !has_ids_of_proc(facts, gateway) {
         return None;
     }
     let started = |pid: &u32| list.get(*pid).and_then(|process| process.started);

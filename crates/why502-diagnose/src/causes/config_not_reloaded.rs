@@ -12,7 +12,7 @@
 //! ## How we know
 //!
 //! Confirmed: the file was changed after the workers were started, and since the change nginx dials an address for the
-//! group that the file does not have. Possible: the file is newer than the workers, and a failing route stands in it.
+//! group that the file does not have; or a worker that still serves dialled it before. Possible: the file is newer than the workers, and a failing route stands in it.
 //!
 //! ## What would disprove it
 //!
@@ -30,7 +30,7 @@
 //!
 //! nginx: `ngx_master_process_cycle` (`ngx_reconfigure`), `ngx_init_cycle`.
 
-use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, count};
+use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
@@ -72,7 +72,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     );
     let foreign: Vec<(FailureId, &Failure)> = case
         .failures()
-        .filter(|(_, failure)| failure.at >= source.modified && dials_foreign(case, failure))
+        .filter(|(_, failure)| {
+            let is_since = failure.at >= source.modified;
+            dials_foreign(case, failure, |attempt| is_since || case.is_of_serving_worker(attempt))
+        })
         .collect();
     if let Some(origin) = Case::line_of(&foreign) {
         let says = format!(
@@ -115,16 +118,18 @@ pub(super) fn newer_source<'c>(case: &'c Case<'_>) -> Option<(&'c Source, Stamp)
     let loaded = case.gateway.loaded?;
     // Start times are known to a hundredth of a second, stamps of the log to a second.
     let is_newer = |source: &&Source| source.modified.0 > loaded.0 + 100;
-    let dials_old =
-        case.failures().any(|(_, failure)| failure.at.0 > loaded.0 + 1000 && dials_foreign(case, failure));
+    let dials_old = case
+        .failures()
+        .any(|(_, failure)| failure.at.0 > loaded.0 + 1000 && dials_foreign(case, failure, |_| true));
     let newest = case.gateway.sources.iter().max_by_key(|source| source.modified)?;
     (is_newer(&newest) || dials_old).then_some((newest, loaded))
 }
 
-/// Whether an attempt went to an address that no file has.
-fn dials_foreign(case: &Case<'_>, failure: &Failure) -> bool {
+/// Whether one of the attempts that count went to an address that no file has.
+fn dials_foreign(case: &Case<'_>, failure: &Failure, counts: impl Fn(&Symptom) -> bool) -> bool {
     failure
         .attempts()
+        .filter(|attempt| counts(attempt))
         .filter_map(|attempt| attempt.peer.as_ref())
         .any(|address| case.peers_at(address).any(|peer| is_foreign(case, peer)))
 }
@@ -203,6 +208,26 @@ modified=2026-11-21T02:20:00Z
     }
 
     #[test]
+    fn hit_a_worker_that_still_serves_dialled_it_before_the_file_was_changed() {
+        let options = "modified=2026-11-21T02:40:00Z";
+        let before = Fixture::new(HIT).with("options", options);
+        insta::assert_snapshot!(before.summary(), @"
+        Broken
+        Confirmed config-not-reloaded -> upstream-not-listening: nginx still serves the configuration from before /etc/nginx/nginx.conf was changed [1 requests, still failing]
+        ");
+        // Whatever a worker that is gone dialled: it may have had another configuration.
+        let gone = Fixture::new(&HIT.replace("101#101", "77#77"))
+            .with("options", &format!("{options}\nloaded=2026-11-21T02:35:00Z"));
+        let report = gone.report();
+        insta::assert_snapshot!(crate::fixture::summary(&report), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [1 requests, still failing]
+        Possible config-not-reloaded (not a root): nginx still serves the configuration from before /etc/nginx/nginx.conf was changed [1 requests]
+        ");
+        assert!(report.findings[0].remedies.is_empty(), "nobody is to start what the file no longer has");
+    }
+
+    #[test]
     fn near_miss_reloaded_since() {
         let reloaded = Fixture::new(HIT).with("options", "loaded=2026-11-21T02:30:00Z");
         let summary = reloaded.summary();
@@ -236,6 +261,18 @@ modified=2026-11-21T02:20:00Z
         let report = foreign.report();
         insta::assert_snapshot!(crate::fixture::summary(&report), @"Healthy");
         insta::assert_snapshot!(report.notes.join("\n"), @"not counted: 1 failed request in the error log by process 77, which is none of this instance's");
+    }
+
+    #[test]
+    fn near_miss_a_line_of_another_master_s_worker_that_can_be_seen() {
+        // Soon after a reload, whoever else writes may be a worker of before it.
+        let options = "modified=2026-11-21T02:20:00Z\nloaded=2026-11-21T02:28:20Z";
+        let foreign = Fixture::new(&HIT.replace("101#101", "77#77")).with("access.log", "");
+        let foreign = foreign.with("/b.conf", "error_log /b.log; events {} http { access_log off; }");
+        let alone = foreign.with("options", options).summary();
+        assert!(alone.contains("Confirmed config-not-reloaded"), "{alone}");
+        let beside = foreign.with("b.log", "").with("options", &format!("{options}\nother-worker=77"));
+        assert_eq!(beside.summary(), "Healthy\n");
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //! ## How we know
 //!
 //! Confirmed: the request's route answers with exactly that status without a condition, and the access log shows that no
-//! attempt was made. Likely: the `return` stands under a condition (`if`), or the log does not tell whether an attempt
-//! was made.
+//! attempt was made; or a URL was given, and whatever is known of it leads to that answer. Likely: the `return` stands
+//! under a condition (`if`), or the log does not tell whether an attempt was made.
 //!
 //! ## What would disprove it
 //!
@@ -32,7 +32,8 @@
 //!
 //! nginx: `ngx_http_rewrite_return`, `ngx_http_send_response`, `ngx_http_send_error_page`.
 
-use super::own_answers::{OwnAnswer, own_answer};
+use super::config_not_reloaded::newer_source;
+use super::own_answers::{OwnAnswer, asked_answer, own_answer};
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
@@ -55,17 +56,54 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let Some(route) = subject.route().filter(|route| can_answer(case, *route)) else {
-        return Ok(Ruling::NoSign);
+    let Some(route) = subject.route() else { return Ok(Ruling::NoSign) };
+    let asked = asked(case, route);
+    let is_open = can_answer(case, route) || (case.asked_route().is_some_and(|(own, _)| own == route));
+    let mut made: Vec<(FailureId, &Failure, OwnAnswer)> = if is_open {
+        case.failures()
+            .filter_map(|(id, failure)| Some((id, failure, own_answer(case, failure)?)))
+            .filter(|(_, failure, answer)| is_told_at(case, route, answer, failure.entry))
+            .collect()
+    } else {
+        Vec::new()
     };
-    let mut made: Vec<(FailureId, &Failure, OwnAnswer)> = case
-        .failures()
-        .filter_map(|(id, failure)| Some((id, failure, own_answer(case, failure)?)))
-        .filter(|(_, _, answer)| answer.route == route)
-        .collect();
-    let Some(first) = made.first().map(|(_, _, answer)| answer.clone()) else { return Ok(Ruling::NoSign) };
+    let Some(first) = made.first().map(|(_, _, answer)| answer.clone()) else {
+        return Ok(asked.map_or(Ruling::NoSign, |answer| Ruling::found(judge_asked(case, subject, &answer))));
+    };
     made.retain(|(_, _, answer)| answer.at == first.at);
     Ok(Ruling::found(judge(case, subject, &made, &first)))
+}
+
+/// What the configuration answers to the given URL, if that is told at a route, and somebody runs who answers.
+fn asked(case: &Case<'_>, route: RouteId) -> Option<OwnAnswer> {
+    if case.gateway.master.is_none() && !case.facts.manifest.invocation.offline {
+        return None;
+    }
+    let entry = case.asked_route().map(|(entry, _)| entry);
+    asked_answer(case).filter(|answer| is_told_at(case, route, answer, entry))
+}
+
+/// Whether an answer is told at a route: at the one that gives it, or where the request came in if a URL leaves that out.
+fn is_told_at(case: &Case<'_>, route: RouteId, answer: &OwnAnswer, entry: Option<RouteId>) -> bool {
+    answer.route == route || (entry == Some(route) && !case.concerns(answer.route))
+}
+
+/// A finding about a URL that nobody need have asked for yet: it is evidence enough.
+fn judge_asked(case: &Case<'_>, subject: &Subject, answer: &OwnAnswer) -> Finding {
+    let condition = answer.condition.as_ref().map(|condition| format!(", {condition}")).unwrap_or_default();
+    let says = format!("the request of the URL ends at `{}`{condition}", answer.directive);
+    // What is loaded may be an older file, and what nobody read may answer before.
+    let is_sure = answer.condition.is_none()
+        && newer_source(case).is_none()
+        && case.gateway.unread.is_empty()
+        && case.asked.as_ref().is_some_and(|asked| asked.url.is_served_by(case.gateway));
+    let confidence = if is_sure { Confidence::Confirmed } else { Confidence::Likely };
+    let mut finding = Finding::new(&CAUSE, confidence, subject)
+        .still_failing(case.gateway.master.is_some().then_some(true))
+        .with([Evidence::supporting(says, Origin::File(answer.at.clone()))])
+        .at([answer.at.clone()]);
+    finding.fails_clients_now = true;
+    finding
 }
 
 /// Whether a route has a way to answer with a 50x of the configuration's own.
@@ -152,8 +190,11 @@ fn status_of(failed: &[(FailureId, &Failure)]) -> u16 {
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let failure = finding.explains.first().map(|id| case.failure(*id));
-    let answer = failure.and_then(|failure| own_answer(case, failure));
-    let status = failure.and_then(|failure| failure.status).unwrap_or(503);
+    let answer = match failure {
+        Some(failure) => own_answer(case, failure),
+        None => asked_answer(case),
+    };
+    let status = answer.as_ref().map_or(503, |answer| answer.status);
     let condition = answer.as_ref().and_then(|answer| answer.condition.as_ref());
     let condition =
         condition.filter(|condition| condition.starts_with("if")).map(|condition| format!(" {condition}"));
@@ -288,6 +329,76 @@ connected
         ");
         let by_itself = of(503);
         assert!(!by_itself.contains("configured-error"), "{by_itself}");
+    }
+
+    /// The summary where a URL is given that nobody asked for yet.
+    fn asked(config: &str, url: &str) -> String {
+        let quiet = Fixture::new(config).with("access.log", "").with("options", &format!("url={url}"));
+        quiet.with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 200 OK\n\n").summary()
+    }
+
+    #[test]
+    fn hit_a_url_that_nobody_asked_for_yet() {
+        insta::assert_snapshot!(asked(HIT, "http://shop.example.com/old/x"), @"
+        Broken
+        Confirmed configured-error: the configuration itself answers 503 [0 requests, still failing]
+        ");
+        assert_eq!(asked(HIT, "http://shop.example.com/"), "Healthy\n");
+        // What the file says now need not be loaded.
+        let newer = Fixture::new(HIT)
+            .with("access.log", "")
+            .with("options", "url=/old/x\nmodified=2026-11-21T02:40:00Z\nloaded=2026-11-21T02:30:00Z");
+        assert!(newer.summary().contains("Likely configured-error"), "{}", newer.summary());
+    }
+
+    #[test]
+    fn hit_whatever_way_a_url_takes_to_the_answer() {
+        let of = |directives: &str, path: &str| {
+            let config = HIT.replace("location /old/ {", &format!("{directives} location /old/ {{"));
+            let summary = asked(&config, &format!("http://shop.example.com{path}"));
+            summary.lines().nth(1).unwrap_or(&summary).split(" [").next().unwrap().to_owned()
+        };
+        for (directives, path) in [
+            ("location /r { rewrite ^ /old/q last; }", "/r"),
+            ("location /e { error_page 503 /old/q; return 503; }", "/e"),
+            ("location /p { error_page 404 =503 /old/q; return 404; }", "/p"),
+            ("location /q { error_page 404 = /old/q; return 404; }", "/q"),
+            ("location = /x { if ($request_method = GET) { return 502; } }", "/x"),
+            ("set $closed 1; if ($closed) { return 503; }", "/"),
+        ] {
+            let found = of(directives, path);
+            assert!(
+                found.starts_with("Confirmed configured-error: the configuration itself answers 50"),
+                "{path}: {found}"
+            );
+        }
+        for (directives, path) in [
+            ("location /k { error_page 503 =200 /ok; return 503; }", "/k"),
+            ("location /l { error_page 503 https://other.example/; return 503; }", "/l"),
+            ("if ($http_x_closed) { return 503; }", "/"),
+            ("location /n { return 404; }", "/n"),
+        ] {
+            assert_eq!(of(directives, path), "Healthy\n", "{path}");
+        }
+        let open = of("if ($http_x_open) { return 204; } location /c { return 503; }", "/c");
+        assert!(open.starts_with("Likely configured-error"), "{open}");
+    }
+
+    #[test]
+    fn hit_a_url_that_comes_there_over_another_listener() {
+        let config = HIT
+            .replace("return 503;", "proxy_pass http://127.0.0.1:8081/;")
+            .replace("http {", "http { server { listen 127.0.0.1:8081; return 503; }");
+        insta::assert_snapshot!(asked(&config, "http://shop.example.com/old/x"), @"
+        Broken
+        Confirmed configured-error: the configuration itself answers 503 [0 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_url_of_a_gateway_that_does_not_run() {
+        let stopped = Fixture::new(HIT).with("access.log", "").with("options", "not-running\nurl=/old/x");
+        assert!(!stopped.summary().contains("configured-error"), "{}", stopped.summary());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::case::{Case, FailureId, PeerSubject, Reach, Subject, count, or_ask};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding};
 use std::net::SocketAddr;
-use why502_facts::{Errno, Observed};
+use why502_facts::{Errno, GapReason, Observed, PeerAddress};
 
 /// A peer that refuses connections, or did.
 pub(super) struct Refusal<'c> {
@@ -12,6 +12,8 @@ pub(super) struct Refusal<'c> {
     pub(super) address: SocketAddr,
     /// What a probe sees now.
     pub(super) reach: Observed<Reach>,
+    /// Whether nobody saw a refusal: that none listens says that there would be one.
+    is_foreseen: bool,
     failures: Vec<FailureId>,
     evidence: Vec<Evidence>,
 }
@@ -27,7 +29,8 @@ pub(super) fn refusal<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Op
         .collect();
     let reach = or_ask(case.reach(peer))?;
     let refused_now = reach == Observed::Known(Reach::Failed(Errno::ConnectionRefused));
-    if logged.is_empty() && !refused_now {
+    let is_foreseen = logged.is_empty() && !refused_now;
+    if is_foreseen && !would_be_refused(case, peer, &reach) {
         return Ok(None);
     }
     let failures = logged.iter().map(|(id, ..)| *id).collect();
@@ -42,7 +45,26 @@ pub(super) fn refusal<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Op
         evidence
             .push(Evidence::context(format!("{address} accepts connections now"), case.probe_origin(peer)));
     }
-    Ok(Some(Refusal { peer, address, reach, failures, evidence }))
+    Ok(Some(Refusal { peer, address, reach, is_foreseen, failures, evidence }))
+}
+
+/// Whether the request of a given URL, which nothing may be sent for, can only be refused: on no address of the group
+/// anybody listens.
+fn would_be_refused(case: &Case<'_>, peer: &PeerSubject, reach: &Observed<Reach>) -> bool {
+    let is_unsent = matches!(reach, Observed::Unknown(gap) if gap.why == GapReason::NotAsked);
+    let is_asked = case.asked_route().is_some_and(|(route, _)| peer.is_of(route));
+    is_unsent
+        && is_asked
+        && case.gateway.master.is_some()
+        && case.configured(peer).is_some()
+        && case.peers_of(peer.group).all(|own| own.place.is_none() || is_closed(case, &own.address))
+}
+
+/// Whether an address is of this host, whose listening sockets were read, and none of them takes a connection to it.
+fn is_closed(case: &Case<'_>, address: &PeerAddress) -> bool {
+    address.inet().is_some()
+        && case.is_local(address)
+        && case.sockets().known().is_some_and(|table| table.listens(address) == Some(false))
 }
 
 impl Refusal<'_> {
@@ -58,9 +80,7 @@ impl Refusal<'_> {
 
     /// Whether the listening sockets of the address's host were read and none takes a connection to it.
     pub(super) fn nobody_listens(&self, case: &Case<'_>) -> bool {
-        case.sockets().known().is_some_and(|table| {
-            case.is_local(&self.peer.address) && table.listens(&self.peer.address) == Some(false)
-        })
+        is_closed(case, &self.peer.address)
     }
 
     /// A finding about the refusal, with its log line and its probe.
@@ -71,11 +91,13 @@ impl Refusal<'_> {
         confidence: Confidence,
         subject: &Subject,
     ) -> Finding {
+        // A packet filter may send a connection elsewhere before anybody who listens is looked for.
+        let confidence = if self.is_foreseen { confidence.min(Confidence::Likely) } else { confidence };
         let mut finding = Finding::new(cause, confidence, subject)
             .explaining(self.failures.iter().copied())
             .with(self.evidence.iter().cloned())
             .at(case.written_at(self.peer));
-        finding.fails_clients_now = self.stands() && case.is_felt(self.peer);
+        finding.fails_clients_now = self.is_foreseen || (self.stands() && case.is_felt(self.peer));
         finding
     }
 }

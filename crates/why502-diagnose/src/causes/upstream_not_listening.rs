@@ -38,7 +38,7 @@
 use super::config_not_reloaded::{is_foreign, newer_source};
 use super::refused::refusal;
 use super::ties::hidden_owners;
-use crate::case::{Case, Subject};
+use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
@@ -116,7 +116,9 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     if finding.still_failing == Some(false) {
         return Vec::new();
     }
-    let Some(peer) = finding.peer() else { return Vec::new() };
+    // Whoever listened on an address that the file no longer has may be gone for good.
+    let is_dropped = |peer: &PeerSubject| case.gateway.master.is_some() && is_foreign(case, peer);
+    let Some(peer) = finding.peer().filter(|peer| !is_dropped(peer)) else { return Vec::new() };
     let place = if case.is_local(&peer.address) { "on this host" } else { "on its host" };
     let advice = format!(
         "start the service that should listen on {} {place}, and read its log if it does not stay up",
@@ -173,6 +175,23 @@ refused
         Broken
         Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [0 requests, still failing]
         ");
+    }
+
+    #[test]
+    fn hit_foreseen_for_a_url_that_nothing_may_be_sent_for() {
+        let quiet = Fixture::new(HIT).with("error.log", "").with("access.log", "");
+        let asked = |options: &str| quiet.without("probe 127.0.0.1:3000").with("options", options);
+        insta::assert_snapshot!(asked("no-probe\nurl=/api/a").summary(), @"
+        Broken
+        Likely upstream-not-listening: connections to 127.0.0.1:3000 are refused [0 requests, still failing]
+        ");
+        assert_eq!(asked("no-probe\nurl=/").summary(), "Healthy\n");
+        assert_eq!(asked("no-probe").summary(), "Healthy\n", "nobody asked for it");
+        // Another peer of the group takes the request.
+        let two = HIT.replace("server 127.0.0.1:3000;", "server 127.0.0.1:3000; server 127.0.0.1:5432;");
+        let two = Fixture::new(&two).with("error.log", "").with("access.log", "");
+        let two = two.without("probe 127.0.0.1:3000").with("options", "no-probe\nurl=/api/a");
+        assert!(!two.summary().contains("upstream-not-listening"), "{}", two.summary());
     }
 
     #[test]

@@ -35,7 +35,7 @@
 //! nginx: `ngx_http_upstream_process_header`, `u->state->header_time`; reference, section 4.2.
 
 use super::limits::is_told;
-use super::own_answers::own_answer;
+use super::own_answers::{may_be_shown, own_answer};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
@@ -61,6 +61,9 @@ pub(super) static CAUSE: Cause = Cause {
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let route = subject.route();
     if route.is_some_and(|route| case.pass_of(route, None).is_none()) {
+        return Ok(Ruling::NoSign);
+    }
+    if of_upstream(case, subject).next().is_none() {
         return Ok(Ruling::NoSign);
     }
     for peer in peers(case, subject) {
@@ -139,12 +142,20 @@ fn was_answered(case: &Case<'_>, failure: &Failure) -> bool {
 
 /// Whether the gateway says that a backend which it asked for leave answered with an error of a gateway.
 fn refused_leave(failure: &Failure) -> bool {
-    let is_it = |symptom: &Symptom| {
-        let status = symptom.detail.as_deref().and_then(|detail| detail.trim().parse::<u16>().ok());
-        symptom.is(Phrase::AuthRequestUnexpectedStatus)
-            && status.is_some_and(|status| (500..=504).contains(&status))
-    };
-    failure.attempts().next().is_none() && failure.symptoms.iter().any(is_it)
+    failure.attempts().next().is_none() && refusal_status(failure).is_some()
+}
+
+/// The error that a backend which was asked for leave answered with, as the gateway says.
+fn refusal_status(failure: &Failure) -> Option<u16> {
+    let asked = failure.symptoms.iter().filter(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus));
+    let mut statuses = asked.filter_map(|symptom| symptom.detail.as_deref()?.trim().parse::<u16>().ok());
+    statuses.find(|status| (500..=504).contains(status))
+}
+
+/// The status that the upstream sent, where it is told beside what the client got.
+fn sent_status(failure: &Failure) -> Option<u16> {
+    let last = failure.attempts().next_back();
+    refusal_status(failure).or_else(|| last?.tried.as_ref()?.status)
 }
 
 /// Whether an error page of the route shows one status as another one.
@@ -212,6 +223,13 @@ fn other_way(case: &Case<'_>, id: RouteId, failure: &Failure) -> Option<Evidence
         let origin = cache.zone.at.clone().map_or(Origin::Derived, Origin::File);
         return Some(Evidence::against("it may have come from the cache", origin));
     }
+    if let Some(page) = failure.status.and_then(|status| may_be_shown(case, id, status)) {
+        // Without its leave only statuses of the gateway's own are replaced, and these it logs.
+        if route.intercepts_errors || !case.error_log_covers(failure) {
+            let says = format!("the error page {} may have shown another status as this one", page.to);
+            return Some(Evidence::against(says, Origin::File(page.at.clone())));
+        }
+    }
     if let Some(code) = case.gateway.own_code(id) {
         let origin = code.at.map_or(Origin::Derived, Origin::File);
         return Some(Evidence::against(format!("{} may have answered it itself", code.value), origin));
@@ -260,16 +278,24 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let hop = subject
         .and_then(|subject| peers(case, subject).next())
         .map_or("the upstream".to_owned(), |peer| peer.address.to_string());
-    let status = finding.explains.iter().find_map(|id| case.failure(*id).status).unwrap_or(503);
+    let failures = || finding.explains.iter().map(|id| case.failure(*id));
+    // What the client got may be another status than what the upstream sent.
+    let shown = failures().find_map(|failure| failure.status).unwrap_or(503);
+    let status = failures().find_map(sent_status).unwrap_or(shown);
     let server = subject
         .and_then(|subject| probed(case, subject))
         .and_then(|(answer, _)| answer.header("Server").map(str::to_owned));
     let by = server.map(|server| format!(" ({server})")).unwrap_or_default();
+    let passed = if status == shown {
+        "It passed the answer on as it is".to_owned()
+    } else {
+        format!("The client got {shown} for it")
+    };
     Explanation {
         title: format!("{hop}{by} itself answers {status}"),
         why: format!(
-            "nginx reached its upstream and got a complete answer with status {status}. It passed the answer on as it is: the \
-             error was made there, or behind it."
+            "nginx reached its upstream and got a complete answer with status {status}. {passed}: the error was made \
+             there, or behind it."
         ),
         wont_help: vec![
             "raising proxy timeouts or buffers: nginx's own part of the request went well".to_owned(),
@@ -424,6 +450,33 @@ Server: Werkzeug
             let probed = scripted.summary();
             assert!(probed.contains("Likely upstream-sent-error"), "{code}: {probed}");
         }
+    }
+
+    #[test]
+    fn hit_the_status_is_the_one_that_the_upstream_sent() {
+        let page = "proxy_intercept_errors on; error_page 502 =503 /sorry; proxy_pass";
+        let log = HIT.replace("503 us=503", "503 us=502").replace("proxy_pass", page);
+        insta::assert_snapshot!(Fixture::new(&log).without("probe 127.0.0.1:3000").summary(), @"
+        Broken
+        Confirmed upstream-sent-error: 127.0.0.1:3000 itself answers 502 [1 requests]
+        ");
+    }
+
+    #[test]
+    fn near_miss_an_error_page_may_have_shown_another_status() {
+        let page = "error_page 404 502 504 =503 /sorry;";
+        // What is not intercepted is passed on, and a 502 of nginx's own would stand in the error log.
+        assert!(also(page).summary().contains("Confirmed upstream-sent-error"), "{}", also(page).summary());
+        let unlogged = also(page).without("error.log").without("probe 127.0.0.1:3000");
+        assert_eq!(unlogged.summary(), "Inconclusive\nunexplained: 1\n");
+        let intercepted = also(&format!("proxy_intercept_errors on; {page}"));
+        let unprobed = intercepted.without("probe 127.0.0.1:3000");
+        assert_eq!(unprobed.summary(), "Inconclusive\nunexplained: 1\n");
+        let other = intercepted.with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 404 Not Found\n\n");
+        insta::assert_snapshot!(other.summary(), @"
+        Broken
+        Likely configured-error: the configuration itself answers 503 [1 requests, still failing]
+        ");
     }
 
     #[test]

@@ -19,12 +19,15 @@ pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
 }
 
 /// Whether nobody can say that nothing fails: there are logs, and not one line of them could be read, or the time was up
-/// before one of them was, or on this host there is no log of requests at all and no peer answered one, or a peer left a
-/// request without an answer that the logs know no other of.
+/// before one of them was, or nobody was allowed to read any, or on this host a part of the configuration could not be read, or there is no log of requests at
+/// all and no peer answered one, or a peer left a request without an answer that the logs know no other of.
 fn is_blind(case: &Case<'_>) -> bool {
     let is_unseen =
         !case.facts.manifest.invocation.offline && !case.has_read_log() && !case.has_answered_probe();
-    if case.has_unread_log() || (is_unseen && case.passes_anything()) || case.silent_peers().next().is_some()
+    if case.has_unread_log()
+        || case.has_unread_config()
+        || (is_unseen && case.passes_anything())
+        || case.silent_peers().next().is_some()
     {
         return true;
     }
@@ -62,5 +65,38 @@ pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
         (false, false) => Verdict::AtRisk,
         (false, true) if cases.iter().any(is_blind) => Verdict::Inconclusive,
         (false, true) => Verdict::Healthy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    const QUIET: &str = r"
+#- nginx.conf
+events {}
+http {
+    server { listen 80; server_name a; location / { proxy_pass http://127.0.0.1:3000; } }
+}
+#- error.log
+#- access.log
+#- listeners
+127.0.0.1:3000 node
+#- probe 127.0.0.1:3000
+answers
+HTTP/1.1 200 OK
+
+";
+
+    #[test]
+    fn what_nobody_could_read_is_not_well() {
+        let quiet = Fixture::new(QUIET);
+        assert_eq!(quiet.summary(), "Healthy\n");
+        assert_eq!(quiet.without("access.log").summary(), "Healthy\n", "one log tells of requests");
+        // The logs that the binary was built with are quiet, and the configuration may name others.
+        assert_eq!(quiet.without("nginx.conf").summary(), "Inconclusive\n");
+        // The peer answers, and what nginx makes of its answers nobody could see.
+        let unread = quiet.without("access.log").without("error.log");
+        assert_eq!(unread.with("options", "url=http://a/").summary(), "Inconclusive\n");
     }
 }

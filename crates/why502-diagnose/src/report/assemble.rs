@@ -81,13 +81,12 @@ fn url_notes(case: &Case<'_>, judged: &Judged) -> Vec<String> {
         name => format!("server {name}"),
     });
     let is_told = judged.findings.iter().any(|finding| finding.cause.id == "gateway-not-running");
-    if let (Some(name), Some(port), false) = (&name, asked.url.port, is_told) {
-        let listens = case.gateway.servers.iter().flat_map(|server| &server.listens);
-        if !listens.filter_map(|own| own.address).any(|own| own.port() == port) {
-            notes.push(format!(
-                "no server listens on port {port}: it was taken as a request that something in front passes to {name}"
-            ));
-        }
+    if let (Some(name), Some(port), false) = (&name, asked.url.port, is_told)
+        && !asked.url.is_served_by(case.gateway)
+    {
+        notes.push(format!(
+            "no server listens on port {port}: it was taken as a request that something in front passes to {name}"
+        ));
     }
     if let (Some(name), None) = (&name, &asked.url.host)
         && case.gateway.servers.len() > 1

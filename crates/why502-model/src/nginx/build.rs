@@ -20,6 +20,7 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
         root: instance.root,
         path: instance.config.clone(),
         offline: facts.manifest.invocation.offline,
+        guessed: instance.is_guessed,
         directives: instance.directives.clone(),
     };
     let mut config = load(facts, &origin);
@@ -42,8 +43,11 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
             .or_else(|| instance.build.path("--error-log-path", "logs/error.log", &instance.prefix)),
         access: instance.build.path("--http-log-path", "logs/access.log", &instance.prefix),
     };
-    let logs = read_logs(&config, &routes, &defaults);
     let sources = files(&config);
+    // Where nobody knows which configuration a master has, nobody knows where its binary logs by default.
+    let is_unknown =
+        !origin.offline && sources.is_empty() && (instance.is_guessed || instance.config.is_empty());
+    let logs = if is_unknown { Vec::new() } else { read_logs(&config, &routes, &defaults) };
     let user = user(&config);
     let mut unread = instance.gaps;
     unread.append(&mut config.unread);

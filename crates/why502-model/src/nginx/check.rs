@@ -51,6 +51,7 @@ pub(crate) fn check(config: &Config, modules: &Modules, groups: &mut Groups<'_>)
         seen: BTreeSet::new(),
         formats: BTreeSet::new(),
         keys: BTreeSet::new(),
+        has_hostnames: false,
         compiled: BTreeSet::new(),
         modules_used: false,
         listens: Listens::default(),
@@ -80,6 +81,8 @@ struct Checker<'a, 'f> {
     formats: BTreeSet<String>,
     /// The keys of the table that is being read.
     keys: BTreeSet<String>,
+    /// Whether it has said so far that its keys may be host names with wildcards.
+    has_hostnames: bool,
     /// The headers that were compiled.
     compiled: BTreeSet<NodeId>,
     /// Whether a block was read that counts the modules (`cycle->modules_used`).

@@ -36,8 +36,10 @@ pub(crate) struct Instance {
     pub(crate) loaded: Option<Stamp>,
     /// The binary.
     pub(crate) binary: Option<String>,
-    /// The configuration file.
+    /// The configuration file; empty where nobody knows it.
     pub(crate) config: String,
+    /// Whether that is only where the binary which was taken for the master's looks for it.
+    pub(crate) is_guessed: bool,
     /// The prefix of relative paths.
     pub(crate) prefix: String,
     /// The error log of the option `-e`.
@@ -74,6 +76,7 @@ pub(crate) fn find_instances(facts: &Facts) -> FoundInstances {
 /// How the report calls an instance.
 pub(crate) fn title(master: Option<u32>, config: &str) -> String {
     match master {
+        Some(pid) if config.is_empty() => format!("pid {pid} (its configuration file is not known)"),
         Some(pid) => format!("pid {pid} ({config})"),
         None => config.to_owned(),
     }
@@ -113,7 +116,9 @@ impl Finder<'_> {
             list.processes.iter().filter(|process| is_master(process, &list)).collect();
         let current: Vec<&Process> =
             masters.iter().copied().filter(|master| !self.is_replaced(master, &masters, &list)).collect();
-        let running: Vec<Instance> = current.into_iter().map(|master| self.running(master, &list)).collect();
+        let mut running: Vec<Instance> =
+            current.into_iter().map(|master| self.running(master, &list)).collect();
+        self.take_given(&mut running);
         let (wanted, others): (Vec<Instance>, Vec<Instance>) =
             running.into_iter().partition(|instance| self.is_wanted(instance));
         for other in &others {
@@ -132,8 +137,25 @@ impl Finder<'_> {
                 .is_none_or(|config| *config == instance.config || self.is_same_file(config, instance))
     }
 
+    /// The configuration that an option names is that of the masters of which nobody knows it, unless another one has it.
+    fn take_given(&mut self, running: &mut [Instance]) {
+        let Some(config) = self.invocation.config.as_ref() else { return };
+        if running.iter().any(|instance| self.is_wanted(instance)) {
+            return;
+        }
+        for unknown in running.iter_mut().filter(|instance| instance.config.is_empty()) {
+            unknown.config.clone_from(config);
+            if unknown.prefix.is_empty() {
+                unknown.prefix = directory_of(config);
+            }
+        }
+    }
+
     /// Whether a path leads to the configuration file of an instance, over whatever links, in the instance's own view.
     fn is_same_file(&mut self, path: &str, instance: &Instance) -> bool {
+        if instance.config.is_empty() {
+            return false;
+        }
         let root = instance.root;
         let mut target = |path: &str| {
             self.want(&Ask::PathWalk { root, path: path.to_owned() });
@@ -176,13 +198,22 @@ impl Finder<'_> {
                 master.pid
             ),
         });
-        let build = self.build_of(master, root);
+        let (build, guessed) = self.build_of(master, root);
         let options = CommandLine::of(master);
-        let prefix = options.prefix.or(build.prefix()).unwrap_or_else(|| "/usr/local/nginx".to_owned());
-        let prefix = self.relative_to_directory_of(master, prefix);
-        let config = options.config.map(|config| absolute(&config, &prefix));
-        let config = config.or(build.path("--conf-path", "conf/nginx.conf", &prefix));
-        let config = config.unwrap_or_else(|| absolute("conf/nginx.conf", &prefix));
+        // Without its binary nobody knows where a master looks for what its command line does not name.
+        let prefix = options.prefix.or(build.prefix()).or(self.invocation.prefix.clone());
+        let prefix = prefix.map(|prefix| self.relative_to_directory_of(master, prefix));
+        let prefix = prefix.filter(|prefix| prefix.starts_with('/'));
+        let within = |path: String| match &prefix {
+            Some(prefix) => Some(absolute(&path, prefix)),
+            None => Some(path).filter(|path| path.starts_with('/')),
+        };
+        let is_named = options.config.is_some();
+        let is_absolute = options.config.as_deref().is_some_and(|path| path.starts_with('/'));
+        let compiled = || build.path("--conf-path", "conf/nginx.conf", prefix.as_deref()?);
+        let config = options.config.and_then(within).or_else(|| compiled().filter(|_| !is_named));
+        let config = config.unwrap_or_default();
+        let prefix = prefix.unwrap_or_else(|| directory_of(&config));
         let workers: Vec<&Process> =
             list.processes.iter().filter(|process| is_worker(process, master.pid)).collect();
         // A worker has the user and the groups that connections are made with.
@@ -201,18 +232,53 @@ impl Finder<'_> {
             is_root: Some(master.uid == 0),
             root,
             security: Security::Process(place),
-            gaps: unknown.into_iter().collect(),
+            is_guessed: guessed.is_some() && !is_absolute,
+            gaps: unknown.into_iter().chain(guessed).collect(),
         }
     }
 
-    fn build_of(&mut self, master: &Process, root: Root) -> Build {
-        let Some(path) = &master.exe else {
-            return Build { flavour: "nginx".to_owned(), ..Build::default() };
-        };
-        // What lies at the path of a replaced binary is the new one; the one that runs can be read through /proc.
+    /// What the binary of a master tells, and a gap where nobody may read which one it runs.
+    fn build_of(&mut self, master: &Process, root: Root) -> (Build, Option<Gap>) {
+        // What lies at the path of a replaced binary is the new one; the one that runs can be read through /proc, which
+        // also leads out of a root that does not hold it.
         let running = format!("/proc/{}/exe", master.pid);
-        let (root, path) = if master.exe_deleted { (Root::Host, &running) } else { (root, path) };
-        self.strings(root, path).map_or_else(Build::default, |strings| Build::read(&strings))
+        let named = master.exe.clone().filter(|_| !master.exe_deleted).map(|path| (root, path));
+        let own = named.into_iter().chain(master.exe.is_some().then(|| (Root::Host, running.clone())));
+        if let Some((_, build)) = self.first_build(own.collect()) {
+            return (build, None);
+        }
+        // Without the right to see that, it is the one that an option names or the command line spells out.
+        if let Some(given) = self.invocation.binary.clone()
+            && let Some((_, build)) = self.first_build(vec![(Root::Host, given)])
+        {
+            return (build, None);
+        }
+        let says = format!("the binary of process {} may not be read", master.pid);
+        let gap = |says| Gap {
+            ask: Ask::Strings { root: Root::Host, path: running, marks: MARKS.map(str::to_owned).to_vec() },
+            why: GapReason::Denied,
+            says,
+        };
+        let spelled = CommandLine::of(master).program.filter(|program| program.starts_with('/'));
+        match self.first_build(spelled.into_iter().map(|path| (root, path)).collect()) {
+            Some((path, build)) => (build, Some(gap(format!("{says}: {path} was taken for it")))),
+            None => (Build { flavour: "nginx".to_owned(), ..Build::default() }, Some(gap(says))),
+        }
+    }
+
+    /// The first of some files that is a gateway's binary; none while one of them is still to be read.
+    fn first_build(&mut self, candidates: Vec<(Root, String)>) -> Option<(String, Build)> {
+        for (root, path) in candidates {
+            match self.facts.strings(root, &path, &MARKS) {
+                Observed::Known(strings) if !strings.is_empty() => return Some((path, Build::read(strings))),
+                Observed::Unknown(gap) if gap.why == GapReason::NotYet => {
+                    self.asks.push(gap.ask);
+                    return None;
+                }
+                Observed::Absent | Observed::Known(_) | Observed::Unknown(_) => {}
+            }
+        }
+        None
     }
 
     /// A relative prefix is relative to the directory in which the master was started.
@@ -287,6 +353,7 @@ impl Instance {
             is_root: None,
             root: Root::Host,
             security: Security::Own,
+            is_guessed: false,
             gaps: Vec::new(),
         }
     }
@@ -461,6 +528,59 @@ mod tests {
             Some("1.20.0"),
             "in its own view"
         );
+    }
+
+    #[test]
+    fn what_a_master_of_an_unreadable_binary_loads_is_not_invented() {
+        let mut master = process(10, 1, "nginx: master process nginx", 1);
+        master.exe = None;
+        let mut hidden = world(&[master]);
+        let found = find(&hidden);
+        assert_eq!(outline(&found), [(Some(10), "", "", vec![])], "no binary that happens to lie here");
+        assert_eq!(found.instances[0].gaps[0].says, "the binary of process 10 may not be read");
+        let gateway = hidden.gateway();
+        assert!(gateway.problems.is_empty() && gateway.logs.is_empty(), "{:?}", gateway.logs);
+        assert!(!gateway.unread.is_empty());
+        // What the command line spells out may be read, and what is not there then is no refusal.
+        hidden.processes[0].argv = vec!["nginx: master process /usr/sbin/nginx -g daemon on;".to_owned()];
+        let found = find(&hidden);
+        assert_eq!(outline(&found), [(Some(10), "/etc/nginx/nginx.conf", "/usr/share/nginx", vec![])]);
+        assert!(found.instances[0].gaps[0].says.ends_with("/usr/sbin/nginx was taken for it"));
+        let gateway = hidden.gateway();
+        assert!(gateway.problems.is_empty() && gateway.unread.len() == 2, "{:?}", gateway.unread);
+        // A configuration that it names is known.
+        for (title, config, n_problems) in [
+            ("nginx: master process nginx -c /srv/a.conf", "/srv/a.conf", 1),
+            ("nginx: master process nginx -c conf/a.conf", "", 0),
+            ("nginx: master process nginx -c conf/a.conf -p /srv", "/srv/conf/a.conf", 0),
+        ] {
+            hidden.processes[0].argv = vec![title.to_owned()];
+            assert_eq!(outline(&find(&hidden))[0].1, config);
+            assert_eq!(hidden.gateway().problems.len(), n_problems, "{title}");
+        }
+    }
+
+    #[test]
+    fn options_tell_what_nobody_may_see_of_a_master() {
+        let mut master = process(10, 1, "nginx: master process nginx", 1);
+        master.exe = None;
+        let mut hidden = world(&[master]);
+        hidden.invocation.config = Some("/srv/a.conf".to_owned());
+        assert_eq!(outline(&find(&hidden)), [(Some(10), "/srv/a.conf", "/srv", vec![])], "it runs");
+        hidden.invocation.config = None;
+        hidden.invocation.binary = Some("/usr/sbin/nginx".to_owned());
+        let found = find(&hidden);
+        assert_eq!(outline(&found), [(Some(10), "/etc/nginx/nginx.conf", "/usr/share/nginx", vec![])]);
+        assert_eq!(found.instances[0].gaps, []);
+    }
+
+    #[test]
+    fn the_binary_of_a_chroot_is_read_through_proc() {
+        let mut master = process(10, 1, "nginx: master process nginx", 1);
+        (master.same_root, master.exe) = (Some(false), Some("/srv/jail/usr/sbin/nginx".to_owned()));
+        let mut world = World { processes: vec![master], ..World::default() };
+        world.strings("/proc/10/exe", &STRINGS);
+        assert_eq!(outline(&find(&world)), [(Some(10), "/etc/nginx/nginx.conf", "/usr/share/nginx", vec![])]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Origin {
     pub(crate) path: String,
     /// Whether the files were carried here from another host.
     pub(crate) offline: bool,
+    /// Whether the path is only a guess: what is not there says nothing.
+    pub(crate) guessed: bool,
     /// The directives of the option `-g`, which nginx reads first.
     pub(crate) directives: Option<String>,
 }
@@ -100,6 +102,9 @@ impl Loader<'_> {
 
     fn load_main(&mut self) {
         let path = self.main.clone();
+        if path.is_empty() {
+            return;
+        }
         let top = Place { block: None, nesting: 0, depth: 0 };
         match self.text_of(&path) {
             Found::Text(text, modified) => match Dump::split(&text) {
@@ -112,6 +117,12 @@ impl Loader<'_> {
                 }
                 None => self.read(&path, text, modified, top),
             },
+            Found::Missing if self.origin.guessed => {
+                let ask = Ask::File { root: self.origin.root, path: path.clone() };
+                let says =
+                    format!("which configuration file nginx loaded: {path}, where it would be, is not there");
+                self.config.unread.push(Gap { ask, why: GapReason::Failed, says });
+            }
             Found::Missing if !self.origin.offline => {
                 let at = Span { file: Arc::from(&*path), line: 1, column: 1, begin: 0, end: 0 };
                 let message = format!("open() \"{path}\" failed (2: No such file or directory)");

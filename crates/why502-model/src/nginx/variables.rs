@@ -223,6 +223,7 @@ mod tests {
         let facts = facts_from(&world.invocation, &|ask| world_answer(&world, ask));
         let origin = Origin {
             root: why502_facts::Root::Host,
+            guessed: false,
             path: "/etc/nginx/nginx.conf".to_owned(),
             offline: false,
             directives: None,

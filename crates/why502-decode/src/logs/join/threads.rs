@@ -43,6 +43,15 @@ struct Thread<'d> {
     begins: Vec<bool>,
 }
 
+/// What became of the status that lines lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// `error_page CODE =OTHER` turned it into another error.
+    AsAnotherError,
+    /// The client got it.
+    AsMade,
+}
+
 /// All threads.
 #[derive(Debug)]
 pub(super) struct Threads<'d> {
@@ -81,7 +90,7 @@ impl<'d> Threads<'d> {
     }
 
     /// Finds and takes the lines of the request that an access record is about.
-    pub(super) fn find(&mut self, access: Access<'d>) -> Option<Story<'d>> {
+    pub(super) fn find(&mut self, access: Access<'d>, shown: Shown) -> Option<Story<'d>> {
         let record = access.record;
         let request = record.request.as_ref().filter(|_| record.weight == 1)?;
         let client = record.client.as_deref().filter(|_| access.names_client);
@@ -91,7 +100,7 @@ impl<'d> Threads<'d> {
             (None, Some(peer)) => vec![Mark::Peer(peer), Mark::Any],
             (None, None) => vec![Mark::Any],
         };
-        let best = marks.into_iter().find_map(|mark| self.best(record, key(client, request, mark)))?;
+        let best = marks.into_iter().find_map(|mark| self.best(record, key(client, request, mark), shown))?;
         self.take(&best);
         Some(best.story)
     }
@@ -106,7 +115,7 @@ impl<'d> Threads<'d> {
         stories
     }
 
-    fn best(&self, record: &AccessRecord, key: Key<'d>) -> Option<Match<'d>> {
+    fn best(&self, record: &AccessRecord, key: Key<'d>, shown: Shown) -> Option<Match<'d>> {
         let from = record.at.0 - length_ms(record) - SLACK_MS;
         let to = record.at.0 + SLACK_MS;
         let in_time = self.open.get(&key)?.range((from, 0, 0)..(to + 1, 0, 0)).rev();
@@ -125,7 +134,7 @@ impl<'d> Threads<'d> {
             let story = story::read(&lines, record.tries.as_deref());
             let last = story.lines.last()?;
             let score = (story.n_explained, Reverse((record.at.0 - last.at.0).abs()), Reverse(begin));
-            is_consistent(record, &story).then_some(Match { story, begin, score })
+            is_consistent(record, &story, shown).then_some(Match { story, begin, score })
         });
         stories.max_by_key(|found| found.score)
     }
@@ -221,7 +230,7 @@ fn length_ms(record: &AccessRecord) -> i64 {
 }
 
 /// Whether the status that the client got can be what the lines lead to.
-fn is_consistent(record: &AccessRecord, story: &Story<'_>) -> bool {
+fn is_consistent(record: &AccessRecord, story: &Story<'_>, shown: Shown) -> bool {
     if record.tries.as_ref().is_some_and(|tries| !tries.is_empty()) {
         // The attempts fitted one by one, and `error_page` may show the client any status.
         return story.n_explained > 0 || story.has_substance();
@@ -232,6 +241,12 @@ fn is_consistent(record: &AccessRecord, story: &Story<'_>) -> bool {
     match story.implied_status() {
         // The status of a limit is configured.
         _ if story.lines.iter().any(is_limit) => record.status >= 400,
+        Some(implied) if shown == Shown::AsAnotherError => {
+            let is_error = |status: u16| (500..600).contains(&status);
+            // Only the line tells when the request ended: it must be this very moment.
+            let is_then = story.lines.last().is_some_and(|line| (record.at.0 - line.at.0).abs() <= SLACK_MS);
+            is_error(implied) && is_error(record.status) && is_then
+        }
         Some(implied) => record.status == implied || matches!(record.status, 0 | 499),
         None => true,
     }

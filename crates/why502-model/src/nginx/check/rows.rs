@@ -23,6 +23,7 @@ impl Checker<'_, '_> {
         };
         self.define(id, bare);
         self.keys.clear();
+        self.has_hostnames = false;
     }
 
     /// One row, as the table's handler reads it.
@@ -45,7 +46,8 @@ impl Checker<'_, '_> {
     fn map_row(&mut self, id: NodeId) {
         let node = self.config.node(id);
         match (node.name.as_str(), node.args.len()) {
-            ("hostnames" | "volatile", 0) => {}
+            ("hostnames", 0) => self.has_hostnames = true,
+            ("volatile", 0) => {}
             (_, 1) => {
                 let (key, value) = (node.name.as_str(), self.arg(id, 0));
                 if key == "include" {
@@ -78,10 +80,7 @@ impl Checker<'_, '_> {
             return;
         }
         let bare = key.strip_prefix('\\').unwrap_or(key);
-        let siblings = self.config.children(self.config.node(id).parent).iter();
-        let has_hostnames =
-            siblings.take_while(|own| **own != id).any(|own| self.config.node(*own).name == "hostnames");
-        if has_hostnames && !is_hostname(bare) {
+        if self.has_hostnames && !is_hostname(bare) {
             return self.refuse(id, format!("invalid hostname or wildcard \"{bare}\""));
         }
         if !self.keys.insert(bare.to_ascii_lowercase()) {
@@ -146,7 +145,7 @@ fn hundredths(percent: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::first;
+    use super::super::tests::{first, in_http};
 
     #[test]
     fn rows_are_read_as_their_tables_read_them() {
@@ -170,5 +169,19 @@ mod tests {
         let http = "map $uri $b { hostnames; default x; *.a 1; a 2; include /none/*; \\default 3; ~^/(?<n>x) $n; }
             geo $remote_addr $g { ranges; default 0; 10.0.0.0-10.0.0.9 1; } split_clients $uri $s { 0.5% a; * b; }";
         assert_eq!(first(http), None);
+    }
+
+    /// Were each row compared with those before it, this would take minutes.
+    #[test]
+    fn a_table_may_have_any_number_of_rows() {
+        use std::fmt::Write as _;
+        let mut rows = String::new();
+        for number in 0..60_000 {
+            writeln!(rows, "/old{number} /new{number};").unwrap();
+        }
+        assert_eq!(
+            in_http(&format!("map $uri $b {{\n{rows}/old7 /x; }}")),
+            ["conflicting parameter \"/old7\" :60002"]
+        );
     }
 }

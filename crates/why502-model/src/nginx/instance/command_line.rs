@@ -8,6 +8,8 @@ const MASTER: &str = ": master process ";
 /// The options of a command line, as `ngx_get_options` reads them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CommandLine {
+    /// The program as it was called.
+    pub(super) program: Option<String>,
     /// `-c`: the configuration file.
     pub(super) config: Option<String>,
     /// `-p`: the prefix.
@@ -31,7 +33,7 @@ impl CommandLine {
     }
 
     fn read(arguments: &[String]) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { program: arguments.first().cloned(), ..Self::default() };
         let mut rest = arguments.iter().skip(1);
         while let Some(argument) = rest.next() {
             let Some(letters) = argument.strip_prefix('-') else { break };
@@ -103,7 +105,8 @@ mod tests {
             (Some("/etc/a.conf".to_owned()), Some("/srv/".to_owned()), Some("stderr".to_owned()))
         );
         assert_eq!(titled("nginx -c/etc/a.conf -qp/srv").prefix, Some("/srv".to_owned()));
-        assert_eq!(titled("nginx"), CommandLine::default());
+        let bare = CommandLine { program: Some("nginx".to_owned()), ..CommandLine::default() };
+        assert_eq!(titled("nginx"), bare);
     }
 
     #[test]
