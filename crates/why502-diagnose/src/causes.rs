@@ -29,6 +29,7 @@ mod resolver_missing;
 mod response_header_invalid;
 mod response_header_too_big;
 mod response_not_http;
+mod retries;
 mod retry_suppressed;
 mod some_peers_failing;
 mod ties;

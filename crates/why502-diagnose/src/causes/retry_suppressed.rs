@@ -34,16 +34,14 @@
 //! nginx: `ngx_http_upstream_next`; `proxy_next_upstream`, `proxy_next_upstream_tries`, `proxy_next_upstream_timeout` in
 //! `ngx_http_proxy_module`.
 
-use super::some_peers_failing::is_failure;
+use super::retries::{Why, has_failed, set_at, why};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Reach, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::durations::seconds;
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
-use std::time::Duration;
-use why502_facts::{Observed, Phase, Phrase};
-use why502_model::{GroupId, Pass, Span};
+use why502_facts::Observed;
+use why502_model::{GroupId, Pass};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "retry-suppressed",
@@ -65,37 +63,6 @@ struct Suppressed<'c> {
     failure: &'c Failure,
     symptom: &'c Symptom,
     why: Why,
-}
-
-/// What forbids the retry.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Why {
-    /// `proxy_next_upstream` does not name this kind of failure.
-    Condition(&'static str),
-    /// The method may not be repeated.
-    Method(String),
-    /// `proxy_next_upstream off`.
-    Off,
-    /// `proxy_next_upstream_timeout` was over, in milliseconds.
-    Timeout(u32),
-    /// `proxy_next_upstream_tries` were made.
-    Tries(u32),
-}
-
-impl Why {
-    fn words(&self, prefix: &str) -> String {
-        match self {
-            Self::Condition(condition) => format!("{prefix}_next_upstream does not name {condition}"),
-            Self::Method(method) => format!("a {method} that was sent is not repeated"),
-            Self::Off => format!("{prefix}_next_upstream is off"),
-            Self::Timeout(ms) => format!("{prefix}_next_upstream_timeout of {} was over", seconds(*ms)),
-            Self::Tries(tries) => format!("{prefix}_next_upstream_tries allows {}", tries_words(*tries)),
-        }
-    }
-}
-
-fn tries_words(tries: u32) -> String {
-    if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") }
 }
 
 fn detect(case: &Case<'_>, subject: &Subject, found: &[Finding]) -> Result<Ruling, Asks> {
@@ -151,53 +118,8 @@ fn suppressed<'c>(case: &'c Case<'_>, group: GroupId) -> Vec<Suppressed<'c>> {
     suppressed.collect()
 }
 
-/// Whether an attempt got no answer, by a message of nginx or by what the access log tells of it.
-fn has_failed(symptom: &Symptom) -> bool {
-    is_failure(symptom) || symptom.is_quietly_failed()
-}
-
 fn pass_of<'c>(case: &'c Case<'_>, failure: &Failure, group: GroupId) -> Option<&'c Pass> {
     case.pass_of(failure.route?, Some(group))
-}
-
-/// What forbids the retry of a request after its last attempt; `None`: nothing that is configured.
-fn why(pass: &Pass, failure: &Failure, last: &Symptom) -> Option<Why> {
-    let retry = &pass.retry;
-    let names = |condition: &str| retry.conditions.value.iter().any(|own| own == condition);
-    if names("off") {
-        return Some(Why::Off);
-    }
-    let is_sent = match last.phase {
-        Some(phase) => matches!(phase, Phase::SendingRequest | Phase::ReadingHeader),
-        None => last.tried.as_ref().is_some_and(|tried| tried.connect_ms.is_some()),
-    };
-    let method = failure.method.as_deref().filter(|method| matches!(*method, "POST" | "LOCK" | "PATCH"));
-    if let Some(method) = method.filter(|_| is_sent && !names("non_idempotent")) {
-        return Some(Why::Method(method.to_owned()));
-    }
-    let condition = condition(last);
-    if retry.conditions.at.is_some() && !names(condition) {
-        return Some(Why::Condition(condition));
-    }
-    let n_attempts = u32::try_from(failure.attempts().count()).unwrap_or(u32::MAX);
-    if retry.tries.value > 0 && n_attempts >= retry.tries.value {
-        return Some(Why::Tries(retry.tries.value));
-    }
-    let took = failure.request_ms.map(|ms| Duration::from_millis(ms.into()));
-    let is_over = !retry.timeout.value.is_zero() && took.is_some_and(|took| took >= retry.timeout.value);
-    let limit = u32::try_from(retry.timeout.value.as_millis()).unwrap_or(u32::MAX);
-    is_over.then_some(Why::Timeout(limit))
-}
-
-/// The condition of `proxy_next_upstream` that a failed attempt falls under (`ngx_http_upstream_next`).
-fn condition(last: &Symptom) -> &'static str {
-    let timed_out = last.tried.as_ref().is_some_and(|tried| tried.status == Some(504));
-    match last.phrase {
-        Some(Phrase::UpstreamTimedOut) => "timeout",
-        Some(Phrase::InvalidHeader | Phrase::InvalidStatus | Phrase::TooBigHeader) => "invalid_header",
-        None if timed_out => "timeout",
-        Some(_) | None => "error",
-    }
 }
 
 /// A peer that these requests had not tried and that was well: how sure that is, and what shows it.
@@ -224,15 +146,6 @@ fn live_peer(case: &Case<'_>, group: GroupId, shown: &[Suppressed<'_>]) -> Optio
         let says = format!("{} accepts connections, and failed at nothing", peer.address);
         Some((Confidence::Likely, Evidence::supporting(says, case.probe_origin(peer))))
     })
-}
-
-/// Where what forbids the retry is set.
-fn set_at(pass: &Pass, why: &Why) -> Option<Span> {
-    match why {
-        Why::Condition(_) | Why::Method(_) | Why::Off => pass.retry.conditions.at.clone(),
-        Why::Timeout(_) => pass.retry.timeout.at.clone(),
-        Why::Tries(_) => pass.retry.tries.at.clone(),
-    }
 }
 
 /// The requests of a finding, with the pass of the first.
