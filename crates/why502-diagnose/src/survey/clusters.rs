@@ -21,8 +21,9 @@ pub(super) fn clusters(case: &Case<'_>, failures: &[&Selected<'_>]) -> Vec<Clust
     let mut kinds: BTreeMap<(Family, Option<&String>), Vec<Member>> = BTreeMap::new();
     for one in failures {
         let last = one.failure.attempts().next_back().and_then(|last| last.tried.as_ref()?.response_ms);
-        // What a single attempt took tells a timer better than a request with several.
-        if let Some(ms) = last.or(one.failure.request_ms) {
+        let whole = one.failure.request_ms;
+        // What a single attempt took tells a timer better than a request with several; whoever waits in front waits for all.
+        if let Some(ms) = if one.family == Family::ClientLeft { whole.or(last) } else { last.or(whole) } {
             let members = kinds.entry((one.family, one.route.as_ref())).or_default();
             members.push((ms, one.failure.weight, one.failure.route));
         }

@@ -36,22 +36,27 @@ pub(crate) fn logs_text(report: &LogsReport, style: LogsStyle) -> String {
     page.list(
         "made by",
         report.made_by.iter().map(|count| {
-            format!("{:>9}  {}  {}", grouped(count.requests), maker(count.maker), statuses(&count.statuses))
+            vec![format!(
+                "{:>9}  {}  {}",
+                grouped(count.requests),
+                maker(count.maker),
+                statuses(&count.statuses)
+            )]
         }),
     );
     page.timeline(&report.timeline);
-    page.list("groups", report.groups.iter().flat_map(group_lines));
-    page.list("a timer ends them", report.clusters.iter().flat_map(cluster_lines));
-    page.list("bursts", report.bursts.iter().map(burst_line));
-    page.list("peers taken out", report.ejections.iter().map(ejection_line));
-    page.list("hidden from clients", hidden_lines(report).into_iter());
+    page.list("groups", report.groups.iter().map(group_lines));
+    page.list("a timer ends them", report.clusters.iter().map(cluster_lines));
+    page.list("bursts", report.bursts.iter().map(|burst| vec![burst_line(burst)]));
+    page.list("peers taken out", report.ejections.iter().map(|ejection| vec![ejection_line(ejection)]));
+    page.list("hidden from clients", hidden_lines(report).into_iter().map(|line| vec![line]));
     for (title, counts) in [
         ("top routes", &report.top.routes),
         ("top paths", &report.top.paths),
         ("top peers", &report.top.peers),
         ("top clients", &report.top.clients),
     ] {
-        page.list(title, counts.iter().map(count_line));
+        page.list(title, counts.iter().map(|count| vec![count_line(count)]));
     }
     for note in &report.notes {
         page.wrapped(&format!("note: {note}"));
@@ -121,15 +126,16 @@ impl Page {
         ));
     }
 
-    fn list(&mut self, title: &str, rows: impl Iterator<Item = String>) {
-        let rows: Vec<String> = rows.collect();
+    /// A list of rows, each of one line or more.
+    fn list(&mut self, title: &str, rows: impl Iterator<Item = Vec<String>>) {
+        let rows: Vec<Vec<String>> = rows.collect();
         if rows.is_empty() {
             return;
         }
         self.title(title);
         let shown = if self.style.verbose { rows.len() } else { MAX_ROWS };
-        for row in rows.iter().take(shown) {
-            self.line(&cut(&terminal(row), WIDTH));
+        for line in rows.iter().take(shown).flatten() {
+            self.line(&cut(&terminal(line), WIDTH));
         }
         if rows.len() > shown {
             self.line(&format!("  … {} more with --verbose", rows.len() - shown));
@@ -178,7 +184,7 @@ fn group_lines(group: &Group) -> Vec<String> {
     );
     let room = WIDTH.saturating_sub(head.width() + tail.width());
     let mut lines = vec![format!("{head}{}{tail}", cut(&what.join("  "), room))];
-    let mut detail = if group.first == group.last {
+    let span = if group.first == group.last {
         group.first.clone()
     } else {
         format!("{} – {}", group.first, group.last)
@@ -189,11 +195,11 @@ fn group_lines(group: &Group) -> Vec<String> {
         ("response", group.times.response),
         ("request", group.times.request),
     ];
+    lines.push(format!("           {span}"));
     if let Some((name, percentiles)) = times.into_iter().rev().find_map(|(name, value)| Some((name, value?)))
     {
-        let _ = write!(detail, "  {name} {}", percentiles_words(percentiles));
+        lines.push(format!("           {name} {}", percentiles_words(percentiles)));
     }
-    lines.push(format!("           {detail}"));
     lines
 }
 
@@ -215,8 +221,10 @@ fn cluster_lines(cluster: &Cluster) -> Vec<String> {
         milliseconds(cluster.ms),
         family_words(cluster.family)
     );
-    let timers = cluster.timers.iter().map(|timer| format!("           {timer}"));
-    std::iter::once(head).chain(timers).collect()
+    let timers = cluster.timers.iter().flat_map(|timer| wrap(timer, WIDTH - 13).into_iter().enumerate());
+    let indented = timers
+        .map(|(place, line)| format!("{}{line}", if place == 0 { "           " } else { "             " }));
+    std::iter::once(head).chain(indented).collect()
 }
 
 fn burst_line(burst: &Burst) -> String {
