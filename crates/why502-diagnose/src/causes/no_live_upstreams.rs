@@ -12,7 +12,7 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: nginx's own message names it.
+//! Confirmed: nginx's own message names it, or `$upstream_addr` holds the group's name in place of an address.
 //!
 //! ## What would disprove it
 //!
@@ -31,7 +31,7 @@
 //!
 //! nginx: `ngx_http_upstream_connect` (`NGX_BUSY`), `ngx_http_upstream_get_peer`.
 
-use crate::case::{Case, Failure, FailureId, Subject, count};
+use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
@@ -82,11 +82,17 @@ pub(super) fn without_peers<'c>(case: &'c Case<'_>, id: GroupId) -> Vec<(Failure
     let name = name_of(case.gateway.group(id));
     let says_so = |failure: &Failure| {
         failure.symptoms.iter().any(|symptom| {
-            symptom.is(Phrase::NoLiveUpstreams)
+            (symptom.is(Phrase::NoLiveUpstreams) || names_a_group(symptom))
                 && symptom.group.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(&name))
         })
     };
     case.failures_of_group(id).filter(|(_, failure)| says_so(failure)).collect()
+}
+
+/// Whether the access log has a group's name in place of an address: none was chosen (reference, section 4.2, rule 4).
+fn names_a_group(symptom: &Symptom) -> bool {
+    let status = symptom.tried.as_ref().and_then(|tried| tried.status);
+    symptom.phrase.is_none() && symptom.group.is_some() && status == Some(502)
 }
 
 /// The name of a group as the log tells it: an implicit group is named after the host that was written.
@@ -158,6 +164,19 @@ refused
         insta::assert_snapshot!(Fixture::new(&lines.join("\n")).with("options", "offline").summary(), @"
         Broken
         Confirmed no-live-upstreams: every peer of backend is marked unavailable [1 requests]
+        ");
+    }
+
+    #[test]
+    fn hit_by_the_access_log_alone() {
+        let told = HIT
+            .replace("http {", "http {\n    log_format up '$remote_addr [$time_local] \"$request\" $status us=$upstream_status ua=$upstream_addr';\n    access_log /var/log/nginx/access.log up;")
+            .replace(" - - [", " [")
+            .replace("502 157 \"-\" \"curl/8\"", "502 us=502 ua=backend");
+        let alone = Fixture::new(&told).without("error.log").with("options", "offline");
+        insta::assert_snapshot!(alone.summary(), @"
+        Broken
+        Confirmed no-live-upstreams: every peer of backend is marked unavailable [2 requests]
         ");
     }
 
