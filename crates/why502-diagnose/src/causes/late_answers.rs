@@ -90,13 +90,17 @@ pub(super) fn late<'c>(case: &'c Case<'_>, subject: &Subject) -> Result<Option<L
         return Ok(None);
     }
     let timer = pass.map(|pass| timer(pass, &attempts));
+    let usual = usual(case, route)?;
     let raised = route.zip(pass).zip(timer.as_ref()).and_then(|((route, pass), timer)| {
-        idle_timer(case, pass, timer).or_else(|| lost_timer(case, route, timer, &attempts))
+        idle_timer(case, pass, timer)
+            // What stands around all servers may be meant for others, or for nobody.
+            .filter(|raised| usual.is_none() && timer.at.is_none() || is_of_server(case, route, raised))
+            .or_else(|| lost_timer(case, route, timer, &attempts))
     });
     Ok(Some(Late {
         route,
         is_told: attempts.iter().any(|(_, _, symptom)| symptom.phrase.is_some()),
-        usual: usual(case, route)?,
+        usual,
         attempts,
         timer,
         raised,
@@ -223,6 +227,16 @@ fn idle_timer(case: &Case<'_>, pass: &Pass, timer: &Timer) -> Option<Raised> {
         location: None,
     });
     raised.find(|raised| raised.ms > timer.in_force())
+}
+
+/// Whether a timer is set in the server of a route, or further inside.
+fn is_of_server(case: &Case<'_>, route: RouteId, raised: &Raised) -> bool {
+    let gateway = case.gateway;
+    let Some(at) = &raised.at else { return false };
+    let own = gateway.route(route);
+    let around = std::iter::successors(Some(own), |route| route.parent.map(|parent| gateway.route(parent)));
+    let mut blocks = around.map(|route| &route.at).chain([&gateway.server_of(own).at]);
+    blocks.any(|block| gateway.is_directly_in(at, block))
 }
 
 /// A raised timer of a location whose prefix fits all these requests, and that lost them to a regular expression.

@@ -340,6 +340,17 @@ hangs
     }
 
     #[test]
+    fn near_miss_a_timer_around_all_servers_may_be_a_template_s() {
+        let around = HIT.replace("http {", "http {\n    fastcgi_read_timeout 300s;");
+        let summary = logged_as(&around, &[("/reports/day", 100); 8]).summary();
+        assert!(!summary.contains("Likely read-timeout-too-short"), "{summary}");
+        // Where nobody set another one, and no answer is known, it is what somebody meant.
+        let meant = around.replace("proxy_read_timeout 10s;", "");
+        let summary = logged_as(&meant, &[]).summary();
+        assert!(summary.contains("Likely read-timeout-too-short"), "{summary}");
+    }
+
+    #[test]
     fn near_miss_four_answers_tell_nothing_usual() {
         let summary = logged(&[("/reports/day", 9000); 4]).summary();
         assert!(!summary.contains("read-timeout-too-short"), "{summary}");
