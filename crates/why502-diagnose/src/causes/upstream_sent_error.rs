@@ -39,6 +39,7 @@ use super::own_answers::{may_be_shown, own_answer};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::plan::is_own_listener;
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase, Stamp};
@@ -174,16 +175,18 @@ fn may_be_answered(case: &Case<'_>, failure: &Failure) -> bool {
     let Some(status @ 502..=504) = failure.status.filter(|_| failure.status_logged) else { return false };
     let is_quiet = |symptom: &Symptom| symptom.phrase.is_none() || follows_an_answer(symptom);
     (!failure.tries_logged && failure.symptoms.iter().all(follows_an_answer)
-        || last_attempt_sent(failure, status) && failure.symptoms.iter().all(is_quiet))
+        || last_attempt_sent(case, failure, status) && failure.symptoms.iter().all(is_quiet))
         // nginx logs every 502 and 504 of its own at level error.
         && (status == 503 || case.error_log_covers(failure))
 }
 
-/// Whether the access log has that status for the last attempt, and no time of a header that would tell whose it is.
-fn last_attempt_sent(failure: &Failure, status: u16) -> bool {
+/// Whether the access log has that status for the last attempt, and no time of a header that would tell whose it is. What a
+/// listener of this gateway sent is the failure of another request of its own.
+fn last_attempt_sent(case: &Case<'_>, failure: &Failure, status: u16) -> bool {
     failure.attempts().next_back().is_some_and(|last| {
         let sent = last.tried.as_ref().and_then(|tried| tried.status);
-        sent == Some(status) && !last.logged.header && last.group.is_none()
+        let is_own = last.peer.as_ref().is_none_or(|peer| is_own_listener(case, peer));
+        sent == Some(status) && !last.logged.header && !is_own
     })
 }
 
