@@ -156,6 +156,6 @@ fn known_causes_are_named_and_nothing_is_claimed_too_much() {
     let _ = writeln!(table, "Top-1 of known causes {hits}/{counted}");
     // The figures per case are wanted where all is well, too.
     std::io::Write::write_all(&mut std::io::stderr(), table.as_bytes()).unwrap();
-    assert!(hits * 100 >= counted * 95, "{hits} of {counted}");
+    assert!(hits * 100 >= counted * 97, "{hits} of {counted}");
     assert_eq!((over, forbidden, breaches), (0, 0, 0), "over-confident, forbidden, contract");
 }
