@@ -21,7 +21,7 @@ pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use why502_facts::{ErrorDigest, Facts, PeerAddress, ProbeSpec, Stamp};
+use why502_facts::{ErrorDigest, ErrorRecord, Facts, PeerAddress, ProbeSpec, Stamp};
 use why502_model::{Gateway, GroupId, Model, RouteId};
 
 /// One gateway, and what is known of it.
@@ -49,6 +49,8 @@ pub(crate) struct Case<'a> {
     answers: BTreeMap<Option<RouteId>, AnswerTimes>,
     /// The digests of its error logs.
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
+    /// Lines of its error logs about connections of clients that were closed before any request was read.
+    pub(crate) dropped: Vec<&'a ErrorRecord>,
     /// How many failed requests in its error logs are another instance's, by the process that wrote of them.
     pub(crate) strangers: BTreeMap<u32, u64>,
     /// All of it by what rules ask for.

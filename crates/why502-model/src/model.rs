@@ -84,20 +84,24 @@ impl Model {
         model
     }
 
-    /// The logs of a gateway: those that the options name, or those of its configuration.
+    /// The logs of a gateway: those that the options name, or those of its configuration, of another host's files only
+    /// where a prefix was given.
     pub fn logs(facts: &Facts, gateway: &Gateway) -> Vec<(String, LogKind)> {
         let invocation = &facts.manifest.invocation;
+        // Offline a configured path is another host's, unless it lies in the prefix that was given with it.
+        let is_here = |path: &str| {
+            let within = || path.strip_prefix(invocation.prefix.as_deref()?.trim_end_matches('/'));
+            !invocation.offline || within().is_some_and(|rest| rest.starts_with('/'))
+        };
         let of_config = |wanted: fn(&LogContent) -> bool| {
             let sinks = gateway.logs.iter().filter(move |sink| wanted(&sink.content));
-            sinks.filter_map(log_of_sink).collect::<Vec<_>>()
+            sinks.filter_map(log_of_sink).filter(|(path, _)| is_here(path)).collect::<Vec<_>>()
         };
         let mut logs: Vec<(String, LogKind)> = match invocation.error_logs.as_slice() {
-            [] if invocation.offline => Vec::new(),
             [] => of_config(|content| matches!(content, LogContent::Error { .. })),
             given => given.iter().map(|path| (path.clone(), LogKind::Error)).collect(),
         };
         match invocation.access_logs.as_slice() {
-            [] if invocation.offline => {}
             [] => logs.extend(of_config(|content| matches!(content, LogContent::Access { .. }))),
             given => {
                 logs.extend(given.iter().map(|path| (path.clone(), given_access_kind(facts, gateway, path))));

@@ -9,8 +9,8 @@ use crate::plan::specs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use why502_facts::{
-    AccessDigest, AccessRecord, Attempt, ErrorDigest, Facts, FailedRequest, PeerAddress, Phase, Phrase,
-    RequestMessage, Stamp,
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, ErrorRecord, Facts, FailedRequest, PeerAddress, Phase,
+    Phrase, RequestMessage, Stamp,
 };
 use why502_model::{FallbackKind, Gateway, GroupId, LogTarget, Model, Pass, RouteId, Target};
 
@@ -68,6 +68,9 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     // A digest counts the whole window that was read.
     let totals = (facts.view.is_none() && !access_logs.is_empty()).then_some(totals);
     let peers = peers(gateway, &failures);
+    // Whose request it would have been, nobody knows.
+    let records = error_logs.iter().filter(|_| asked.is_none()).flat_map(|digest| &digest.records);
+    let dropped = records.filter(|record| is_dropped(record) && !strangers.wrote(record)).collect();
     let mut case = Case {
         facts,
         gateway,
@@ -84,11 +87,17 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         answers: answers(&access_logs, &keys),
         error_logs,
         strangers: count_by_writer(&theirs),
+        dropped,
         asked,
     };
     case.at_work = at_work(&case);
     case.specs = specs(&case);
     case
+}
+
+/// `ngx_event_accept` closes a connection for which no slot is left, without an answer.
+fn is_dropped(record: &ErrorRecord) -> bool {
+    record.phrase == Phrase::WorkerConnections && record.context.client.is_none()
 }
 
 /// What the formats of the access logs tell of attempts, by file.

@@ -56,17 +56,26 @@ impl Case<'_> {
         all_are_files && !self.error_logs.is_empty() && self.error_logs.iter().all(|digest| is_told(digest))
     }
 
-    /// Whether the time of the run was up before a log was read, or nobody was allowed to read any that tells of requests.
+    /// Whether the time of the run was up before a log was read, or nobody was allowed to read any that tells of requests,
+    /// or one that an option names tells nothing.
     pub(crate) fn has_unread_log(&self) -> bool {
         let (is_kept_back, own) = (!self.has_read_log(), self.gateway.owner());
+        let invocation = &self.facts.manifest.invocation;
+        let is_named =
+            |path: &String| invocation.access_logs.contains(path) || invocation.error_logs.contains(path);
         self.facts.iter().any(|(ask, answer)| {
-            let is_log = match ask {
-                Ask::Log(slice) => slice.max_bytes.is_none() && slice.owner == own,
-                Ask::LogTail { owner, .. } => is_kept_back && *owner == own,
-                _ => false,
+            let (path, is_window) = match ask {
+                Ask::Log(slice) if slice.max_bytes.is_none() && slice.owner == own => (&slice.path, true),
+                Ask::LogTail { path, owner, .. } if *owner == own => (path, false),
+                _ => return false,
             };
             let Observed::Unknown(gap) = answer else { return false };
-            is_log && (gap.why == GapReason::TimedOut || (gap.why == GapReason::Denied && is_kept_back))
+            match gap.why {
+                GapReason::NotYet => false,
+                GapReason::TimedOut if is_window => true,
+                GapReason::Denied if is_kept_back => true,
+                _ => is_named(path),
+            }
         })
     }
 

@@ -1,7 +1,7 @@
 //! Whose lines stand in the error log: several instances may write into one file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{Facts, FailedRequest, Process, Stamp};
+use why502_facts::{ErrorRecord, Facts, FailedRequest, Process, Stamp};
 use why502_model::Gateway;
 
 /// How long workers of the configuration before may go on with the requests that they have, in milliseconds.
@@ -37,6 +37,11 @@ impl Strangers {
         let mut writers = writers(request).peekable();
         let is_stranger = |pid: &u32| self.0.get(pid).is_some_and(|since| request.at >= *since);
         writers.peek().is_some() && writers.all(|pid| is_stranger(&pid))
+    }
+
+    /// Whether a line of the error log is another instance's.
+    pub(super) fn wrote(&self, record: &ErrorRecord) -> bool {
+        self.0.contains_key(&record.pid)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::finding::{Confidence, Finding};
 use crate::report::Verdict;
 use std::collections::BTreeSet;
 
-/// How many requests of the window failed: those that are failures whatever made them, and those that a likely cause
+/// How many requests of the window failed: connections that were closed before one was read, those that are failures whatever made them, and those that a likely cause
 /// makes failures.
 pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
     let likely = judged.findings.iter().filter(|finding| finding.confidence >= Confidence::Likely);
@@ -15,7 +15,8 @@ pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
     let failed = case
         .failures()
         .filter(|(id, failure)| case.counts(*id) || (explained.contains(id) && !failure.is_hidden()));
-    failed.map(|(_, failure)| failure.weight).sum()
+    let dropped = case.dropped.iter().map(|record| record.weight);
+    failed.map(|(_, failure)| failure.weight).chain(dropped).sum()
 }
 
 /// Whether nobody can say that nothing fails: there are logs, and not one line of them could be read, or the time was up
@@ -96,6 +97,12 @@ HTTP/1.1 200 OK
         // The logs that the binary was built with are quiet, and the configuration may name others.
         assert_eq!(quiet.without("nginx.conf").summary(), "Inconclusive\n");
         // The peer answers, and what nginx makes of its answers nobody could see.
+        let offline = |name: &str, text: &str| {
+            Fixture::new(&format!("#- {name}\n{text}\n#- options\noffline\n")).summary()
+        };
+        assert_eq!(offline("access.log", "\u{1}\u{2}\u{3}\nno log at all\n\u{4}"), "Inconclusive\n");
+        let dropped = "2026/11/21 02:28:30 [alert] 1#1: 1024 worker_connections are not enough";
+        assert_eq!(offline("error.log", dropped), "Inconclusive\nunexplained: 1\n");
         let unread = quiet.without("access.log").without("error.log");
         assert_eq!(unread.with("options", "url=http://a/").summary(), "Inconclusive\n");
     }

@@ -277,6 +277,12 @@ fn unexplained(cases: &[Case<'_>], judged: &[Judged]) -> Unexplained {
                 examples.push(line);
             }
         }
+        for record in &case.dropped {
+            requests += record.weight;
+            if let Some(line) = record.line.text.as_deref().filter(|_| examples.len() < 3) {
+                examples.push(masked(line));
+            }
+        }
     }
     Unexplained { requests, examples }
 }

@@ -220,13 +220,15 @@ fn masked(url: &str) -> String {
     lossy(&mask_secrets(url.as_bytes()))
 }
 
-/// Offline only the files given may be read, and what lies beside the configuration, since it may include that.
+/// Offline only the files given may be read, and what lies beside the configuration, since it may include that, or in the
+/// prefix.
 fn policy(invocation: &Invocation) -> Policy {
     if !invocation.offline {
         return Policy { only_files: None, may_probe: !invocation.no_probe };
     }
     let mut files: Vec<PathBuf> = config_tree(invocation).into_iter().collect();
-    files.extend(invocation.error_logs.iter().chain(&invocation.access_logs).map(PathBuf::from));
+    let given = invocation.error_logs.iter().chain(&invocation.access_logs).chain(&invocation.prefix);
+    files.extend(given.map(PathBuf::from));
     Policy { only_files: Some(files), may_probe: false }
 }
 

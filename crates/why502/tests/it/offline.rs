@@ -125,3 +125,17 @@ fn a_log_of_which_no_line_can_be_read_makes_nobody_healthy() {
     assert_eq!((report["verdict"].as_str(), code), (Some("inconclusive"), 3), "{report}");
     assert_eq!(report["gaps"][0]["topic"], "error-log");
 }
+
+#[test]
+fn the_logs_of_a_prefix_that_is_given_are_read() {
+    let site = Site::new();
+    let config = std::fs::read_to_string(site.path("nginx.conf")).unwrap();
+    site.write("nginx.conf", &config.replace("http {", "error_log error.log; http { access_log access.log;"));
+    let mut words = site.offline(&["--config"]);
+    let (alone, _) = json(&arguments(&words));
+    assert_eq!(alone["verdict"], "healthy", "nothing but the configuration was given");
+    words.extend(["--prefix".to_owned(), site.argument("")]);
+    let (report, code) = json(&arguments(&words));
+    assert_eq!((report["verdict"].as_str(), code), (Some("broken"), 1), "{report}");
+    assert_eq!(report["window"]["requests"], 1);
+}
