@@ -9,7 +9,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 20
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lab fuzz bench fmt lint setup-test setup-demo
+.PHONY: demo test lab fuzz bench fmt lint setup-test setup-demo setup-bench
 
 demo: setup-demo
 	$(CARGO) build --release --quiet -p why502
@@ -35,9 +35,12 @@ lab: setup-test
 fuzz: setup-test
 	scripts/fuzz $(FUZZ_SECONDS)
 
-bench: setup-test
+bench: setup-bench
 	$(CARGO) build --release --quiet -p why502 -p why502-lab
 	target/release/why502-lab bench
 
 setup-test setup-demo:
 	scripts/setup test
+
+setup-bench:
+	scripts/setup bench

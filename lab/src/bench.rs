@@ -88,7 +88,12 @@ pub fn run(bench: &Bench) -> Result<()> {
     for line in samples.lines(bench) {
         say(&line);
     }
-    drop((small, large));
+    // The next logs take their place.
+    for host in [small, large] {
+        let folder = host.place.path("");
+        drop(host);
+        std::fs::remove_dir_all(folder)?;
+    }
     for line in logs::run(&bench.why502, dir.path(), bench.large / LOGS_PART, PATTERN)? {
         say(&line);
     }

@@ -53,7 +53,7 @@ pub fn survey(facts: &Facts, model: &Model, selection: &Selection) -> LogsReport
         made_by: made_by(&failures),
         groups: groups::groups(&case, &failures, selection),
         hidden: hidden(&selected),
-        timeline: timeline::timeline(&failures),
+        timeline: timeline::timeline(&failures, &access_logs),
         bursts: timeline::bursts(&failures, &error_logs, facts, &case),
         clusters: clusters::clusters(&case, &failures),
         ejections: ejections::ejections(&case),

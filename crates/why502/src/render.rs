@@ -9,7 +9,7 @@ mod text;
 
 pub(crate) use command::command_line;
 pub(crate) use escape::terminal;
-pub(crate) use logs::{LogsStyle, bytes, logs_text};
+pub(crate) use logs::{LogsStyle, bytes, logs_html, logs_text};
 pub(crate) use text::{TextStyle, oneline, text};
 
 use crate::failure::Failure;

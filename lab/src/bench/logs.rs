@@ -1,5 +1,9 @@
-//! How fast `why502 logs` is, as ratios to ripgrep over the same bytes in the same run.
+//! How fast `why502 logs` is, as ratios to named tools over the same bytes in the same run.
 
+mod growth;
+mod rivals;
+
+use self::rivals::Rival;
 use super::measure::{Measured, Sample, measure};
 use crate::output::complain;
 use crate::process::find_program;
@@ -7,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -37,6 +41,8 @@ struct Case {
     /// Whether only one core may be used.
     one_core: bool,
     target: &'static str,
+    /// Tools that do about the same, but for ripgrep, which is always measured.
+    rivals: &'static [Rival],
 }
 
 /// Builds the logs one after the other, measures, and tells what came out.
@@ -50,6 +56,7 @@ pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result
             size,
             one_core: false,
             target: "at most 1.0 × rg",
+            rivals: &[Rival::Gzip],
         },
         Case {
             name: "with upstreams, 0.5 % failed",
@@ -58,6 +65,7 @@ pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result
             size,
             one_core: false,
             target: "at most 1.5 × rg",
+            rivals: &[],
         },
         Case {
             name: "with upstreams, all failed, one core",
@@ -66,6 +74,7 @@ pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result
             size: few,
             one_core: true,
             target: "at least 300 MB/s",
+            rivals: &[Rival::AngleGrinder, Rival::Lnav, Rival::GoAccess],
         },
         Case {
             name: "error log",
@@ -74,18 +83,20 @@ pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result
             size: few,
             one_core: false,
             target: "at least 500 MB/s",
+            rivals: &[],
         },
     ];
     let mut lines =
         vec![format!("{:<44} {:>9} {:>9} {:>9}  target", "why502 logs", "median", "rate", "/ rg -c")];
     for case in &cases {
-        lines.push(case.measure(why502, dir, pattern)?);
+        lines.extend(case.measure(why502, dir, pattern)?);
     }
+    lines.extend(growth::run(why502, dir, size)?);
     Ok(lines)
 }
 
 impl Case {
-    fn measure(&self, why502: &Path, dir: &Path, pattern: &str) -> Result<String> {
+    fn measure(&self, why502: &Path, dir: &Path, pattern: &str) -> Result<Vec<String>> {
         complain(&format!("{}: {}", self.name, super::gigabytes(self.size)));
         let path = dir.join("engine.log");
         self.write(&path)?;
@@ -105,42 +116,63 @@ impl Case {
         let bytes = std::fs::metadata(&path)?.len() / 1_000_000;
         let rate = f64::from(u32::try_from(bytes)?) / median;
         let ratio = median / ripgrep.median().as_secs_f64();
+        let mut lines = vec![format!(
+            "{:<44} {median:>7.3} s {rate:>4.0} MB/s {ratio:>8.2}×  {}",
+            self.name, self.target
+        )];
+        for rival in self.rivals {
+            complain(&format!("{}: {}", self.name, rival.name()));
+            lines.push(rival.compare(why502, dir, &path)?);
+        }
         std::fs::remove_file(&path)?;
-        Ok(format!("{:<44} {median:>7.3} s {rate:>4.0} MB/s {ratio:>8.2}×  {}", self.name, self.target))
+        Ok(lines)
     }
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut file = BufWriter::new(File::create(path)?);
-        let mut written = 0;
-        for n in 0.. {
-            if written >= self.size {
-                break;
-            }
-            let line = (self.line)(n);
-            written += line.len() as u64;
-            file.write_all(line.as_bytes())?;
-        }
+        write_lines(&mut file, 0, self.size, self.line)?;
         Ok(file.flush()?)
     }
 
-    /// Surveys the log; anything but lines that were understood is not what shall be measured.
     fn survey(&self, why502: &Path, dir: &Path, path: &Path) -> Result<Measured> {
-        let (report, taskset) = (dir.join("survey.json"), find_program("taskset")?);
-        let mut command = Command::new(if self.one_core { &taskset } else { why502 });
-        if self.one_core {
-            command.args(["-c", "0"]).arg(why502);
+        if !self.one_core {
+            return survey(why502, dir, path);
         }
-        let measured = measure(command.arg("logs").arg(path).args(["--format", "json"]), &report)?;
-        if measured.exit != Some(0) {
-            bail!("why502 logs ends with {:?}", measured.exit);
-        }
-        let report: Value = serde_json::from_slice(&std::fs::read(&report)?).context("the survey")?;
-        let log = &report["logs"][0];
-        if log["lines"].as_u64().is_none_or(|lines| lines == 0) || log["unparsed"] != 0 {
-            bail!("{} of {} lines were not understood", log["unparsed"], log["lines"]);
-        }
-        Ok(measured)
+        let mut command = Command::new(find_program("taskset")?);
+        command.args(["-c", "0"]).arg(why502);
+        run_survey(command, dir, path)
     }
+}
+
+/// Writes lines from the `n`th one on, until there are so many bytes of them; returns the number of the next line.
+fn write_lines(to: &mut impl Write, mut n: u64, size: u64, line: fn(u64) -> String) -> Result<u64> {
+    let mut written = 0;
+    while written < size {
+        let line = line(n);
+        written += line.len() as u64;
+        to.write_all(line.as_bytes())?;
+        n += 1;
+    }
+    Ok(n)
+}
+
+/// Surveys a log on all cores; anything but lines that were understood is not what shall be measured.
+fn survey(why502: &Path, dir: &Path, log: &Path) -> Result<Measured> {
+    run_survey(Command::new(why502), dir, log)
+}
+
+fn run_survey(mut command: Command, dir: &Path, log: &Path) -> Result<Measured> {
+    let report = dir.join("survey.json");
+    let measured = measure(command.arg("logs").arg(log).args(["--format", "json"]), &report)?;
+    if measured.exit != Some(0) {
+        bail!("why502 logs ends with {:?}", measured.exit);
+    }
+    let report: Value = serde_json::from_slice(&std::fs::read(&report)?).context("the survey")?;
+    let log = &report["logs"][0];
+    if log["lines"].as_u64().is_none_or(|lines| lines == 0) || log["unparsed"] != 0 {
+        bail!("{} of {} lines were not understood", log["unparsed"], log["lines"]);
+    }
+    Ok(measured)
 }
 
 fn status(n: u64) -> u16 {

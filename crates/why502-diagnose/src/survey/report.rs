@@ -270,6 +270,9 @@ pub struct Timeline {
     pub from: Option<String>,
     /// The failures of each column.
     pub failed: Vec<u64>,
+    /// All requests of each column, whatever became of them and whichever were asked for; null where no access log tells,
+    /// or not as finely: within a minute they are not told apart.
+    pub requests: Option<Vec<u64>>,
 }
 
 /// A minute with far more failures than usual.

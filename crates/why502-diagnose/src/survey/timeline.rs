@@ -4,7 +4,7 @@ use super::select::Selected;
 use super::{Burst, Timeline};
 use crate::case::Case;
 use std::collections::BTreeMap;
-use why502_facts::{ErrorDigest, Facts, Phrase, Stamp};
+use why502_facts::{AccessDigest, ErrorDigest, Facts, Phrase, Stamp};
 
 /// Widths of a column in seconds, the narrowest first.
 const WIDTHS: [u32; 14] =
@@ -18,8 +18,8 @@ const BURST_FACTOR: u64 = 5;
 /// How long before a burst what caused it may stand in the log, in milliseconds.
 const JUST_BEFORE: i64 = 15_000;
 
-/// The failures in columns of equal width.
-pub(super) fn timeline(failures: &[&Selected<'_>]) -> Timeline {
+/// The failures, and all requests, in columns of equal width.
+pub(super) fn timeline(failures: &[&Selected<'_>], access_logs: &[&AccessDigest]) -> Timeline {
     let moments = || failures.iter().map(|one| one.failure.at.0);
     let (Some(first), Some(last)) = (moments().min(), moments().max()) else { return Timeline::default() };
     let fits = |seconds: &&u32| {
@@ -39,7 +39,25 @@ pub(super) fn timeline(failures: &[&Selected<'_>]) -> Timeline {
             *count += one.failure.weight;
         }
     }
-    Timeline { seconds, from: Some(Stamp(begin * width).to_string()), failed }
+    let requests = requests(access_logs, width, begin, length);
+    Timeline { seconds, from: Some(Stamp(begin * width).to_string()), failed, requests }
+}
+
+/// All requests in columns that are so many milliseconds wide; `None` if the logs do not tell them as finely.
+fn requests(access_logs: &[&AccessDigest], width: i64, begin: i64, length: usize) -> Option<Vec<u64>> {
+    let timelines: Vec<_> = access_logs.iter().filter_map(|digest| digest.timeline.as_ref()).collect();
+    let is_fine = |spans: &why502_facts::Timeline| width % (i64::from(spans.span_minutes) * 60_000) == 0;
+    if timelines.is_empty() || !timelines.iter().all(|spans| is_fine(spans)) {
+        return None;
+    }
+    let mut requests = vec![0; length];
+    for count in timelines.iter().flat_map(|spans| &spans.counts) {
+        let column = usize::try_from(count.begin.0.div_euclid(width) - begin);
+        if let Some(sum) = column.ok().and_then(|column| requests.get_mut(column)) {
+            *sum += count.n_requests;
+        }
+    }
+    Some(requests)
 }
 
 /// Minutes with far more failures than others.

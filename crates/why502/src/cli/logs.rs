@@ -116,6 +116,8 @@ impl From<Key> for GroupBy {
 enum Format {
     /// For people.
     Text,
+    /// For a browser: one page with the timeline as a picture.
+    Html,
     /// For programs: `why502.logs/1`.
     Json,
     /// The failed requests one by one, each a JSON object on a line.
@@ -174,6 +176,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             };
             render::logs_text(&survey(&facts, &model, &selection), style)
         }
+        Format::Html => render::logs_html(&survey(&facts, &model, &selection)),
         Format::Json => render::json(&survey(&facts, &model, &selection))?,
         Format::Ndjson => render::json_lines(&survey_requests(&facts, &model, &selection))?,
     };

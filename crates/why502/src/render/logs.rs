@@ -1,5 +1,9 @@
 //! The survey of logs for people: a page of 80 columns.
 
+mod html;
+
+pub(crate) use self::html::logs_html;
+
 use super::escape::terminal;
 use super::lines::{cut, grouped, shorten, wrap};
 use anstyle::{AnsiColor, Style};
@@ -71,14 +75,7 @@ struct Page {
 
 impl Page {
     fn headline(&mut self, report: &LogsReport) {
-        let of = match report.requests {
-            Some(all) if all >= report.failed => {
-                format!("of {} requests failed{}", grouped(all), share(report.failed, all))
-            }
-            Some(all) => format!("requests failed; the access log has {}", grouped(all)),
-            None => "requests failed, of how many no access log tells".to_owned(),
-        };
-        let headline = format!("{} {of}", grouped(report.failed));
+        let headline = headline(report);
         let bold = Style::new().bold().fg_color((report.failed > 0).then_some(AnsiColor::Red.into()));
         self.styled(&headline, bold);
         if let (Some(from), Some(to)) = (&report.from, &report.to) {
@@ -120,10 +117,13 @@ impl Page {
             width(timeline.seconds),
             grouped(most)
         ));
-        self.line(&format!(
-            "  {}",
-            timeline.failed.iter().map(|count| bar(*count, most)).collect::<String>()
-        ));
+        let bars = |counts: &[u64], most| counts.iter().map(|count| bar(*count, most)).collect::<String>();
+        self.line(&format!("  {}", bars(&timeline.failed, most)));
+        if let Some(requests) = &timeline.requests {
+            let most = requests.iter().copied().max().unwrap_or(0);
+            self.line(&format!("  {}", bars(requests, most)));
+            self.line(&format!("  (all requests, the highest {})", grouped(most)));
+        }
     }
 
     /// A list of rows, each of one line or more.
@@ -168,6 +168,19 @@ impl Page {
         self.text.push_str(text);
         self.text.push('\n');
     }
+}
+
+/// How many requests failed, and of how many.
+fn headline(report: &LogsReport) -> String {
+    let of = match report.requests {
+        Some(all) if all >= report.failed => {
+            format!("of {} requests failed{}", grouped(all), share(report.failed, all))
+        }
+        // An error log may reach further back.
+        Some(all) => format!("requests failed; the access log has {}", grouped(all)),
+        None => "requests failed, of how many no access log tells".to_owned(),
+    };
+    format!("{} {of}", grouped(report.failed))
 }
 
 fn group_lines(group: &Group) -> Vec<String> {

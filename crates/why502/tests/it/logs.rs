@@ -208,6 +208,34 @@ fn the_page_is_readable_at_eighty_columns_and_hostile_lines_are_harmless() {
 }
 
 #[test]
+fn the_page_for_a_browser_holds_all_and_fetches_nothing() {
+    let logs = Logs::new();
+    let hostile = "10.0.0.7 - - [21/Nov/2026:02:28:41 +0000] \"GET /<script>x</script>\u{1b}[2J HTTP/1.1\" 502 157 \"-\" \"curl/8\"\n";
+    logs.write("access.log", (access_lines() + hostile).as_bytes());
+    let file = logs.path("survey.html");
+    let output = why502(&[
+        "logs",
+        &logs.path("access.log"),
+        &logs.path("error.log"),
+        "--format",
+        "html",
+        "--output",
+        &file,
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{page}");
+    for part in
+        ["<h1>13 of 41 requests failed (31.7 %)</h1>", "<svg ", "connection refused", "&lt;script&gt;"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    for foreign in ["<script", "http-equiv", "src=", "href=", "@import", "url(", "\u{1b}"] {
+        assert!(!page.contains(foreign), "{foreign}: {page}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_said() {
     let logs = Logs::new();
     let complaint = |words: &[&str]| {
