@@ -7,6 +7,7 @@ mod failure;
 mod logs;
 mod look;
 mod lookup;
+mod peers;
 mod redial;
 mod strangers;
 mod subject;

@@ -27,6 +27,7 @@ mod phrase;
 mod probe;
 mod request;
 mod requests;
+mod series;
 mod time;
 mod wire;
 
@@ -44,9 +45,9 @@ pub use host::{
     ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
-    AccessDigest, AccessRecord, AccessTimes, AnswerMeasure, Coverage, ErrorContext, ErrorDigest, ErrorLevel,
-    ErrorRecord, LineRef, LogClock, LogClockSource, LogTail, OwnRequest, PeerTimes, RequestCount, RequestKey,
-    RequestLine, RouteAnswers, RouteOf, RouteTotal, Timeline, Try, UpstreamField,
+    AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
+    LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try,
+    UpstreamField,
 };
 pub use mask::{is_secret_variable, mask_secrets};
 pub use peer::PeerAddress;
@@ -57,5 +58,6 @@ pub use probe::{
 };
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
+pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use time::{Civil, Stamp};
 pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer};
