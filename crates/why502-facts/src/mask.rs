@@ -4,7 +4,7 @@
 //! works on single lines of text, whatever they stem from: a directive, a log line, a header, an argument vector.
 
 use crate::{Answer, Blob, Fact, FactBody, RequestLine};
-use regex::bytes::{Captures, Regex};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
@@ -28,20 +28,25 @@ const SECRET_PART: &str = r"(?:auth|token|secret|key|session|passw)";
 /// The name of a variable that holds a secret, without its `$`.
 const SECRET_VARIABLE: &str = r"(?:(?:upstream_)?cookie_\w+|(?:(?:sent|upstream)_)?http_(?:\w*(?:auth|token|secret|key|session|passw|credential|signature|jwt)\w*|(?:set_)?cookie2?)|arg_\w*(?:token|key|pass|pwd|secret|auth|sig|sess|sid|code|jwt|otp|pin|ticket|assertion|credential|csrf|xsrf|md5|mac|nonce|state)\w*)";
 
-static VARIABLE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(&format!("^(?i:{SECRET_VARIABLE})$")).ok());
+/// Names of secrets are ASCII, and the tables of Unicode take longer to compile than most logs to read.
+fn compile(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(pattern).unicode(false).build().ok()
+}
+
+static VARIABLE: LazyLock<Option<Regex>> = LazyLock::new(|| compile(&format!("^(?i:{SECRET_VARIABLE})$")));
 
 /// `map $cookie_sid $backend { … }`: the entries of a map from a secret.
 static MAP: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(&format!(
+    compile(&format!(
         r#"(?i)\bmap[ \t]+["']?\$\{{?{SECRET_VARIABLE}\}}?["']?[ \t]+["']?\$\w+["']?\s*\{{(?P<entries>[^{{}}]*)\}}"#
     ))
-    .ok()
 });
 
 /// The key of a map's entry, if it is no regular expression and no word of the map itself.
 static MAP_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?:^|;)(?:\s|#[^\n]*\n)*(?:"(?P<secret>[^"~][^"\r\n]*)"|'(?P<secret2>[^'~][^'\r\n]*)'|(?P<secret3>[^\s;"'~#]+))[ \t]+[^;]*"#).ok()
+    compile(
+        r#"(?:^|;)(?:\s|#[^\n]*\n)*(?:"(?P<secret>[^"~][^"\r\n]*)"|'(?P<secret2>[^'~][^'\r\n]*)'|(?P<secret3>[^\s;"'~#]+))[ \t]+[^;]*"#,
+    )
 });
 
 static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -69,7 +74,7 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         // A bearer or basic credential, wherever it stands.
         r"(?i)\b(?:bearer|basic|digest)[ \t]+(?P<secret>[a-z0-9+/=_.~-]{8,})".to_owned(),
     ];
-    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
+    patterns.iter().filter_map(|pattern| compile(pattern)).collect()
 });
 
 /// Replaces every byte of every secret in `text` by `*`; variables (`$name`) and line ends stay.

@@ -89,14 +89,17 @@ impl Failure {
     }
 
     /// Whether it is a failure whatever made it: a 502, 503 or 504, a 500 of the gateway's own making, or an answer that
-    /// is no HTTP. A 4xx, a 499, a 500 of the application or a cut body is one only where a cause explains it.
+    /// is no HTTP, or one whose body the upstream broke off or left unfinished. A 4xx, a 499, or a 500 of the application is one
+    /// only where a cause explains it.
     pub(crate) fn counts_by_itself(&self) -> bool {
         match (self.outcome, self.status) {
             (Outcome::Failed, None | Some(502..=504 | 9)) => true,
             (Outcome::Failed, Some(500)) => self.is_made_here(),
             // nginx itself calls it an error that an answer broke off; a client that went away is none.
             (Outcome::Truncated, _) => self.symptoms.iter().any(|symptom| {
-                symptom.is(Phrase::PrematureClose) && symptom.level >= Some(ErrorLevel::Error)
+                let is_end = symptom.is(Phrase::PrematureClose)
+                    || symptom.is(Phrase::UpstreamTimedOut) && symptom.phase == Some(Phase::ReadingBody);
+                is_end && symptom.level >= Some(ErrorLevel::Error)
             }),
             _ => false,
         }

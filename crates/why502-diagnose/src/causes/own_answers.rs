@@ -75,11 +75,18 @@ fn went_to_itself(case: &Case<'_>, symptom: &crate::case::Symptom, status: u16) 
         && symptom.tried.as_ref().and_then(|tried| tried.status) == Some(status)
 }
 
-/// Whether an error page of a route may show a status of another kind as that one.
-pub(super) fn may_be_shown<'c>(case: &'c Case<'_>, route: RouteId, status: u16) -> Option<&'c Fallback> {
+/// The error page of a route, if there is one, that may show another status as that one: one of those that `may_come`
+/// says may come.
+pub(super) fn may_be_shown<'c>(
+    case: &'c Case<'_>,
+    route: RouteId,
+    status: u16,
+    may_come: impl Fn(u16) -> bool,
+) -> Option<&'c Fallback> {
     let own = case.gateway.route(route);
+    let is_meant = |from: &u16| *from != status && may_come(*from);
     own.fallbacks.iter().find(|fallback| {
-        matches!(&fallback.kind, FallbackKind::ErrorPage { statuses, .. } if statuses.iter().any(|from| *from != status))
+        matches!(&fallback.kind, FallbackKind::ErrorPage { statuses, .. } if statuses.iter().any(is_meant))
             && becomes(case, own.server, fallback, status)
     })
 }

@@ -226,12 +226,16 @@ fn other_way(case: &Case<'_>, id: RouteId, failure: &Failure) -> Option<Evidence
         let origin = cache.zone.at.clone().map_or(Origin::Derived, Origin::File);
         return Some(Evidence::against("it may have come from the cache", origin));
     }
-    if let Some(page) = failure.status.and_then(|status| may_be_shown(case, id, status)) {
-        // Without its leave only statuses of the gateway's own are replaced, and these it logs.
-        if route.intercepts_errors || !case.error_log_covers(failure) {
-            let says = format!("the error page {} may have shown another status as this one", page.to);
-            return Some(Evidence::against(says, Origin::File(page.at.clone())));
-        }
+    // What an attempt that failed becomes is logged, and a route that passes on finds nothing missing by itself. What the
+    // gateway refuses (`deny`, `return`, a body that is too large) is logged as something else, or not at all, and needs no
+    // leave to be replaced.
+    let may_come = |from: u16| {
+        let is_told = matches!(from, 404 | 500 | 502..=504) && case.error_log_covers(failure);
+        route.intercepts_errors || !is_told
+    };
+    if let Some(page) = failure.status.and_then(|status| may_be_shown(case, id, status, may_come)) {
+        let says = format!("the error page {} may have shown another status as this one", page.to);
+        return Some(Evidence::against(says, Origin::File(page.at.clone())));
     }
     if let Some(code) = case.gateway.own_code(id) {
         let origin = code.at.map_or(Origin::Derived, Origin::File);
@@ -470,6 +474,13 @@ Server: Werkzeug
         let page = "error_page 404 502 504 =503 /sorry;";
         // What is not intercepted is passed on, and a 502 of nginx's own would stand in the error log.
         assert!(also(page).summary().contains("Confirmed upstream-sent-error"), "{}", also(page).summary());
+        // What nginx refuses is no failure of its log.
+        for refusal in [401, 403, 413, 429] {
+            let refused = also(&format!("error_page {refusal} =503 /sorry;"));
+            assert!(refused.summary().contains("Likely upstream-sent-error"), "{}", refused.summary());
+            let unprobed = refused.without("probe 127.0.0.1:3000");
+            assert_eq!(unprobed.summary(), "Inconclusive\nunexplained: 1\n");
+        }
         let unlogged = also(page).without("error.log").without("probe 127.0.0.1:3000");
         assert_eq!(unlogged.summary(), "Inconclusive\nunexplained: 1\n");
         let intercepted = also(&format!("proxy_intercept_errors on; {page}"));

@@ -3,6 +3,7 @@
 mod record;
 
 use self::record::{Said, Scribe};
+use super::again::{Again, Alike};
 use super::kind::ErrorKind;
 use super::line_place::LinePlace;
 use super::pending::{LooseLines, OpenEntry, Taken, is_trace};
@@ -34,6 +35,7 @@ pub struct ErrorDigester<'a> {
     levels: BTreeMap<ErrorLevel, u64>,
     records: Records<ErrorKind, ErrorRecord>,
     before: Smallest<ErrorKind, Entry<ErrorKind, ErrorRecord>>,
+    before_again: Again<ErrorKind>,
     scribe: Scribe<'a>,
     /// Lines without a stamp that no entry came before.
     loose: LooseLines,
@@ -52,6 +54,7 @@ impl<'a> ErrorDigester<'a> {
             levels: BTreeMap::new(),
             records: Records::new(options.max_records),
             before: Smallest::new(MAX_BEFORE),
+            before_again: Again::default(),
             scribe: Scribe::new(options),
             loose: LooseLines::default(),
             last: None,
@@ -102,7 +105,9 @@ impl<'a> ErrorDigester<'a> {
     /// Takes what a digester with the same options made of the lines that follow.
     ///
     /// The cut may stand anywhere, also inside an entry of several lines.
-    pub fn merge(&mut self, later: Self) {
+    pub fn merge(&mut self, mut later: Self) {
+        self.settle_all_before();
+        later.settle_all_before();
         let n_before = self.counter.n_pushed;
         let (loose, loose_overflowed) = later.loose.into_lines();
         for (mut place, line) in loose {
@@ -138,6 +143,7 @@ impl<'a> ErrorDigester<'a> {
     pub fn finish(mut self) -> ErrorDigest {
         self.close();
         self.settle_loose_lines();
+        self.settle_all_before();
         let Self { mut counter, levels, records, before, .. } = self;
         counter.coverage.sampled = records.is_sampled();
         let entries = records.into_entries();
@@ -237,12 +243,32 @@ impl<'a> ErrorDigester<'a> {
         let route = self.scribe.route(said);
         let Scribe { routes, interner, .. } = &mut self.scribe;
         let route = route.and_then(|route| routes.name(route));
-        let kind = said.likeness(route.map(|route| &**route)).stored(interner, route);
+        let likeness = said.likeness(route.map(|route| &**route));
+        if self.before_again.count(Worth::Aside, 0, &likeness) {
+            return;
+        }
+        let kind = likeness.stored(interner, route);
         if let Some(first) = self.before.get_mut(&kind) {
             first.record.weight += 1;
+            let crowded_out = self.before_again.remember(Worth::Aside, 0, &likeness, kind);
+            self.settle_before(crowded_out);
         } else if self.before.would_keep(&kind) {
             let record = self.scribe.record(said, &kind, place.quote(line));
             self.before.insert(kind.clone(), Entry { seq: place.seq, minute: 0, kind, rank: 0, record });
+        }
+    }
+
+    fn settle_all_before(&mut self) {
+        let counted = self.before_again.take();
+        self.settle_before(counted);
+    }
+
+    /// Adds lines to the first one of their kind, if that is still remembered.
+    fn settle_before(&mut self, counted: impl IntoIterator<Item = Alike<ErrorKind>>) {
+        for Alike { kind, n_lines, .. } in counted {
+            if let Some(first) = self.before.get_mut(&kind) {
+                first.record.weight += n_lines;
+            }
         }
     }
 }
