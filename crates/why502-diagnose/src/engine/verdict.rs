@@ -6,8 +6,8 @@ use crate::finding::{Confidence, Finding};
 use crate::report::Verdict;
 use std::collections::BTreeSet;
 
-/// How many requests of the window failed: connections that were closed before one was read, those that are failures whatever made them, and those that a likely cause
-/// makes failures.
+/// How many requests of the window failed: connections that were closed before one was read, those that are failures
+/// whatever made them, and those that a likely cause makes failures.
 pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
     let likely = judged.findings.iter().filter(|finding| finding.confidence >= Confidence::Likely);
     let explained: BTreeSet<FailureId> =
@@ -20,8 +20,9 @@ pub(crate) fn n_failed(case: &Case<'_>, judged: &Judged) -> u64 {
 }
 
 /// Whether nobody can say that nothing fails: there are logs, and not one line of them could be read, or the time was up
-/// before one of them was, or nobody was allowed to read any, or on this host a part of the configuration could not be read, or there is no log of requests at
-/// all and no peer answered one, or a peer left a request without an answer that the logs know no other of.
+/// before one of them was, or nobody was allowed to read any, or on this host a part of the configuration could not be
+/// read, or there is no log of requests at all and no peer answered one, or a peer left a request without an answer that
+/// the logs know no other of.
 fn is_blind(case: &Case<'_>) -> bool {
     let is_unseen =
         !case.facts.manifest.invocation.offline && !case.has_read_log() && !case.has_answered_probe();
