@@ -4,6 +4,7 @@
 //! logs. One has ten gigabytes of older traffic before them. All is measured in one run, alternating, so that what else
 //! the machine does hits all alike. Nothing is judged: a time that fails a build fails it at random.
 
+mod incidents;
 mod logs;
 mod measure;
 mod traffic;
@@ -65,9 +66,20 @@ pub struct Bench {
     pub small: u64,
     /// How often each is measured.
     pub n_runs: usize,
+    /// The only part that is measured, if not all are.
+    pub only: Option<Part>,
 }
 
-/// Builds the hosts, measures, and prints the table.
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Whole logs, against other tools.
+    Logs,
+    /// The diagnosis of a host, and of the incidents.
+    Verdict,
+}
+
+/// Builds the hosts and the logs, measures, and prints a table as it grows.
 pub fn run(bench: &Bench) -> Result<()> {
     let free = rustix::fs::statvfs(&bench.dir).with_context(|| bench.dir.display().to_string())?;
     let (free, needed) =
@@ -77,9 +89,22 @@ pub fn run(bench: &Bench) -> Result<()> {
         bail!("too little space: --dir names another place, --size makes the large log smaller");
     }
     let dir = tempfile::Builder::new().prefix("why502-bench-").tempdir_in(&bench.dir)?;
+    let wanted = |part| bench.only.is_none_or(|only| only == part);
+    if wanted(Part::Verdict) {
+        verdict(bench, dir.path())?;
+        incidents::run(&bench.why502, dir.path(), bench.n_runs)?;
+    }
+    if wanted(Part::Logs) {
+        logs::run(&bench.why502, dir.path(), bench.large / LOGS_PART, PATTERN)?;
+    }
+    Ok(())
+}
+
+/// The hosts are gone when it ends: other logs take their place.
+fn verdict(bench: &Bench, dir: &Path) -> Result<()> {
     let traffic = Traffic::until_now(bench.small / 2);
-    let small = Host::build(&dir.path().join("small"), &traffic, bench.small)?;
-    let large = Host::build(&dir.path().join("large"), &traffic, bench.large)?;
+    let small = Host::build(&dir.join("small"), &traffic, bench.small)?;
+    let large = Host::build(&dir.join("large"), &traffic, bench.large)?;
     let mut samples = Samples::default();
     for run in 1..=bench.n_runs {
         complain(&format!("run {run} of {}", bench.n_runs));
@@ -88,14 +113,10 @@ pub fn run(bench: &Bench) -> Result<()> {
     for line in samples.lines(bench) {
         say(&line);
     }
-    // The next logs take their place.
     for host in [small, large] {
         let folder = host.place.path("");
         drop(host);
         std::fs::remove_dir_all(folder)?;
-    }
-    for line in logs::run(&bench.why502, dir.path(), bench.large / LOGS_PART, PATTERN)? {
-        say(&line);
     }
     Ok(())
 }

@@ -119,6 +119,9 @@ struct BenchArgs {
     /// How often each is measured.
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
+    /// Measures only a part.
+    #[arg(long, value_name = "PART")]
+    only: Option<bench::Part>,
 }
 
 /// Runs what was asked for.
@@ -217,6 +220,7 @@ fn measure(args: BenchArgs) -> Result<ExitCode> {
         large: args.size,
         small: SMALL_LOG,
         n_runs: args.runs.max(1),
+        only: args.only,
     })?;
     Ok(ExitCode::SUCCESS)
 }

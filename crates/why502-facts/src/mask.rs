@@ -4,9 +4,9 @@
 //! works on single lines of text, whatever they stem from: a directive, a log line, a header, an argument vector.
 
 use crate::{Answer, Blob, Fact, FactBody, RequestLine};
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// A name that holds a secret, as the end of a word: `password`, `db_secret`, `X-Api-Key`.
 ///
@@ -49,8 +49,9 @@ static MAP_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     )
 });
 
-static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let patterns = [
+/// What tells a secret: each one's groups are named `secret`.
+static PATTERNS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    vec![
         // A URL's user information: scheme://USER:PASSWORD@host.
         r"(?i)[a-z][a-z0-9+.-]*://(?P<secret>[^\s/@\x22'$]+)@".to_owned(),
         // A header line or a directive that sets a header: the rest of the value.
@@ -73,27 +74,52 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<secret>.*?)(?:-----END|\z)".to_owned(),
         // A bearer or basic credential, wherever it stands.
         r"(?i)\b(?:bearer|basic|digest)[ \t]+(?P<secret>[a-z0-9+/=_.~-]{8,})".to_owned(),
-    ];
-    patterns.iter().filter_map(|pattern| compile(pattern)).collect()
+    ]
 });
+
+/// All patterns at once: whether any of them matches is seen in one pass over the text.
+static ANY: LazyLock<Option<RegexSet>> =
+    LazyLock::new(|| RegexSetBuilder::new(PATTERNS.iter()).unicode(false).build().ok());
+
+/// Each pattern by itself, compiled once it matches something.
+static EACH: LazyLock<Vec<OnceLock<Option<Regex>>>> =
+    LazyLock::new(|| PATTERNS.iter().map(|_| OnceLock::new()).collect());
+
+/// Whether a text has a byte without which nothing in it is a secret: every pattern has at least one of them.
+fn may_hold_secret(text: &[u8]) -> bool {
+    text.iter().any(|byte| matches!(byte, b'=' | b':' | b'"' | b' ' | b'\t' | b'\0'))
+}
 
 /// Replaces every byte of every secret in `text` by `*`; variables (`$name`) and line ends stay.
 pub fn mask_secrets(text: &[u8]) -> Cow<'_, [u8]> {
     let mut masked = Cow::Borrowed(text);
-    for pattern in PATTERNS.iter() {
-        if !pattern.is_match(&masked) {
-            continue;
-        }
-        let spans: Vec<_> = pattern.captures_iter(&masked).flat_map(|captures| secrets(&captures)).collect();
+    if !may_hold_secret(text) {
+        return masked;
+    }
+    let mut from = 0;
+    while let Some(idx) = first_match(&masked, from) {
+        let pattern = EACH[idx].get_or_init(|| compile(&PATTERNS[idx]));
+        let captures = pattern.iter().flat_map(|pattern| pattern.captures_iter(&masked));
+        let spans: Vec<_> = captures.flat_map(|captures| secrets(&captures)).collect();
         let bytes = masked.to_mut();
         for span in spans {
             mask_span(&mut bytes[span]);
         }
+        from = idx + 1;
     }
     for span in map_keys(&masked) {
         mask_key(&mut masked.to_mut()[span]);
     }
     masked
+}
+
+/// The first pattern, from one of them on, that matches a text.
+fn first_match(text: &[u8], from: usize) -> Option<usize> {
+    let any = ANY.as_ref()?;
+    if from == 0 && !any.is_match(text) {
+        return None;
+    }
+    any.matches(text).into_iter().find(|idx| *idx >= from)
 }
 
 /// Whether a variable of the gateway holds a secret: `http_authorization`, `cookie_sid`, `arg_token`; without its `$`.
@@ -358,12 +384,28 @@ mod tests {
         assert_eq!(of_log, once);
     }
 
+    #[test]
+    fn every_pattern_compiles() {
+        assert!(ANY.as_ref().is_some_and(|any| any.len() == PATTERNS.len()));
+        assert!(PATTERNS.iter().all(|pattern| compile(pattern).is_some()));
+        assert!(MAP.is_some() && MAP_KEY.is_some() && VARIABLE.is_some());
+    }
+
     proptest! {
         #[test]
         fn masking_keeps_lengths_and_is_idempotent(text in "(token=|session=|[?&]key=|proxy_set_header |X-Auth |Cookie: |password |://|[a-z0-9$;\"' @:&=*\\n]){0,40}") {
             let once = mask_secrets(text.as_bytes()).into_owned();
             prop_assert_eq!(once.len(), text.len());
             prop_assert_eq!(mask_secrets(&once).into_owned(), once);
+        }
+
+        #[test]
+        fn what_may_not_hold_a_secret_matches_nothing(
+            text in "(token|password|[?&;]key|sid|//|authorization|bearer|-----BEGIN|map|if|--|[a-z0-9$;'@&*\\n{}()!~<>-]){0,30}",
+        ) {
+            prop_assert!(!may_hold_secret(text.as_bytes()));
+            prop_assert!(!ANY.as_ref().is_some_and(|any| any.is_match(text.as_bytes())), "{}", text);
+            prop_assert!(!MAP.as_ref().is_some_and(|map| map.is_match(text.as_bytes())), "{}", text);
         }
     }
 }

@@ -5,7 +5,7 @@ mod rivals;
 
 use self::rivals::Rival;
 use super::measure::{Measured, Sample, measure};
-use crate::output::complain;
+use crate::output::{complain, say};
 use crate::process::find_program;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -45,8 +45,8 @@ struct Case {
     rivals: &'static [Rival],
 }
 
-/// Builds the logs one after the other, measures, and tells what came out.
-pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result<Vec<String>> {
+/// Builds the logs one after the other, measures, and prints what came out.
+pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result<()> {
     let few = size * FAILURES_PERCENT / 100;
     let cases = [
         Case {
@@ -86,17 +86,15 @@ pub(super) fn run(why502: &Path, dir: &Path, size: u64, pattern: &str) -> Result
             rivals: &[],
         },
     ];
-    let mut lines =
-        vec![format!("{:<44} {:>9} {:>9} {:>9}  target", "why502 logs", "median", "rate", "/ rg -c")];
+    say(&format!("{:<44} {:>9} {:>9} {:>9}  target", "why502 logs", "median", "rate", "/ rg -c"));
     for case in &cases {
-        lines.extend(case.measure(why502, dir, pattern)?);
+        case.measure(why502, dir, pattern)?;
     }
-    lines.extend(growth::run(why502, dir, size)?);
-    Ok(lines)
+    growth::run(why502, dir, size)
 }
 
 impl Case {
-    fn measure(&self, why502: &Path, dir: &Path, pattern: &str) -> Result<Vec<String>> {
+    fn measure(&self, why502: &Path, dir: &Path, pattern: &str) -> Result<()> {
         complain(&format!("{}: {}", self.name, super::gigabytes(self.size)));
         let path = dir.join("engine.log");
         self.write(&path)?;
@@ -116,16 +114,12 @@ impl Case {
         let bytes = std::fs::metadata(&path)?.len() / 1_000_000;
         let rate = f64::from(u32::try_from(bytes)?) / median;
         let ratio = median / ripgrep.median().as_secs_f64();
-        let mut lines = vec![format!(
-            "{:<44} {median:>7.3} s {rate:>4.0} MB/s {ratio:>8.2}×  {}",
-            self.name, self.target
-        )];
+        say(&format!("{:<44} {median:>7.3} s {rate:>4.0} MB/s {ratio:>8.2}×  {}", self.name, self.target));
         for rival in self.rivals {
             complain(&format!("{}: {}", self.name, rival.name()));
-            lines.push(rival.compare(why502, dir, &path)?);
+            say(&rival.compare(why502, dir, &path)?);
         }
-        std::fs::remove_file(&path)?;
-        Ok(lines)
+        Ok(std::fs::remove_file(&path)?)
     }
 
     fn write(&self, path: &Path) -> Result<()> {

@@ -30,6 +30,9 @@ pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> 
         if hits > best.as_ref().map_or(0, |(_, best)| *best) {
             best = Some((candidate, hits));
         }
+        if hits == lines.len() {
+            break;
+        }
     }
     best.filter(|(_, hits)| hits * 2 >= lines.len()).map(|(format, hits)| (format, hits, lines.len()))
 }

@@ -58,8 +58,6 @@ pub struct AccessDigester<'a> {
     run: Option<Run>,
     totals: Totals,
     records: Records<AccessKind, AccessRecord>,
-    successes: Successes,
-    answers: Answers,
     own: Vec<OwnRequest>,
     scribe: Scribe<'a>,
     stamps: StampMemo,
@@ -67,8 +65,17 @@ pub struct AccessDigester<'a> {
     spans: Option<Box<Spans>>,
     /// Whether the format tells of anything that can go wrong beside the status.
     tells_trouble: bool,
+    /// Only for a diagnosis.
+    answered: Option<Answered>,
     /// Only for a survey.
     series: Option<Series>,
+}
+
+/// What is told of the requests of a route that were answered well, to compare those with that were not.
+#[derive(Debug)]
+struct Answered {
+    successes: Successes,
+    answers: Answers,
 }
 
 /// What is told of all requests, failed or not.
@@ -95,13 +102,13 @@ impl<'a> AccessDigester<'a> {
             run: None,
             totals: Totals::default(),
             records: Records::new(options.max_records),
-            successes: Successes::default(),
-            answers: Answers::new(source.format, options.extent),
             own: Vec::new(),
             scribe: Scribe::new(options),
             stamps: StampMemo::new(source.format),
             spans: None,
             tells_trouble: tells_trouble(source.format),
+            answered: (options.extent == Extent::Diagnosis)
+                .then(|| Answered { successes: Successes::default(), answers: Answers::new(source.format) }),
             series: (options.extent == Extent::Survey).then(Series::default),
         }
     }
@@ -127,13 +134,19 @@ impl<'a> AccessDigester<'a> {
             }
             begin = end + 1;
         }
-        self.successes.settle(lines);
+        self.settle(lines);
     }
 
     /// Takes a line, without its end, and where it stands.
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
         self.line_of(file, offset, line, 0..line.len());
-        self.successes.settle(line);
+        self.settle(line);
+    }
+
+    fn settle(&mut self, lines: &[u8]) {
+        if let Some(answered) = &mut self.answered {
+            answered.successes.settle(lines);
+        }
     }
 
     fn line_of(&mut self, file: &Arc<str>, offset: u64, lines: &[u8], range: Range<usize>) {
@@ -176,12 +189,13 @@ impl<'a> AccessDigester<'a> {
         }
         let trouble = if self.tells_trouble { trouble(parsed) } else { Trouble::None };
         match of_access_line(status, trouble) {
-            Worth::Nothing if status < 400 => {
-                let range = pushed.begin..pushed.begin + line.len();
-                self.successes.remember(place, range, seen.route, last_peer(parsed));
-                self.answers.count(parsed, seen.route);
+            Worth::Nothing => {
+                if let Some(answered) = self.answered.as_mut().filter(|_| status < 400) {
+                    let range = pushed.begin..pushed.begin + line.len();
+                    answered.successes.remember(place, range, seen.route, last_peer(parsed));
+                    answered.answers.count(parsed, seen.route);
+                }
             }
-            Worth::Nothing => {}
             worth => self.keep(place, line, parsed, seen, worth),
         }
     }
@@ -197,8 +211,10 @@ impl<'a> AccessDigester<'a> {
         self.own.extend(later.own.into_iter().take(room));
         let routes = self.scribe.adopt_routes(&later.scribe);
         self.totals.append(later.totals, &routes);
-        self.successes.append(later.successes, &routes, n_before);
-        self.answers.append(&later.answers, &routes);
+        if let Some((answered, later)) = self.answered.as_mut().zip(later.answered) {
+            answered.successes.append(later.successes, &routes, n_before);
+            answered.answers.append(&later.answers, &routes);
+        }
         if let Some((series, later)) = self.series.as_mut().zip(later.series) {
             series.counts.append(later.counts);
             series.times.append(later.times);
@@ -209,7 +225,10 @@ impl<'a> AccessDigester<'a> {
     pub fn finish(mut self) -> AccessDigest {
         self.end_run();
         let format = self.source.format;
-        let successes = self.successes.read(format, &mut self.scribe);
+        let (successes, answers) = self.answered.map_or_else(Default::default, |answered| {
+            let successes = answered.successes.read(format, &mut self.scribe);
+            (successes, answered.answers.read(&self.scribe))
+        });
         let mut coverage = self.counter.coverage;
         coverage.sampled = self.records.is_sampled();
         let (timeline, times) = self.series.map(|series| (series.counts.read(), series.times.read())).unzip();
@@ -222,7 +241,7 @@ impl<'a> AccessDigester<'a> {
             totals: self.totals.read(&self.scribe),
             records: self.records.into_entries().into_iter().map(|entry| entry.record).collect(),
             successes,
-            answers: self.answers.read(&self.scribe),
+            answers,
             own: self.own,
             timeline,
             times: times.map(Box::new),

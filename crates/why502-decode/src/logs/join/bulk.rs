@@ -14,6 +14,9 @@ type Key = (Option<Arc<str>>, u16, i64);
 
 /// Pairs error entries with access records, where one of the two stands for many.
 pub(super) fn pair(errors: Vec<FailedRequest>, accesses: Vec<&AccessRecord>) -> Vec<FailedRequest> {
+    if errors.is_empty() {
+        return accesses.into_iter().map(of_access).collect();
+    }
     let any_merged =
         errors.iter().any(|entry| entry.weight > 1) || accesses.iter().any(|record| record.weight > 1);
     let mut paired = Vec::new();

@@ -92,7 +92,7 @@ impl<'d> Threads<'d> {
     /// Finds and takes the lines of the request that an access record is about.
     pub(super) fn find(&mut self, access: Access<'d>, shown: Shown) -> Option<Story<'d>> {
         let record = access.record;
-        let request = record.request.as_ref().filter(|_| record.weight == 1)?;
+        let request = record.request.as_ref().filter(|_| record.weight == 1 && !self.open.is_empty())?;
         let client = record.client.as_deref().filter(|_| access.names_client);
         let marks = match (record.connection, first_failed(record)) {
             (Some(serial), _) => vec![Mark::Connection(serial)],

@@ -2,7 +2,6 @@
 
 use super::record::{Scribe, last_element};
 use crate::logs::digest::routes::{RouteId, at_route};
-use crate::logs::digest::window::Extent;
 use crate::logs::format::{AccessFormat, AccessLine, Field, milliseconds};
 use why502_facts::{AnswerMeasure, Histogram, RouteAnswers};
 
@@ -21,10 +20,10 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Of a log of that format; a survey does without.
-    pub(super) fn new(format: &AccessFormat, extent: Extent) -> Self {
+    /// Of a log of that format.
+    pub(super) fn new(format: &AccessFormat) -> Self {
         let measure = MEASURES.into_iter().find(|(_, field)| format.has(*field));
-        Self { measure: measure.filter(|_| extent == Extent::Diagnosis), per_route: Vec::new() }
+        Self { measure, per_route: Vec::new() }
     }
 
     /// Counts a request of a route that succeeded at the first attempt.
