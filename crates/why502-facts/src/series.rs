@@ -77,6 +77,8 @@ pub enum AnswerMeasure {
     Header,
     /// `$upstream_response_time`: with the body.
     Response,
-    /// `$request_time`: with the client's own pace.
+    /// `$request_time` of short answers, which the kernel takes at once: until all was handed to it.
     Request,
+    /// `$request_time` of answers of any size: with the client's own pace.
+    Paced,
 }

@@ -115,6 +115,12 @@ impl Late<'_> {
         timer.in_force() == 0 || self.raised.is_some() || self.usual.as_ref().is_some_and(is_near)
     }
 
+    /// Whether nothing but times with the clients' own pace speaks against the timer.
+    pub(super) fn is_only_paced(&self) -> bool {
+        let measure = self.usual.as_ref().and_then(|usual| usual.answers.measure);
+        self.raised.is_none() && measure == Some(AnswerMeasure::Paced)
+    }
+
     /// The ids of the failures.
     pub(super) fn failures(&self) -> impl Iterator<Item = FailureId> {
         self.attempts.iter().map(|(id, ..)| *id)
@@ -170,7 +176,8 @@ impl Late<'_> {
         };
         let by = match usual.answers.measure {
             Some(AnswerMeasure::Response) => ", with their bodies",
-            Some(AnswerMeasure::Request) => ", with the clients' own pace",
+            Some(AnswerMeasure::Request) => " until they were sent",
+            Some(AnswerMeasure::Paced) => ", with the clients' own pace",
             Some(AnswerMeasure::Header) | None => "",
         };
         let number = count(usual.answers.n_answers(), "successful answer");

@@ -15,7 +15,8 @@
 //!
 //! Confirmed: half of the route's successful answers and more take at least half of the limit by their
 //! `$upstream_header_time`, while other routes of the same upstream are quick. Likely: nine in ten take up to half of it
-//! or more by any time that the log has, of this route or, where it has no answers, of the day before or of its
+//! or more by any time that the log has (of answers of up to 64 KiB, as clients take longer ones at their own pace; where the
+//! log tells no sizes, it is only possible), of this route or, where it has no answers, of the day before or of its
 //! neighbours; or a longer timer stands where it does not count: of a protocol that is not spoken there, or in a location
 //! that lost the request to a regular expression.
 //!
@@ -68,7 +69,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             .map_or(Ruling::NoSign, |says| Ruling::RuledOut(vec![against(says)])));
     }
     let beside = quick_beside(case, &late);
-    let confidence = if beside.is_some() { Confidence::Confirmed } else { Confidence::Likely };
+    let confidence = match beside {
+        Some(_) => Confidence::Confirmed,
+        None if late.is_only_paced() => Confidence::Possible,
+        None => Confidence::Likely,
+    };
     let raised = late.raised.as_ref().map(|raised| {
         let origin = raised.at.clone().map_or(Origin::Derived, Origin::File);
         Evidence::supporting(does_nothing(raised), origin)
@@ -372,6 +377,28 @@ hangs
         Likely upstream-slow: the backend takes longer than proxy_read_timeout of 10 s to answer [1 requests]
           open: how long this route takes when it answers: too few answers with a time stand in the log
         ");
+    }
+
+    #[test]
+    fn near_miss_clients_take_long_answers_at_their_own_pace() {
+        let only_request = |sizes: &str, bytes: &str| {
+            let text = HIT
+                .replace(" uht=$upstream_header_time urt=$upstream_response_time", "")
+                .replace(" rt=", &format!("{sizes} rt="));
+            let log = logged(&[("/reports/day", 9000); 8]);
+            let lines: String = log.section("access.log").lines().fold(String::new(), |lines, line| {
+                let (line, _) = line.split_once(" uht=").unwrap();
+                lines + &line.replace(" rt=", &format!("{bytes} rt=")) + "\n"
+            });
+            Fixture::new(&text).with("access.log", &lines).summary()
+        };
+        let named = |summary: &str, says: &str| summary.contains(&format!("{says} read-timeout-too-short"));
+        let short = only_request(" $body_bytes_sent", " 900");
+        assert!(named(&short, "Likely"), "{short}");
+        let long = only_request(" $body_bytes_sent", " 9000000000");
+        assert!(!named(&long, "Likely") && !named(&long, "Possible"), "{long}");
+        let unknown = only_request("", "");
+        assert!(named(&unknown, "Possible") && unknown.contains("Possible upstream-slow"), "{unknown}");
     }
 
     #[test]

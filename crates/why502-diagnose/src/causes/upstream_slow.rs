@@ -66,7 +66,9 @@ const MIN_SILENT_ROUTES: usize = 3;
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(late) = late(case, subject)? else { return Ok(Ruling::NoSign) };
-    if late.is_timer_too_short() {
+    // Times with the clients' own pace leave it open which of the two it is.
+    let is_open = late.is_timer_too_short();
+    if is_open && !late.is_only_paced() {
         return Ok(Ruling::NoSign);
     }
     let is_usual_known = late.usual.as_ref().is_some_and(|usual| usual.of == UsualOf::Route);
@@ -74,6 +76,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let is_seen = late.is_told && is_usual_known && meanwhile.is_some();
     let silent = silent_all_over(case, &late);
     let confidence = match (is_seen, &silent) {
+        _ if is_open => Confidence::Possible,
         (true, _) => Confidence::Confirmed,
         (false, None) => Confidence::Likely,
         (false, Some(_)) => Confidence::Possible,

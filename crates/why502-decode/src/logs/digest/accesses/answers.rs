@@ -12,24 +12,38 @@ const MEASURES: [(AnswerMeasure, Field); 3] = [
     (AnswerMeasure::Request, Field::RequestTime),
 ];
 
+/// The client takes a longer body at its own pace, and the upstream has to wait for that, too: so much fits into the
+/// buffers of nginx (`proxy_buffers`) and of the kernel (`tcp_wmem`) as they are by default.
+const MAX_AT_ONCE: u64 = 64 << 10;
+
 /// Collects the times of successful answers.
 #[derive(Debug)]
 pub(super) struct Answers {
     measure: Option<(AnswerMeasure, Field)>,
+    /// Whether the time of a long answer tells of the client.
+    is_paced: bool,
     per_route: Vec<Histogram>,
 }
 
 impl Answers {
     /// Of a log of that format.
     pub(super) fn new(format: &AccessFormat) -> Self {
-        let measure = MEASURES.into_iter().find(|(_, field)| format.has(*field));
-        Self { measure, per_route: Vec::new() }
+        let mut measure = MEASURES.into_iter().find(|(_, field)| format.has(*field));
+        if let Some((measure @ AnswerMeasure::Request, _)) = &mut measure
+            && !format.has(Field::BodyBytesSent)
+        {
+            *measure = AnswerMeasure::Paced;
+        }
+        let is_paced = measure.is_some_and(|(measure, _)| measure != AnswerMeasure::Header);
+        Self { measure, is_paced, per_route: Vec::new() }
     }
 
     /// Counts a request of a route that succeeded at the first attempt.
     pub(super) fn count(&mut self, parsed: &AccessLine<'_>, route: RouteId) {
-        let Some((measure, field)) = self.measure else { return };
-        if measure == AnswerMeasure::Request && parsed.has_no_attempt() {
+        let Some((_, field)) = self.measure else { return };
+        let is_own = || field == Field::RequestTime && parsed.has_no_attempt();
+        let is_long = || parsed.number(Field::BodyBytesSent).is_some_and(|bytes| bytes > MAX_AT_ONCE);
+        if is_own() || (self.is_paced && is_long()) {
             return;
         }
         if let Some(milliseconds) = parsed.raw(field).map(last_element).and_then(milliseconds) {

@@ -83,6 +83,11 @@ fn the_times_of_successful_answers_are_told_per_route() {
         + &line("/a2", 200, "us=- rt=0.000")
         + &line("/a3", 101, "us=101 rt=9.000");
     let found = told(&digest(options(), &coarse, &log));
+    assert_eq!((found.len(), found[0].1, found[0].2), (1, AnswerMeasure::Paced, 1));
+    // Where the size is told, what clients take at their own pace is left out.
+    let sized = coarse.replace("rt=", "$body_bytes_sent rt=");
+    let log = line("/a1", 200, "us=200 65536 rt=1.000") + &line("/a2", 200, "us=200 65537 rt=9.000");
+    let found = told(&digest(options(), &sized, &log));
     assert_eq!((found.len(), found[0].1, found[0].2), (1, AnswerMeasure::Request, 1));
     let surveyed = DigestOptions { extent: Extent::Survey, ..options() };
     assert!(digest(surveyed, &coarse, &log).answers.is_empty());
