@@ -26,6 +26,8 @@ mod read_timeout_too_short;
 mod refusals;
 mod refused;
 mod resolver_missing;
+mod response_body_truncated;
+mod response_framing_invalid;
 mod response_header_invalid;
 mod response_header_too_big;
 mod response_not_http;
@@ -41,10 +43,13 @@ mod unix_socket_permission;
 mod unix_socket_stale;
 mod unix_socket_unlinked;
 mod unix_socket_wrong_path;
+mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
 mod upstream_not_listening;
+mod upstream_rejects_request_body;
 mod upstream_reset_before_response;
+mod upstream_send_timeout;
 mod upstream_sent_error;
 mod upstream_slow;
 mod upstream_tcp_unix_mismatch;
@@ -74,6 +79,8 @@ pub static CAUSES: &[&Cause] = &[
     &rate_limited::CAUSE,
     &read_timeout_too_short::CAUSE,
     &resolver_missing::CAUSE,
+    &response_body_truncated::CAUSE,
+    &response_framing_invalid::CAUSE,
     &response_header_invalid::CAUSE,
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
@@ -85,10 +92,13 @@ pub static CAUSES: &[&Cause] = &[
     &unix_socket_stale::CAUSE,
     &unix_socket_unlinked::CAUSE,
     &unix_socket_wrong_path::CAUSE,
+    &upgraded_connection_idle_timeout::CAUSE,
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_rejects_request_body::CAUSE,
     &upstream_reset_before_response::CAUSE,
+    &upstream_send_timeout::CAUSE,
     &upstream_sent_error::CAUSE,
     &upstream_slow::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,

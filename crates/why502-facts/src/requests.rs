@@ -70,6 +70,8 @@ pub enum Outcome {
     Hidden,
     /// The header was sent, and the response or the upgraded connection was cut off afterwards.
     Truncated,
+    /// An upgraded connection that ended: a failure only where it ended because a timer of the gateway cut it.
+    Upgraded,
 }
 
 /// One attempt on an upstream.

@@ -38,8 +38,7 @@ pub fn join(errors: &[&ErrorDigest], accesses: &[&AccessDigest], clock: LogClock
     for access in duplicates::distinct_accesses(accesses) {
         match threads.find(access, Shown::AsMade) {
             Some(story) => joined.push(entry::of_both(access.record, story)),
-            // The length of an upgraded connection is no failure.
-            None if access.record.status == 101 => {}
+            None if access.record.status == 101 => joined.push(entry::of_session(access.record)),
             None => unmatched.push(access),
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn select<'c>(case: &'c Case<'_>, selection: &Selection) -> Vec<Selec
 
 fn is_wanted(failure: &Failure, selection: &Selection) -> bool {
     if selection.statuses.is_empty() {
-        return failure.outcome != Outcome::Answered;
+        return !matches!(failure.outcome, Outcome::Answered | Outcome::Upgraded);
     }
     let status = failure.status.unwrap_or(0);
     selection.statuses.iter().any(|range| range.holds(status))

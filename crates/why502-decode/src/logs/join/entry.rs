@@ -55,6 +55,11 @@ pub(super) fn of_access(record: &AccessRecord) -> FailedRequest {
     }
 }
 
+/// The entry of an upgraded connection of which no error log tells.
+pub(super) fn of_session(record: &AccessRecord) -> FailedRequest {
+    FailedRequest { outcome: Outcome::Upgraded, ..of_access(record) }
+}
+
 /// The entry of a request that stands in an error log only.
 pub(super) fn of_story(
     story: Story<'_>,
