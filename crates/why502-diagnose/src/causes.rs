@@ -56,6 +56,7 @@ mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
+mod websocket_upgrade_missing;
 
 use crate::cause::Cause;
 
@@ -105,6 +106,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_undefined::CAUSE,
     &upstream_wrong_interface::CAUSE,
     &upstream_wrong_port::CAUSE,
+    &websocket_upgrade_missing::CAUSE,
 ];
 
 /// The cause of that id.

@@ -8,13 +8,14 @@
 //!
 //! ## What you see
 //!
-//! `writev() failed (32: Broken pipe)`, `sendfile() failed (104: Connection reset by peer)` or `upstream prematurely
-//! closed connection`, each `while sending request to upstream`, and a 502, for POST and PUT only.
+//! `writev() failed (32: Broken pipe) while sending request to upstream`, `recv() failed (104: Connection reset by peer)
+//! while reading response header from upstream` or `upstream prematurely closed connection while sending request to
+//! upstream`, and a 502, for POST and PUT only.
 //!
 //! ## How we know
 //!
-//! Likely: only requests that carry a body fail, all of them while nginx still sends, and others are answered by the same
-//! peer. On connections that are kept open, only where the attempt lasted longer than a closed one needs to be noticed.
+//! Likely: only requests that carry a body fail, all of them while nginx still sends or by a reset, which tells of bytes
+//! that were not read, and others are answered by the same peer. On connections that are kept open, only where the attempt lasted longer than a closed one needs to be noticed.
 //!
 //! ## What would disprove it
 //!
@@ -60,9 +61,11 @@ const MIN_MS: u32 = 50;
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(refused) = attempts(case, subject, is_closed)? else { return Ok(Ruling::NoSign) };
-    let is_sending = |symptom: &Symptom| symptom.phase == Some(Phase::SendingRequest);
+    // Whoever closes with bytes that it did not read resets the connection (tcp(7), RFC 9293 section 3.6.1), and nginx may
+    // learn of it when it looks for the answer.
+    let is_unread = |symptom: &Symptom| is_reset(symptom) || symptom.phase == Some(Phase::SendingRequest);
     let is_refusal =
-        |failure: &Failure, symptom: &Symptom| is_sending(symptom) && has_body(failure) == Some(true);
+        |failure: &Failure, symptom: &Symptom| is_unread(symptom) && has_body(failure) == Some(true);
     if !refused.symptoms.iter().all(|(_, failure, symptom)| is_refusal(failure, symptom)) {
         return Ok(Ruling::NoSign);
     }
@@ -79,10 +82,13 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 /// Whether an attempt ended by a close or reset before a header came.
 fn is_closed(symptom: &Symptom) -> bool {
-    let is_reset = matches!(symptom.phrase, Some(Phrase::ReceiveFailed | Phrase::SendFailed))
-        && matches!(symptom.errno, Some(Errno::ConnectionReset | Errno::BrokenPipe));
     let is_before = matches!(symptom.phase, Some(Phase::SendingRequest | Phase::ReadingHeader));
-    (is_reset || symptom.is(Phrase::PrematureClose)) && is_before
+    (is_reset(symptom) || symptom.is(Phrase::PrematureClose)) && is_before
+}
+
+fn is_reset(symptom: &Symptom) -> bool {
+    matches!(symptom.phrase, Some(Phrase::ReceiveFailed | Phrase::SendFailed))
+        && matches!(symptom.errno, Some(Errno::ConnectionReset | Errno::BrokenPipe))
 }
 
 /// Whether a request's method has a body as a rule (RFC 9110, section 9.3); `None` if the method is not known.
