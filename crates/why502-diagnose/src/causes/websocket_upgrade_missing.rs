@@ -15,7 +15,7 @@
 //!
 //! Confirmed: asked as nginx asks it, the server answers 426 and says that it wants `Upgrade: websocket`, and the route
 //! does not pass that on. Likely: the route passes the headers on over HTTP/1.0, or one of the two only, and most of its
-//! requests get 400 or 426. Possible: 426, and nobody could ask the server what it wants.
+//! requests get 400 or 426; or it gets 426 from a server that takes other requests of the same version.
 //!
 //! ## What would disprove it
 //!
@@ -107,19 +107,14 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(line) = Case::line_of(&refused).filter(|_| lacks.anything() && !has_session(case, route)) else {
         return Ok(Ruling::NoSign);
     };
-    let wanted = if refused.iter().any(|(_, failure)| failure.status == Some(426)) {
-        wanted(case, route)?
-    } else {
-        Wanted::Unknown
-    };
+    let is_426 = refused.iter().any(|(_, failure)| failure.status == Some(426));
+    let wanted = if is_426 { wanted(case, route)? } else { Wanted::Unknown };
     let is_meant = !lacks.upgrade || header(pass, "Connection").is_some_and(|value| value.contains("pgrade"));
     let confidence = match wanted {
         Wanted::WebSocket(_) => Confidence::Confirmed,
         Wanted::Other => return Ok(Ruling::NoSign),
         Wanted::Unknown if is_meant && are_most(case, route, &refused) => Confidence::Likely,
-        Wanted::Unknown if refused.iter().any(|(_, failure)| failure.status == Some(426)) => {
-            Confidence::Possible
-        }
+        Wanted::Unknown if is_426 && takes_its_version(case, route, lacks) => Confidence::Likely,
         Wanted::Unknown => return Ok(Ruling::NoSign),
     };
     let says = format!("{} refused, and no session of status 101", count(Case::weigh(&refused), "request"));
@@ -165,6 +160,12 @@ fn has_session(case: &Case<'_>, route: RouteId) -> bool {
 /// Whether most requests of a route were refused so.
 fn are_most(case: &Case<'_>, route: RouteId, refused: &[(FailureId, &Failure)]) -> bool {
     case.n_total(route).is_none_or(|total| Case::weigh(refused) * 2 >= total)
+}
+
+/// Whether the servers behind a route take requests of the version that nginx speaks: then a 426 does not ask for a newer
+/// one, as that of some service meshes does.
+fn takes_its_version(case: &Case<'_>, route: RouteId, lacks: Lacks) -> bool {
+    !lacks.version || case.peers_behind(route).any(|peer| case.last_success(peer).is_some())
 }
 
 /// What a server that answers 426 wants.
@@ -330,9 +331,17 @@ Upgrade: WebSocket
 
     #[test]
     fn gap_nobody_could_ask_the_server() {
-        insta::assert_snapshot!(Fixture::new(HIT).with("options", "offline").summary(), @"
-        Healthy
-        Possible websocket-upgrade-missing: a WebSocket route does not pass on HTTP/1.1, Upgrade and Connection [1 requests]
+        let offline = Fixture::new(HIT).with("options", "offline");
+        insta::assert_snapshot!(offline.summary(), @"Healthy");
+        let other = "10.0.0.9 - - [21/Nov/2026:02:28:20 +0000] \"GET / HTTP/1.1\" 200 16 \"-\" \"curl/8\"\n";
+        let text = HIT.replace(
+            "location /ws/",
+            "location / { proxy_pass http://127.0.0.1:3000; }\n        location /ws/",
+        );
+        let served = Fixture::new(&text).with("options", "offline");
+        insta::assert_snapshot!(served.with("access.log", &(served.section("access.log").to_owned() + other)).summary(), @"
+        Broken
+        Likely websocket-upgrade-missing: a WebSocket route does not pass on HTTP/1.1, Upgrade and Connection [1 requests]
         ");
     }
 
