@@ -11,6 +11,7 @@ mod config_not_reloaded;
 mod configured_error;
 mod connection_limited;
 mod dns_name_not_found;
+mod dns_stale_address;
 mod gateway_not_running;
 mod late_answers;
 mod limits;
@@ -71,6 +72,7 @@ pub static CAUSES: &[&Cause] = &[
     &configured_error::CAUSE,
     &connection_limited::CAUSE,
     &dns_name_not_found::CAUSE,
+    &dns_stale_address::CAUSE,
     &gateway_not_running::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,

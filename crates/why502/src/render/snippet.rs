@@ -14,6 +14,10 @@ pub(super) fn draw(place: &Place, label: &str, color: bool) -> String {
     };
     let (text, begin, end) = excerpt(line, place);
     let path = terminal(&place.file);
+    // Behind a mark that reaches far to the right the label finds no room.
+    let gutter = place.line.to_string().len() + " | ".len();
+    let reaches = gutter + text.get(..end).map_or(WIDTH, |marked| marked.chars().count());
+    let label = if reaches + 1 + label.len() > WIDTH { "" } else { label };
     let snippet = Snippet::source(text)
         .path(path)
         .line_start(usize::try_from(place.line).unwrap_or(1))
