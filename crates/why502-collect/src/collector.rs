@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use why502_decode::logs::AccessFormat;
 use why502_facts::{
-    Answer, Ask, Fact, FactBody, GapReason, LogKind, PeerAddress, ProbeOutcome, RequestKey, Resolver, Root,
-    Security, Stamp, StepKind, Transcript,
+    Answer, Ask, Fact, FactBody, GapReason, LogKind, PeerAddress, ProbeOutcome, RequestKey, Root, Security,
+    Stamp, StepKind, Transcript,
 };
 
 /// Names the route of a request in a log of an owner.
@@ -218,8 +218,8 @@ fn task(ask: &Ask) -> Option<(Security, Task)> {
         Ask::Probe { security, target, spec } => {
             Some((*security, Task::Probe { target: target.clone(), spec: spec.clone() }))
         }
-        Ask::Resolve { security, name, resolver: Resolver::System } => {
-            Some((*security, Task::Resolve { name: name.clone() }))
+        Ask::Resolve { security, name, resolver } => {
+            Some((*security, Task::Resolve { name: name.clone(), resolver: *resolver }))
         }
         _ => None,
     }

@@ -17,7 +17,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use why502_facts::{Answer, GapReason, PeerAddress, ProbeContext, ProbeSpec, Security};
+use why502_facts::{Answer, GapReason, PeerAddress, ProbeContext, ProbeSpec, Resolver, Security};
 
 /// The argument that makes the program a helper.
 pub const ARGUMENT: &str = "__helper";
@@ -41,10 +41,12 @@ pub(crate) enum Task {
         /// What is said.
         spec: ProbeSpec,
     },
-    /// Resolves a name as the system does.
+    /// Resolves a name.
     Resolve {
         /// The name.
         name: String,
+        /// By whom.
+        resolver: Resolver,
     },
 }
 
@@ -166,7 +168,7 @@ fn send(reply: &Reply) {
 fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
         Task::Probe { target, spec } => probe::run(target, spec, &place.context, timeout),
-        Task::Resolve { name } => resolve::system(name, place, timeout),
+        Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
     }
 }
 

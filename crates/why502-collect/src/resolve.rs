@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use stub::Lookup;
 use why502_decode::host::host_sources;
-use why502_facts::{Answer, FactBody, GapReason};
+use why502_facts::{Answer, FactBody, GapReason, Resolver};
 
 /// What the files say about how names are resolved: empty where there is none.
 #[derive(Debug, Default)]
@@ -34,20 +34,34 @@ impl NameFiles {
 }
 
 /// Resolves a name in the place of the gateway.
-///
-/// The hosts file, the search list and the name servers are read and asked by ourselves, without touching a file. Where the
-/// host's own nsswitch.conf(5) names a source that only a module of the C library knows, the library is asked through
-/// `getent ahosts`; in a container's root nothing is executed.
-pub(crate) fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
+pub(crate) fn look_up(name: &str, resolver: Resolver, place: &Place, timeout: Duration) -> Answer {
     let namespace = match (place.context.in_network, place.context.in_mount) {
         (false, _) => Some("network"),
-        (true, false) => Some("mount"),
-        (true, true) => None,
+        (true, false) if !matches!(resolver, Resolver::Server(_)) => Some("mount"),
+        (true, _) => None,
     };
     if let Some(namespace) = namespace {
         let says = format!("{name}: the gateway's {namespace} namespace may not be entered");
         return Answer::unknown(GapReason::Denied, says);
     }
+    match resolver {
+        Resolver::System => system(name, place, timeout),
+        Resolver::Server(server) => {
+            Answer::known(FactBody::NameReply(stub::ask_for(name, &[server], timeout)))
+        }
+        Resolver::SystemServers => {
+            let servers = stub::system_servers(&place.names.resolv_conf);
+            Answer::known(FactBody::NameReply(stub::ask_for(name, &servers, timeout)))
+        }
+    }
+}
+
+/// Resolves a name as the system does.
+///
+/// The hosts file, the search list and the name servers are read and asked by ourselves, without touching a file. Where the
+/// host's own nsswitch.conf(5) names a source that only a module of the C library knows, the library is asked through
+/// `getent ahosts`; in a container's root nothing is executed.
+fn system(name: &str, place: &Place, timeout: Duration) -> Answer {
     let files = &place.names;
     let by_library = !place.foreign_files && needs_library(&files.nsswitch, name);
     let found =

@@ -37,6 +37,7 @@ fn decode_body(body: &FactBody, booted: Option<Stamp>) -> Option<Datum> {
     Some(match body {
         FactBody::AccessLog(digest) => Datum::AccessLog(digest.clone()),
         FactBody::Addresses(addresses) => Datum::Addresses(addresses.clone()),
+        FactBody::NameReply(reply) => Datum::NameReply(reply.clone()),
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::Host(host) => Datum::Host(host.clone()),

@@ -11,6 +11,7 @@ mod config_not_reloaded;
 mod configured_error;
 mod connection_limited;
 mod dns_name_not_found;
+mod dns_server_unreachable;
 mod dns_stale_address;
 mod gateway_not_running;
 mod late_answers;
@@ -26,7 +27,11 @@ mod rate_limited;
 mod read_timeout_too_short;
 mod refusals;
 mod refused;
+mod resolver_dead_member;
+mod resolver_ignores_system_names;
 mod resolver_missing;
+mod resolver_wrong_server;
+mod resolvers;
 mod response_body_truncated;
 mod response_framing_invalid;
 mod response_header_invalid;
@@ -72,6 +77,7 @@ pub static CAUSES: &[&Cause] = &[
     &configured_error::CAUSE,
     &connection_limited::CAUSE,
     &dns_name_not_found::CAUSE,
+    &dns_server_unreachable::CAUSE,
     &dns_stale_address::CAUSE,
     &gateway_not_running::CAUSE,
     &no_live_upstreams::CAUSE,
@@ -81,7 +87,10 @@ pub static CAUSES: &[&Cause] = &[
     &proxy_pass_variable_invalid::CAUSE,
     &rate_limited::CAUSE,
     &read_timeout_too_short::CAUSE,
+    &resolver_dead_member::CAUSE,
+    &resolver_ignores_system_names::CAUSE,
     &resolver_missing::CAUSE,
+    &resolver_wrong_server::CAUSE,
     &response_body_truncated::CAUSE,
     &response_framing_invalid::CAUSE,
     &response_header_invalid::CAUSE,

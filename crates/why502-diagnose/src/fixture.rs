@@ -9,6 +9,7 @@
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
 //! #- resolve app           addresses, or `absent`
+//! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
@@ -30,9 +31,10 @@ use why502_decode::logs::{
 };
 use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
-    FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, PathComponent,
-    PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable, RequestKey,
-    SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets, lossy,
+    FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
+    PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
+    RequestKey, Resolver, SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets,
+    lossy,
 };
 use why502_model::Model;
 
@@ -222,8 +224,15 @@ impl Fixture {
                 let any = self.sections.get(&format!("probe {target}"));
                 special.or(any).map_or_else(unseen, |text| transcript(text, spec))
             }
-            Ask::Resolve { name, .. } => {
+            Ask::Resolve { name, resolver: Resolver::System, .. } => {
                 self.sections.get(&format!("resolve {name}")).map_or_else(unseen, |text| resolved(text))
+            }
+            Ask::Resolve { name, resolver, .. } => {
+                let server = match resolver {
+                    Resolver::Server(server) => server.to_string(),
+                    Resolver::System | Resolver::SystemServers => "system".to_owned(),
+                };
+                self.sections.get(&format!("ask {server} {name}")).map_or_else(unseen, |text| replied(text))
             }
         }
     }
@@ -528,6 +537,18 @@ fn resolved(text: &str) -> Answer {
             Answer::known(FactBody::Addresses(addresses.collect()))
         }
     }
+}
+
+fn replied(text: &str) -> Answer {
+    Answer::known(FactBody::NameReply(match text.trim() {
+        "absent" => NameReply::NoSuchName,
+        "silent" => NameReply::Silent,
+        "refused" => NameReply::Unreachable(Errno::ConnectionRefused),
+        code if code.chars().all(|letter| letter.is_ascii_uppercase()) => NameReply::Refused(code.to_owned()),
+        addresses => NameReply::Addresses(
+            addresses.split_whitespace().map(|address| address.parse().unwrap()).collect(),
+        ),
+    }))
 }
 
 fn spec_name(spec: &ProbeSpec) -> &'static str {

@@ -1,8 +1,8 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, PathWalk, ProcessRecord, ProcessTable,
-    SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
+    ProcessTable, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -63,6 +63,8 @@ pub enum FactBody {
     Host(HostRecord),
     /// The end of a log.
     LogTail(LogTail),
+    /// What name servers say of a name.
+    NameReply(NameReply),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.

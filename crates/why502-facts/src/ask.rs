@@ -2,6 +2,7 @@
 
 use crate::{LogClock, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A question to the collector. It knows nothing of gateways: it reads, lists, resolves and probes what it is told to.
@@ -146,6 +147,10 @@ pub enum Security {
 pub enum Resolver {
     /// The system: hosts file, search list and name servers, as getaddrinfo(3) does.
     System,
+    /// One name server, asked for just that name: without hosts file and search list, as the gateway's own resolver does.
+    Server(SocketAddr),
+    /// The system's name servers (resolv.conf(5)) in turn, asked for just that name.
+    SystemServers,
 }
 
 /// A window of a log.

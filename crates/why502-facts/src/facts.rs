@@ -2,8 +2,8 @@
 
 use crate::{
     AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
-    LogTail, Manifest, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root,
-    Security, SocketTable, Stamp,
+    LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
+    Root, Security, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,6 +24,8 @@ pub enum Datum {
     Host(HostRecord),
     /// The end of a log.
     LogTail(LogTail),
+    /// What name servers say of a name.
+    NameReply(NameReply),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -195,6 +197,12 @@ impl Facts {
     pub fn addresses(&self, security: Security, name: &str) -> Observed<&Vec<IpAddr>> {
         let ask = Ask::Resolve { security, name: name.to_owned(), resolver: Resolver::System };
         self.typed(&ask, |datum| if let Datum::Addresses(addresses) = datum { Some(addresses) } else { None })
+    }
+
+    /// What name servers say of just that name.
+    pub fn name_reply(&self, security: Security, name: &str, resolver: Resolver) -> Observed<&NameReply> {
+        let ask = Ask::Resolve { security, name: name.to_owned(), resolver };
+        self.typed(&ask, |datum| if let Datum::NameReply(reply) = datum { Some(reply) } else { None })
     }
 
     /// What a probe learned.

@@ -22,6 +22,7 @@ mod histogram;
 mod host;
 mod log;
 mod mask;
+mod name_reply;
 mod peer;
 mod phrase;
 mod probe;
@@ -50,6 +51,7 @@ pub use log::{
     UpstreamField,
 };
 pub use mask::{is_secret_variable, mask_secrets};
+pub use name_reply::NameReply;
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{

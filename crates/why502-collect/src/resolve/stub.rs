@@ -9,9 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 use why502_decode::host::{find_host, parse_resolv_conf};
 use why502_decode::wire::{AddressKind, DnsReply, dns_question, read_dns_reply};
+use why502_facts::{Errno, NameReply};
 
 /// How long one name server may take for one question; the C library gives it five seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The port of name servers.
+const PORT: u16 = 53;
 /// More than a datagram without EDNS ever holds.
 const MAX_DATAGRAM: usize = 4096;
 
@@ -52,6 +55,55 @@ pub(super) fn ask_servers(name: &str, resolv_conf: &[u8], timeout: Duration) -> 
     trouble.map_or(Lookup::NotFound, Lookup::NoAnswer)
 }
 
+/// The name servers of resolv.conf.
+pub(super) fn system_servers(resolv_conf: &[u8]) -> Vec<SocketAddr> {
+    let settings = parse_resolv_conf(resolv_conf);
+    settings.servers.into_iter().map(|server| SocketAddr::new(server, PORT)).collect()
+}
+
+/// What the first server that gives an answer says of just that name; else what the last of them did instead.
+pub(super) fn ask_for(name: &str, servers: &[SocketAddr], timeout: Duration) -> NameReply {
+    let deadline = Instant::now() + timeout;
+    let mut reply = NameReply::Silent;
+    for server in servers {
+        reply = ask_both(*server, name, deadline);
+        if reply.is_answer() {
+            break;
+        }
+    }
+    reply
+}
+
+/// What a server says of a name's addresses of both families.
+fn ask_both(server: SocketAddr, name: &str, deadline: Instant) -> NameReply {
+    let [v4, v6] = [AddressKind::V4, AddressKind::V6].map(|kind| reply_of(ask(server, name, kind, deadline)));
+    match (v4, v6) {
+        (NameReply::Addresses(mut all), NameReply::Addresses(more)) => {
+            all.extend(more);
+            NameReply::Addresses(all)
+        }
+        // One family is enough; what the server does about the other one costs no request.
+        (found @ NameReply::Addresses(_), _) | (_, found @ NameReply::Addresses(_)) => found,
+        (first, NameReply::NoSuchName) => first,
+        (_, second) => second,
+    }
+}
+
+fn reply_of(reply: io::Result<DnsReply>) -> NameReply {
+    match reply {
+        Ok(DnsReply::Addresses(addresses)) if !addresses.is_empty() => NameReply::Addresses(addresses),
+        Ok(DnsReply::Addresses(_) | DnsReply::NoSuchName) => NameReply::NoSuchName,
+        Ok(DnsReply::Refused(code)) => NameReply::Refused(code),
+        Ok(DnsReply::Truncated | DnsReply::Unusable) => NameReply::Unusable,
+        Err(error) => match error.raw_os_error().map(Errno::from_linux) {
+            Some(errno) if errno != Errno::TimedOut && error.kind() != io::ErrorKind::WouldBlock => {
+                NameReply::Unreachable(errno)
+            }
+            _ => NameReply::Silent,
+        },
+    }
+}
+
 /// The answer of the first server that gives one; an error tells what the last of them did instead.
 fn ask_in_turn(
     servers: &[IpAddr],
@@ -61,7 +113,7 @@ fn ask_in_turn(
 ) -> Result<Vec<IpAddr>, String> {
     let mut trouble = "no name server is set".to_owned();
     for server in servers {
-        match ask(*server, name, kind, deadline) {
+        match ask(SocketAddr::new(*server, PORT), name, kind, deadline) {
             Ok(DnsReply::Addresses(addresses)) => return Ok(addresses),
             Ok(DnsReply::NoSuchName) => return Ok(Vec::new()),
             Ok(DnsReply::Refused(code)) => trouble = format!("name server {server} answers {code}"),
@@ -81,14 +133,13 @@ fn words(error: &io::Error) -> String {
     }
 }
 
-fn ask(server: IpAddr, name: &str, kind: AddressKind, deadline: Instant) -> io::Result<DnsReply> {
+fn ask(server: SocketAddr, name: &str, kind: AddressKind, deadline: Instant) -> io::Result<DnsReply> {
     let mut id = [0; 2];
     rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
     // A name that no message can carry is no name of the DNS.
     let Some(question) = dns_question(u16::from_ne_bytes(id), name, kind) else {
         return Ok(DnsReply::NoSuchName);
     };
-    let server = SocketAddr::new(server, 53);
     match by_datagram(server, &question, deadline)? {
         DnsReply::Truncated => by_stream(server, &question, deadline),
         reply => Ok(reply),

@@ -36,6 +36,7 @@
 
 use super::names::{not_loaded, unresolved};
 use super::refusals::refusal_naming;
+use super::resolvers::NXDOMAIN;
 use crate::case::{Case, FailureId, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
@@ -56,9 +57,6 @@ pub(super) static CAUSE: Cause = Cause {
     remedies,
     manual: manual!("dns_name_not_found.rs"),
 };
-
-/// The code of nginx's resolver for a name that does not exist (`NGX_RESOLVE_NXDOMAIN`).
-const NXDOMAIN: u32 = 3;
 
 /// A name, where it stands, and what speaks for it.
 struct Wanted {
