@@ -230,10 +230,13 @@ impl Unwrapper {
                 None => return false,
             },
             Envelope::Compose => match compose::entry(line) {
-                Some(entry) => entry,
+                Some((name, text)) => {
+                    let line = stamp::of_runtime(text).unwrap_or(text);
+                    (name, stamp::joined(text, line, scratch))
+                }
                 None => return false,
             },
-            Envelope::Stamped => match stamp::behind(line) {
+            Envelope::Stamped => match stamp::behind(line, scratch) {
                 Some(text) => (b"".as_slice(), text),
                 None => return false,
             },

@@ -3,12 +3,10 @@
 //! `docker compose logs` pads a container's name and colours it (`web-1  | …`), `kubectl logs --prefix` puts it between
 //! brackets (`[pod/web-5d9/nginx] …`). Both, and `docker logs`, show the runtime's stamp if they are asked to.
 
-use super::stamp;
-
 /// The longest name of a container.
 const MAX_NAME: usize = 253;
 
-/// The container and its line.
+/// The container and its line, which may begin with a stamp.
 pub(super) fn entry(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = behind_colours(line);
     let (name, text) = match line.strip_prefix(b"[pod/") {
@@ -18,7 +16,7 @@ pub(super) fn entry(line: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         None => piped(line)?,
     };
-    Some((name, stamp::of_runtime(text).unwrap_or(text)))
+    Some((name, text))
 }
 
 fn piped(line: &[u8]) -> Option<(&[u8], &[u8])> {

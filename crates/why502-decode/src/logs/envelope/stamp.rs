@@ -16,9 +16,30 @@ const MIN_DECIMALS: usize = 5;
 /// The runtimes' stamps have at least so many.
 const MIN_DECIMALS_OF_RUNTIME: usize = 6;
 
+/// A runtime hands on lines in parts of this length (`defaultBufSize` in Docker's `daemon/logger/copier.go`).
+const PART: usize = 16 * 1024;
+
 /// What follows a stamp.
-pub(super) fn behind(line: &[u8]) -> Option<&[u8]> {
-    behind_strong(line).or_else(|| behind_weak(line))
+pub(super) fn behind<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let text = behind_strong(line).or_else(|| behind_weak(line))?;
+    Some(joined(line, text, scratch))
+}
+
+/// A line behind its stamp, in one piece: the stamp stands again before each of the parts in which it came.
+pub(super) fn joined<'a>(line: &'a [u8], text: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    let stamp = &line[..line.len() - text.len()];
+    let is_again = |rest: &[u8]| rest.get(PART..).is_some_and(|rest| rest.starts_with(stamp));
+    if stamp.is_empty() || !is_again(text) {
+        return text;
+    }
+    scratch.clear();
+    let mut rest = text;
+    while is_again(rest) {
+        scratch.extend_from_slice(&rest[..PART]);
+        rest = &rest[PART + stamp.len()..];
+    }
+    scratch.extend_from_slice(rest);
+    scratch
 }
 
 /// What follows a container runtime's stamp.
@@ -36,9 +57,12 @@ pub(super) fn behind_strong(line: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = of_runtime(line) {
         return Some(rest);
     }
-    let shapes: [&[u8]; 4] =
-        [b"0000-00-00_00:00:00", b"0000-00-00T00:00:00", b"0000-00-00 00:00:00", b"0000000000"];
-    let rest = shapes.iter().find_map(|shape| pattern::behind(line, shape))?;
+    let rest = match pattern::behind(line, b"0000-00-00") {
+        Some(rest) if rest.starts_with(b"_") || rest.starts_with(b"T") || rest.starts_with(b" ") => {
+            pattern::behind(&rest[1..], b"00:00:00")?
+        }
+        _ => pattern::behind(line, b"0000000000")?,
+    };
     let (n_decimals, rest) = pattern::behind_fraction(rest);
     let rest = rest.strip_prefix(b" ").filter(|_| n_decimals >= MIN_DECIMALS)?;
     // s6-log writes two spaces.
