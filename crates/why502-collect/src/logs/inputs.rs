@@ -233,11 +233,9 @@ impl LogSet {
         self.files.last().is_some_and(|file| file.packing == Packing::Plain)
     }
 
-    /// Whether its lines stand in it as the gateway wrote them, and are of one kind.
+    /// Whether its lines stand in it as the gateway wrote them.
     pub(super) fn is_bare(&self) -> bool {
-        self.envelope == Envelope::Plain
-            && self.programs.is_none()
-            && !matches!(self.content, LogContent::Mixed { .. })
+        self.envelope == Envelope::Plain && self.programs.is_none()
     }
 
     /// How large it is as it is stored, bytes; `None` for standard input.

@@ -127,12 +127,6 @@ enum Format {
 /// Reads and prints.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let sets = open_logs(&args.files).map_err(|error| Failure::usage(error.to_string()))?;
-    // Each of the two logs in one stream is read by itself.
-    let is_spent = |set: &LogSet| set.files().is_empty() && matches!(set.content(), LogContent::Mixed { .. });
-    if sets.iter().any(is_spent) {
-        return Err(Failure::usage("standard input holds an access log and an error log in one")
-            .hint("write it to a file, and name that: each of them is read by itself"));
-    }
     let invocation = invocation(args, &sets)?;
     // The configuration may include what lies beside it.
     let readable = super::diagnose::config_tree(&invocation).into_iter().collect();
