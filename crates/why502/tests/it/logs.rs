@@ -30,7 +30,7 @@ impl Logs {
     }
 }
 
-fn access_lines() -> String {
+pub(super) fn access_lines() -> String {
     let mut text = String::new();
     for second in 0..40 {
         let status = match second {
@@ -47,7 +47,7 @@ fn access_lines() -> String {
     text
 }
 
-fn error_lines() -> String {
+pub(super) fn error_lines() -> String {
     let mut text = String::new();
     for second in 10..18 {
         let _ = writeln!(
@@ -71,13 +71,13 @@ fn gzipped(text: &str) -> Vec<u8> {
 }
 
 /// The JSON form, checked against its schema.
-fn json(arguments: &[&str]) -> Value {
+pub(super) fn json(arguments: &[&str]) -> Value {
     let words: Vec<&str> =
         ["logs"].into_iter().chain(arguments.iter().copied()).chain(["--format", "json"]).collect();
     checked(&why502(&words))
 }
 
-fn checked(output: &Output) -> Value {
+pub(super) fn checked(output: &Output) -> Value {
     static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
         let text = std::fs::read_to_string(project().join("docs/schema/logs-1.json")).unwrap();
@@ -92,7 +92,7 @@ fn checked(output: &Output) -> Value {
 }
 
 /// Requests, failed ones, and who made them.
-fn numbers(report: &Value) -> (Option<u64>, u64, Vec<(String, u64)>) {
+pub(super) fn numbers(report: &Value) -> (Option<u64>, u64, Vec<(String, u64)>) {
     let made_by = report["made_by"].as_array().unwrap().iter();
     let made_by = made_by
         .map(|count| (count["maker"].as_str().unwrap().to_owned(), count["requests"].as_u64().unwrap()))
@@ -100,7 +100,7 @@ fn numbers(report: &Value) -> (Option<u64>, u64, Vec<(String, u64)>) {
     (report["requests"].as_u64(), report["failed"].as_u64().unwrap(), made_by)
 }
 
-fn expected() -> (Option<u64>, u64, Vec<(String, u64)>) {
+pub(super) fn expected() -> (Option<u64>, u64, Vec<(String, u64)>) {
     (Some(40), 12, vec![("gateway".to_owned(), 8), ("client".to_owned(), 4)])
 }
 
