@@ -199,8 +199,8 @@ fn formats_that_nginx_writes_are_recognised_from_their_lines() {
 
 #[test]
 fn there_are_thirty_forms_and_more_that_real_programs_wrote() {
-    assert!(FORMATS.len() + super::logs_wrapped::SAMPLES.len() >= 60);
-    assert!(FORMATS.len() >= 25 && super::logs_wrapped::SAMPLES.len() >= 30);
+    assert!(FORMATS.len() + super::logs_wrapped::samples::SAMPLES.len() >= 60);
+    assert!(FORMATS.len() >= 25 && super::logs_wrapped::samples::SAMPLES.len() >= 30);
 }
 
 /// The digest by the format that the lines betray, which all of them fit.

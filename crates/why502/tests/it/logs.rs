@@ -33,14 +33,14 @@ impl Logs {
 pub(super) fn access_lines() -> String {
     let mut text = String::new();
     for second in 0..40 {
-        let status = match second {
-            10..18 => 502,
-            30..34 => 499,
-            _ => 200,
+        let (status, agent) = match second {
+            10..18 => (502, "curl/8"),
+            30..34 => (499, "okhttp/4.12 \\x22quoted\\x22"),
+            _ => (200, "Mozilla/5.0"),
         };
         let _ = writeln!(
             text,
-            "10.0.0.{} - - [21/Nov/2026:02:28:{second:02} +0000] \"GET /shop/{second} HTTP/1.1\" {status} 157 \"-\" \"curl/8\"",
+            "10.0.0.{} - - [21/Nov/2026:02:28:{second:02} +0000] \"GET /shop/{second} HTTP/1.1\" {status} 157 \"-\" \"{agent}\"",
             second % 3
         );
     }
@@ -230,7 +230,26 @@ fn the_failed_requests_are_told_one_by_one() {
     assert_eq!(rows.len(), 12);
     assert_eq!(rows[0]["at"], "2026-11-21T02:28:10Z");
     assert_eq!(rows[0]["attempts"][0]["peer"], "127.0.0.1:3000");
+    assert_eq!(rows[0]["user_agent"], "curl/8");
     assert_eq!((&rows[11]["maker"], &rows[11]["status"]), (&"client".into(), &499.into()));
+}
+
+#[test]
+fn the_user_agents_of_failed_requests_are_counted() {
+    let logs = Logs::new();
+    let (access, error) = (logs.path("access.log"), logs.path("error.log"));
+    let agents = [("curl/8", 8), ("okhttp/4.12 \"quoted\"", 4)];
+    let expected = agents.map(|(name, requests)| serde_json::json!({"name": name, "requests": requests}));
+    assert_eq!(json(&[&access, &error])["top"]["user_agents"], Value::Array(expected.to_vec()));
+    assert_eq!(json(&[&error])["top"]["user_agents"], Value::Array(Vec::new()));
+    let page = stdout(&why502(&["logs", &access, &error]));
+    assert!(
+        page.contains("top user agents\n        8  curl/8\n        4  okhttp/4.12 \"quoted\"\n"),
+        "{page}"
+    );
+    let html = stdout(&why502(&["logs", &access, "--format", "html"]));
+    assert!(html.contains("<h2>Top user agents</h2>") && html.contains("okhttp/4.12 &quot;quoted"), "{html}");
+    assert!(!page.contains("Mozilla") && !html.contains("Mozilla"));
 }
 
 #[test]
