@@ -168,7 +168,7 @@ impl LogSurveyor {
         let work = Work {
             make: &|| plan.sides(&rooms),
             push: &|sides: &mut Sides<'d>, file: &Arc<str>, offset, lines: &[u8]| {
-                sides.lines(file, offset, lines)
+                sides.lines(file, offset, lines);
             },
             merge: &|whole: &mut Sides<'d>, later| whole.merge(later, &rooms),
         };

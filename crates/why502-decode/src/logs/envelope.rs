@@ -94,12 +94,13 @@ impl Envelope {
 
     /// The wrapping whose entries take several lines, if it is one of those.
     fn of_several_lines(lines: &[&[u8]]) -> Option<Self> {
-        let forms: [(Self, fn(&[&[u8]]) -> bool); 3] = [
-            (Self::JournalExport, journal::is_export),
-            (Self::JournalPretty, journal::is_pretty),
-            (Self::JournalVerbose, journal::is_verbose),
-        ];
-        forms.into_iter().find(|(_, is_it)| is_it(lines)).map(|(envelope, _)| envelope)
+        if journal::is_export(lines) {
+            Some(Self::JournalExport)
+        } else if journal::is_pretty(lines) {
+            Some(Self::JournalPretty)
+        } else {
+            journal::is_verbose(lines).then_some(Self::JournalVerbose)
+        }
     }
 
     /// Whether the line alone tells that it is wrapped so.
