@@ -119,35 +119,14 @@ impl LogSurveyor {
         let owner = wanted.first().map_or("", |(_, slice)| &slice.owner);
         let route = |key: &RequestKey<'_>| route(owner, key);
         let route: Option<&RouteOf<'_>> = if self.has_routes { Some(&route) } else { None };
-        let mut facts = Vec::new();
-        let mut formats = BTreeMap::new();
-        for &(ask, slice) in wanted {
-            if let LogKind::Access { format, .. } = &slice.kind {
-                match format_of(set, format.as_ref()) {
-                    Ok(found) => _ = formats.insert(ask, found),
-                    Err(answer) => facts.push(fact(ask, answer)),
-                }
-            }
-        }
-        let mut plan = Plan::of(set.content());
-        for &(ask, slice) in wanted {
-            let options = options(slice, route);
-            match &slice.kind {
-                LogKind::Error => plan.errors = Some((options, slice.clock)),
-                LogKind::Access { .. } => {
-                    let source =
-                        formats.get(ask).map(|(format, guessed)| AccessSource { format, guessed: *guessed });
-                    plan.accesses = source.map(|source| (options, source));
-                }
-            }
-        }
+        let (formats, mut facts) = formats(set, wanted);
+        let plan = plan(set, wanted, &formats, route);
         if plan.errors.is_none() && plan.accesses.is_none() {
             return facts;
         }
-        let digested = self.sides(set, &plan);
         let open =
             wanted.iter().filter(|(ask, slice)| slice.kind == LogKind::Error || formats.contains_key(ask));
-        match digested {
+        match self.sides(set, &plan) {
             Ok((sides, complete)) => facts.extend(finish(sides, complete, open)),
             Err(error) => {
                 let gap = Answer::unknown(GapReason::Failed, format!("{}: {error}", set.name()));
@@ -230,6 +209,44 @@ fn path_of(ask: &Ask) -> Option<&str> {
         Ask::LogTail { path, .. } | Ask::Log(LogSlice { path, .. }) => Some(path),
         _ => None,
     }
+}
+
+/// The formats of the access logs that are asked for, and whether each was guessed; the answers to those without one.
+fn formats<'a>(
+    set: &LogSet,
+    wanted: &[(&'a Ask, &LogSlice)],
+) -> (BTreeMap<&'a Ask, (AccessFormat, bool)>, Vec<Fact>) {
+    let (mut formats, mut facts) = (BTreeMap::new(), Vec::new());
+    for &(ask, slice) in wanted {
+        if let LogKind::Access { format, .. } = &slice.kind {
+            match format_of(set, format.as_ref()) {
+                Ok(found) => _ = formats.insert(ask, found),
+                Err(answer) => facts.push(fact(ask, answer)),
+            }
+        }
+    }
+    (formats, facts)
+}
+
+/// How a log is digested.
+fn plan<'d>(
+    set: &LogSet,
+    wanted: &[(&Ask, &'d LogSlice)],
+    formats: &'d BTreeMap<&Ask, (AccessFormat, bool)>,
+    route: Option<&'d RouteOf<'d>>,
+) -> Plan<'d> {
+    let mut plan = Plan::of(set.content());
+    for &(ask, slice) in wanted {
+        let options = options(slice, route);
+        match (&slice.kind, formats.get(ask)) {
+            (LogKind::Error, _) => plan.errors = Some((options, slice.clock)),
+            (LogKind::Access { .. }, Some((format, guessed))) => {
+                plan.accesses = Some((options, AccessSource { format, guessed: *guessed }));
+            }
+            (LogKind::Access { .. }, None) => {}
+        }
+    }
+    plan
 }
 
 fn options<'d>(slice: &'d LogSlice, route: Option<&'d RouteOf<'d>>) -> DigestOptions<'d> {

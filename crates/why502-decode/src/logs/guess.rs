@@ -20,7 +20,8 @@ const MAX_LINES: usize = 1000;
 /// the list wins: it is the more specific one. Where none of them fits, columns are named by their values.
 pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> {
     let lines = &lines[..lines.len().min(MAX_LINES)];
-    let known = known_formats().map(|text| AccessLogFormat { text, escape: FormatEscape::Default });
+    let known =
+        escapes(lines).flat_map(|escape| known_formats().map(move |text| AccessLogFormat { text, escape }));
     let escape = json_escape(lines);
     let json = lines.iter().find_map(|line| json::layout(line, escape));
     let keyed = lines.iter().find_map(|line| keyed::layout(line));
@@ -53,6 +54,13 @@ fn n_hits(format: &AccessLogFormat, lines: &[&[u8]]) -> usize {
 fn json_escape(lines: &[&[u8]]) -> FormatEscape {
     let n_with = |mark: &[u8]| lines.iter().filter(|line| memmem::find(line, mark).is_some()).count();
     if n_with(b":\"-\"") > n_with(b":\"\"") { FormatEscape::Default } else { FormatEscape::Json }
+}
+
+/// How quotes inside values may be escaped: this gateway writes them as `\x22` where the format does not ask for JSON, others
+/// as `\"`.
+fn escapes(lines: &[&[u8]]) -> impl Iterator<Item = FormatEscape> {
+    let has_quotes = lines.iter().any(|line| memmem::find(line, b"\\\"").is_some());
+    std::iter::once(FormatEscape::Default).chain(has_quotes.then_some(FormatEscape::Json))
 }
 
 fn fits(format: &AccessFormat, line: &[u8]) -> bool {

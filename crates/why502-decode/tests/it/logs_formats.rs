@@ -2,6 +2,7 @@
 
 use super::logs_nginx::lab::{Lab, Upstream, free_port};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, Extent, LogContent,
@@ -186,7 +187,7 @@ fn formats_that_nginx_writes_are_recognised_from_their_lines() {
     lab.finish("error.log");
     for &(name, _, _, tells) in FORMATS {
         let log = lab.read(&format!("{name}.log"));
-        let digest = recognised(name, &log);
+        let digest = recognised(name, &log, REQUESTS.len());
         assert_eq!(statuses(&digest), expected_statuses(), "{name}: {}", digest.format);
         if tells != Statuses {
             assert_eq!(failed_paths(&digest), expected_failures(), "{name}: {}", digest.format);
@@ -198,19 +199,35 @@ fn formats_that_nginx_writes_are_recognised_from_their_lines() {
 }
 
 #[test]
+fn formats_that_apache_writes_are_recognised_from_their_lines() {
+    let read = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/formats").join(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let served = String::from_utf8(read("apache-served")).unwrap();
+    let mut expected = BTreeMap::new();
+    for status in served.lines() {
+        *expected.entry(status.parse().unwrap()).or_default() += 1;
+    }
+    for name in ["apache-combined", "apache-common", "apache-vhost_combined"] {
+        assert_eq!(statuses(&recognised(name, &read(name), served.lines().count())), expected, "{name}");
+    }
+}
+
+#[test]
 fn there_are_thirty_forms_and_more_that_real_programs_wrote() {
     assert!(FORMATS.len() + super::logs_wrapped::samples::SAMPLES.len() >= 60);
     assert!(FORMATS.len() >= 25 && super::logs_wrapped::samples::SAMPLES.len() >= 30);
 }
 
 /// The digest by the format that the lines betray, which all of them fit.
-fn recognised(name: &str, log: &[u8]) -> AccessDigest {
+fn recognised(name: &str, log: &[u8], n_lines: usize) -> AccessDigest {
     let lines: Vec<&[u8]> = log.strip_suffix(b"\n").unwrap_or(log).split(|byte| *byte == b'\n').collect();
-    assert_eq!(lines.len(), REQUESTS.len(), "{name}");
+    assert_eq!(lines.len(), n_lines, "{name}");
     let LogContent::Access { format: Some(format), hits, tried } = LogContent::tell(&lines) else {
         panic!("{name} is not recognised: {}", why502_facts::lossy(lines[0]));
     };
-    assert_eq!((hits, tried), (REQUESTS.len(), REQUESTS.len()), "{name}: {}", format.text);
+    assert_eq!((hits, tried), (n_lines, n_lines), "{name}: {}", format.text);
     let digest = digest(&format, &lines);
     assert_eq!(digest.coverage.n_unparsed, 0, "{name}");
     digest

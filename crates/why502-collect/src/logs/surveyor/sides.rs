@@ -116,3 +116,66 @@ impl Sides<'_> {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use why502_decode::logs::{AccessFormat, DEFAULT_MAX_RECORDS, Extent};
+    use why502_facts::{AccessDigest, ErrorDigest, LogClockSource};
+
+    fn line(kind: u8, second: usize) -> String {
+        let second = second % 60;
+        match kind % 5 {
+            0 => format!(
+                "2026/11/21 02:28:{second:02} [error] 7#7: *3 connect() failed (111: Connection refused) while connecting to upstream, client: ::1, server: a, request: \"GET / HTTP/1.1\", upstream: \"http://127.0.0.1:1/\", host: \"a\"\n"
+            ),
+            1 => format!("2026/11/21 02:28:{second:02} [notice] 7#7: exit\n"),
+            2 => "\n".to_owned(),
+            3 => "neither of them\n".to_owned(),
+            _ => format!(
+                "::1 - - [21/Nov/2026:02:28:{second:02} +0000] \"GET / HTTP/1.1\" 502 157 \"-\" \"curl\"\n"
+            ),
+        }
+    }
+
+    fn finish(sides: Sides<'_>) -> (ErrorDigest, AccessDigest) {
+        (sides.errors.unwrap().finish(), sides.accesses.unwrap().finish())
+    }
+
+    proptest! {
+        #[test]
+        fn both_kinds_are_told_apart_wherever_the_log_is_cut(
+            kinds in proptest::collection::vec(any::<u8>(), 0..40), cut in 0_usize..40,
+        ) {
+            let format = AccessFormat::compile(&AccessFormat::combined()).unwrap();
+            let options = DigestOptions {
+                log: "log",
+                from: None,
+                to: None,
+                max_records: DEFAULT_MAX_RECORDS,
+                route: None,
+                extent: Extent::Survey,
+            };
+            let clock = LogClock { offset_seconds: 0, source: LogClockSource::Assumed };
+            let source = AccessSource { format: &format, guessed: true };
+            let plan = Plan { errors: Some((options, clock)), accesses: Some((options, source)), is_mixed: true };
+            let file: Arc<str> = "both.log".into();
+            let lines: Vec<String> = kinds.iter().enumerate().map(|(at, kind)| line(*kind, at)).collect();
+            let mut one_by_one = plan.sides(&Rooms::default());
+            let mut offset = 0;
+            for line in &lines {
+                one_by_one.line(&file, offset, line.trim_end_matches('\n').as_bytes());
+                offset += line.len() as u64;
+            }
+            let (before, after) = lines.split_at(cut.min(lines.len()));
+            let (before, after) = (before.concat(), after.concat());
+            let rooms = Rooms::default();
+            let (mut whole, mut later) = (plan.sides(&rooms), plan.sides(&rooms));
+            whole.lines(&file, 0, before.as_bytes());
+            later.lines(&file, before.len() as u64, after.as_bytes());
+            whole.merge(later, &rooms);
+            prop_assert_eq!(finish(whole), finish(one_by_one));
+        }
+    }
+}
