@@ -4,22 +4,11 @@
 use libfuzzer_sys::fuzz_target;
 use why502_decode::logs::{Envelope, LogContent, Unwrapper};
 
-const EVERY: [Envelope; 8] = [
-    Envelope::Compose,
-    Envelope::Cri,
-    Envelope::DockerJson,
-    Envelope::JournalExport,
-    Envelope::JournalJson,
-    Envelope::Plain,
-    Envelope::Stamped,
-    Envelope::Syslog,
-];
-
 fuzz_target!(|text: &[u8]| {
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     Envelope::guess(&lines);
     LogContent::tell(&lines);
-    for envelope in EVERY {
+    for envelope in Envelope::ALL {
         let mut n_bytes = 0;
         let mut unwrapper = Unwrapper::new(envelope);
         let mut offset = 0;

@@ -273,6 +273,8 @@ pub struct AccessRecord {
     pub request_ms: Option<u32>,
     /// Bytes of the body sent to the client.
     pub body_bytes: Option<u64>,
+    /// The User-Agent header, if the format has it.
+    pub user_agent: Option<Arc<str>>,
     /// What the cache did (`HIT`, `STALE`, …).
     pub cache_status: Option<Arc<str>>,
     /// What the limit of requests or connections did (`REJECTED`, …).

@@ -220,6 +220,7 @@ fn mask_body(body: &mut FactBody) {
             for record in digest.records.iter_mut().chain(&mut digest.successes) {
                 mask_text(&mut record.line.text);
                 mask_request(&mut record.request);
+                mask_text(&mut record.user_agent);
             }
             digest.own.iter_mut().for_each(|own| mask_request(&mut own.request));
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));

@@ -40,6 +40,8 @@ pub struct FailedRequest {
     pub request_ms: Option<u32>,
     /// Bytes of the body sent to the client.
     pub body_bytes: Option<u64>,
+    /// The User-Agent header, if an access log tells it.
+    pub user_agent: Option<Arc<str>>,
     /// What the cache did (`HIT`, `STALE`, …).
     pub cache_status: Option<Arc<str>>,
     /// What a limit did (`REJECTED`, …).

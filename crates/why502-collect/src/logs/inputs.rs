@@ -1,4 +1,4 @@
-//! The logs that somebody names: files, patterns, directories, standard input.
+//! The logs that somebody names: files, patterns, directories, the journal, standard input.
 //!
 //! Rotated files of one log are one [`LogSet`], read oldest first, and an entry that a runtime cut goes on in the next
 //! file. What a set holds is told by its content, never by its name: how it is packed, what wraps its lines, which of
@@ -6,6 +6,7 @@
 
 mod expand;
 mod group;
+mod journal;
 mod read;
 mod sample;
 
@@ -13,6 +14,7 @@ pub use self::read::ReadSummary;
 
 use self::expand::{Found, absolute, expand};
 use self::group::group;
+use self::journal::{Journal, is_journal};
 use self::sample::Sample;
 use super::lines::packing_of;
 use super::packing::Packing;
@@ -42,6 +44,12 @@ pub enum InputError {
     EmptyDirectory {
         /// The directory.
         path: String,
+    },
+    /// A journal without an entry, as far as this user may read it.
+    #[error("{name} holds no entries that this user may read")]
+    EmptyJournal {
+        /// How it was named.
+        name: String,
     },
     /// A pattern that no file matches.
     #[error("no file matches {pattern}")]
@@ -78,7 +86,10 @@ pub enum InputError {
 }
 
 /// Opens what arguments name: paths, patterns for glob(3) that the shell left alone, directories (the files in them, not
-/// those in theirs), and `-` for standard input.
+/// those in theirs), `journal:`, `journal:UNIT` or `journal:FIELD=VALUE` for the host's own journal, and `-` for standard
+/// input.
+///
+/// The journal, and files of one, are read by `journalctl`. Those of a directory or a pattern are one log.
 ///
 /// A file that is named twice, also by another name, is read once. A log that is not text is an error if it was named
 /// itself; among the files of a directory or a pattern it is a set whose content is [`LogContent::Binary`], for the caller
@@ -97,16 +108,24 @@ fn open_with(arguments: &[String], stdin: Box<dyn Read + Send>) -> Result<Vec<Lo
     }
     let root = RootDir::open(Root::Host).map_err(|errno| unreadable("/", errno))?;
     let mut sets = Vec::new();
-    let mut found = Vec::new();
-    for argument in arguments.iter().filter(|argument| *argument != STDIN) {
-        found.extend(expand(&root, argument)?);
-    }
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
-    for one in found {
-        let file = LogFile::open(&root, &one)?;
-        if seen.insert(file.id) {
-            files.push(file);
+    for argument in arguments.iter().filter(|argument| *argument != STDIN) {
+        if let Some(journal) = Journal::of_argument(argument) {
+            sets.push(LogSet::of_journal(argument, journal)?);
+            continue;
+        }
+        let mut journals = Vec::new();
+        for found in expand(&root, argument)? {
+            let file = LogFile::open(&root, &found)?;
+            let of = if file.is_journal { &mut journals } else { &mut files };
+            if seen.insert(file.id) {
+                of.push(file);
+            }
+        }
+        if !journals.is_empty() {
+            let journal = Journal::of_files(journals.iter().map(|file| &*file.path));
+            sets.push(LogSet::of_journal(argument, journal)?);
         }
     }
     for (name, files) in group(&root, files) {
@@ -131,6 +150,8 @@ pub struct LogFile {
     id: (u64, u64),
     /// Whether it was named itself, not found by a pattern or in a directory.
     is_named: bool,
+    /// Whether only `journalctl` can read it.
+    is_journal: bool,
 }
 
 impl LogFile {
@@ -147,14 +168,16 @@ impl LogFile {
     fn open(root: &RootDir, found: &Found) -> Result<Self, InputError> {
         let (file, stat) =
             root.open_file(&absolute(&found.path)?).map_err(|errno| unreadable(&found.path, errno))?;
-        let failed = |source| InputError::Unreadable { path: found.path.clone(), source };
+        let failed = |source: io::Error| InputError::Unreadable { path: found.path.clone(), source };
         let packing = packing_of(&file).map_err(failed)?;
+        let is_journal = is_journal(&file).map_err(failed)?;
         Ok(Self {
             path: found.path.as_str().into(),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             packing,
             id: (stat.st_dev, stat.st_ino),
             is_named: found.is_named,
+            is_journal,
         })
     }
 
@@ -175,18 +198,25 @@ impl LogFile {
     }
 }
 
-/// A log: the files that it was rotated into, oldest first, or standard input.
+/// Where a log's lines come from.
+enum Origin {
+    /// Its files, oldest first.
+    Files(Vec<LogFile>),
+    Journal(Journal),
+    /// Standard input, until it is read.
+    Stream(Mutex<Option<Box<dyn Read + Send>>>),
+}
+
+/// A log: the files that it was rotated into, oldest first, a journal, or standard input.
 pub struct LogSet {
     name: String,
-    files: Vec<LogFile>,
+    origin: Origin,
     envelope: Envelope,
     /// The programs whose lines are the gateway's, if the wrapping names others too.
     programs: Option<BTreeSet<Vec<u8>>>,
     content: LogContent,
     /// Some of its lines, without their wrapping.
     sample: Vec<Vec<u8>>,
-    /// What is not in a file, until it is read.
-    stream: Option<Mutex<Option<Box<dyn Read + Send>>>>,
     n_read: Arc<AtomicU64>,
 }
 
@@ -195,7 +225,7 @@ impl std::fmt::Debug for LogSet {
         formatter
             .debug_struct("LogSet")
             .field("name", &self.name)
-            .field("files", &self.files)
+            .field("files", &self.files())
             .field("envelope", &self.envelope)
             .field("content", &self.content)
             .finish_non_exhaustive()
@@ -203,14 +233,17 @@ impl std::fmt::Debug for LogSet {
 }
 
 impl LogSet {
-    /// The path of the log, which its rotated files have in common; `-` for standard input.
+    /// The path of the log, which its rotated files have in common; how a journal was named; `-` for standard input.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The files, oldest first; none for standard input.
+    /// The files, oldest first; none for a journal and for standard input.
     pub fn files(&self) -> &[LogFile] {
-        &self.files
+        match &self.origin {
+            Origin::Files(files) => files,
+            Origin::Journal(_) | Origin::Stream(_) => &[],
+        }
     }
 
     /// What wraps its lines.
@@ -230,19 +263,24 @@ impl LogSet {
 
     /// Whether its newest entries can be read without reading all of it.
     pub(super) fn shows_its_end(&self) -> bool {
-        self.files.last().is_some_and(|file| file.packing == Packing::Plain)
+        match &self.origin {
+            Origin::Files(files) => files.last().is_some_and(|file| file.packing == Packing::Plain),
+            Origin::Journal(_) => true,
+            Origin::Stream(_) => false,
+        }
     }
 
-    /// Whether its lines stand in it as the gateway wrote them, and are of one kind.
+    /// Whether its lines stand in it as the gateway wrote them.
     pub(super) fn is_bare(&self) -> bool {
-        self.envelope == Envelope::Plain
-            && self.programs.is_none()
-            && !matches!(self.content, LogContent::Mixed { .. })
+        self.envelope == Envelope::Plain && self.programs.is_none()
     }
 
-    /// How large it is as it is stored, bytes; `None` for standard input.
+    /// How large it is as it is stored, bytes; `None` for a journal and for standard input.
     pub fn n_bytes(&self) -> Option<u64> {
-        self.stream.is_none().then(|| self.files.iter().map(|file| file.size).sum())
+        match &self.origin {
+            Origin::Files(files) => Some(files.iter().map(|file| file.size).sum()),
+            Origin::Journal(_) | Origin::Stream(_) => None,
+        }
     }
 
     /// How much of what is stored has been read so far, bytes; for a progress bar, from another thread too.
@@ -274,7 +312,17 @@ impl LogSet {
         if let (LogContent::Binary, Some(file)) = (&told.content, files.iter().find(|file| file.is_named)) {
             return Err(InputError::NoLog { path: file.path.to_string() });
         }
-        Ok(Self::new(name, files, told, None))
+        Ok(Self::new(name, Origin::Files(files), told))
+    }
+
+    fn of_journal(name: &str, journal: Journal) -> Result<Self, InputError> {
+        let failed = |source| InputError::Unreadable { path: name.to_owned(), source };
+        let sample = journal.sample().map_err(failed)?;
+        if sample.is_empty() {
+            return Err(InputError::EmptyJournal { name: name.to_owned() });
+        }
+        let told = sample.tell();
+        Ok(Self::new(name.to_owned(), Origin::Journal(journal), told))
     }
 
     fn of_stream(stream: Box<dyn Read + Send>) -> Result<Self, InputError> {
@@ -282,25 +330,19 @@ impl LogSet {
         let n_read = Arc::new(AtomicU64::new(0));
         let (sample, content) = Sample::of_stream(stream, Arc::clone(&n_read)).map_err(failed)?;
         let told = sample.tell();
-        let mut set = Self::new(STDIN.to_owned(), Vec::new(), told, Some(content));
+        let mut set = Self::new(STDIN.to_owned(), Origin::Stream(Mutex::new(Some(content))), told);
         set.n_read = n_read;
         Ok(set)
     }
 
-    fn new(
-        name: String,
-        files: Vec<LogFile>,
-        told: sample::Told,
-        stream: Option<Box<dyn Read + Send>>,
-    ) -> Self {
+    fn new(name: String, origin: Origin, told: sample::Told) -> Self {
         Self {
             name,
-            files,
+            origin,
             envelope: told.envelope,
             programs: told.programs,
             content: told.content,
             sample: told.lines,
-            stream: stream.map(|stream| Mutex::new(Some(stream))),
             n_read: Arc::default(),
         }
     }

@@ -1,17 +1,20 @@
 //! Answers what is asked of logs that somebody named, each read once and whole.
 
-use super::engine::{Digested, Engine};
+mod sides;
+
+use self::sides::{Plan, Rooms, Sides};
+use super::engine::{Digested, Engine, Work};
 use super::inputs::LogSet;
 use crate::collector::{RouteOfOwner, fact};
+use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use why502_decode::logs::{
-    AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
-    LogContent, LogSide,
+    AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, Extent, LogContent, LogSide,
 };
 use why502_facts::{
     AccessLogFormat, Answer, Ask, Fact, FactBody, GapReason, LogKind, LogSlice, LogTail, RequestKey, RouteOf,
@@ -43,19 +46,31 @@ impl LogSurveyor {
         self.set_of(ask).is_some()
     }
 
-    /// Answers asks about the logs.
+    /// Answers asks about the logs. What is asked of one log in one call is answered by reading it once; standard input
+    /// cannot be read again.
     pub fn answer(&self, asks: &[Ask], route: &Arc<RouteOfOwner>) -> Vec<Fact> {
-        let answered = asks.iter().filter_map(|ask| Some((ask, self.set_of(ask)?)));
-        answered
-            .map(|(ask, set)| {
-                let answer = match ask {
-                    Ask::LogTail { kind, .. } => self.tail(set, kind),
-                    Ask::Log(slice) => self.digest(set, slice, &**route),
-                    _ => Answer::Absent,
-                };
-                fact(ask, answer)
-            })
-            .collect()
+        let mut facts = Vec::new();
+        for set in &self.sets {
+            let of_set = || asks.iter().filter(|ask| path_of(ask) == Some(set.name()));
+            for ask in of_set() {
+                if let Ask::LogTail { kind, .. } = ask {
+                    facts.push(fact(ask, self.tail(set, kind)));
+                }
+            }
+            let slices = || {
+                of_set().filter_map(|ask| if let Ask::Log(slice) = ask { Some((ask, slice)) } else { None })
+            };
+            // What lies before the window was not asked for by anybody who names logs.
+            for (ask, _) in slices().filter(|(_, slice)| slice.max_bytes.is_some()) {
+                let says = "only the window that was asked for is read";
+                facts.push(fact(ask, Answer::unknown(GapReason::NotAsked, says)));
+            }
+            let wanted: Vec<_> = slices().filter(|(_, slice)| slice.max_bytes.is_none()).collect();
+            if !wanted.is_empty() {
+                facts.extend(self.digest(set, &wanted, &**route));
+            }
+        }
+        facts
     }
 
     /// How much of what is stored has been read so far, and how much there is as far as that is known, in bytes.
@@ -70,7 +85,7 @@ impl LogSurveyor {
     }
 
     fn set_of(&self, ask: &Ask) -> Option<&LogSet> {
-        let (Ask::LogTail { path, .. } | Ask::Log(LogSlice { path, .. })) = ask else { return None };
+        let path = path_of(ask)?;
         self.sets.iter().find(|set| set.name() == path)
     }
 
@@ -98,63 +113,45 @@ impl LogSurveyor {
         Answer::known(FactBody::LogTail(LogTail { bytes: bytes.into(), size }))
     }
 
-    fn digest(&self, set: &LogSet, slice: &LogSlice, route: &RouteOfOwner) -> Answer {
-        // What lies before the window was not asked for by anybody who names logs.
-        if slice.max_bytes.is_some() {
-            return Answer::unknown(GapReason::NotAsked, "only the window that was asked for is read");
+    /// Reads a log once, for what is wanted of its errors and of its requests.
+    fn digest(&self, set: &LogSet, wanted: &[(&Ask, &LogSlice)], route: &RouteOfOwner) -> Vec<Fact> {
+        // Both kinds are of one gateway.
+        let owner = wanted.first().map_or("", |(_, slice)| &slice.owner);
+        let route = |key: &RequestKey<'_>| route(owner, key);
+        let route: Option<&RouteOf<'_>> = if self.has_routes { Some(&route) } else { None };
+        let (formats, mut facts) = formats(set, wanted);
+        let plan = plan(set, wanted, &formats, route);
+        if plan.errors.is_none() && plan.accesses.is_none() {
+            return facts;
         }
-        let route = |key: &RequestKey<'_>| route(&slice.owner, key);
-        let route: &RouteOf<'_> = &route;
-        let options = DigestOptions {
-            log: &slice.path,
-            from: slice.from,
-            to: slice.to,
-            max_records: DEFAULT_MAX_RECORDS,
-            route: self.has_routes.then_some(route),
-            extent: Extent::Survey,
+        let open =
+            wanted.iter().filter(|(ask, slice)| slice.kind == LogKind::Error || formats.contains_key(ask));
+        match self.sides(set, &plan) {
+            Ok((sides, complete)) => facts.extend(finish(sides, complete, open)),
+            Err(error) => {
+                let gap = Answer::unknown(GapReason::Failed, format!("{}: {error}", set.name()));
+                facts.extend(open.map(|(ask, _)| fact(ask, gap.clone())));
+            }
+        }
+        facts
+    }
+
+    /// The digests of a log, and whether it was read whole.
+    fn sides<'d>(&self, set: &LogSet, plan: &Plan<'d>) -> io::Result<(Sides<'d>, bool)> {
+        if !set.is_bare() {
+            let mut sides = plan.sides(&Rooms::default());
+            let is_whole = self.read(set, |file, offset, line| sides.line(file, offset, line))?;
+            return Ok((sides, is_whole));
+        }
+        let rooms = Rooms::default();
+        let work = Work {
+            make: &|| plan.sides(&rooms),
+            push: &|sides: &mut Sides<'d>, file: &Arc<str>, offset, lines: &[u8]| {
+                sides.lines(file, offset, lines);
+            },
+            merge: &|whole: &mut Sides<'d>, later| whole.merge(later, &rooms),
         };
-        match &slice.kind {
-            LogKind::Error => {
-                let digested = if set.is_bare() {
-                    Ok(self.told(self.engine().digest_errors(set.parts(), options, slice.clock)))
-                } else {
-                    let mut digester = ErrorDigester::new(options, slice.clock);
-                    self.push(set, LogSide::Error, |file, offset, line| digester.line(file, offset, line))
-                        .map(|complete| (digester, complete))
-                };
-                digested.map_or_else(
-                    |error| Answer::unknown(GapReason::Failed, format!("{}: {error}", set.name())),
-                    |(digester, complete)| {
-                        let mut digest = digester.finish();
-                        digest.coverage.complete = complete;
-                        Answer::known(FactBody::ErrorLog(digest))
-                    },
-                )
-            }
-            LogKind::Access { format, writing } => {
-                let (format, guessed) = match format_of(set, format.as_ref()) {
-                    Ok(found) => found,
-                    Err(answer) => return answer,
-                };
-                let source = AccessSource { format: &format, guessed };
-                let digested = if set.is_bare() {
-                    Ok(self.told(self.engine().digest_accesses(set.parts(), options, source)))
-                } else {
-                    let mut digester = AccessDigester::new(options, source);
-                    self.push(set, LogSide::Access, |file, offset, line| digester.line(file, offset, line))
-                        .map(|complete| (digester, complete))
-                };
-                digested.map_or_else(
-                    |error| Answer::unknown(GapReason::Failed, format!("{}: {error}", set.name())),
-                    |(digester, complete)| {
-                        let mut digest = digester.finish();
-                        digest.coverage.complete = complete;
-                        digest.writing = *writing;
-                        Answer::known(FactBody::AccessLog(digest))
-                    },
-                )
-            }
-        }
+        Ok(self.told(self.engine().digest(set.parts(), &work)))
     }
 
     fn engine(&self) -> Engine<'_> {
@@ -174,23 +171,11 @@ impl LogSurveyor {
         (digested.digester, complete)
     }
 
-    /// Pushes the lines of one kind of a log that is wrapped, or holds both kinds; whether it was read whole.
-    fn push(
-        &self,
-        set: &LogSet,
-        side: LogSide,
-        mut push: impl FnMut(&Arc<str>, u64, &[u8]),
-    ) -> io::Result<bool> {
-        let is_mixed = matches!(set.content(), LogContent::Mixed { .. });
+    /// Pushes the lines of a log that is wrapped; whether it was read whole.
+    fn read(&self, set: &LogSet, mut push: impl FnMut(&Arc<str>, u64, &[u8])) -> io::Result<bool> {
         let summary = set.read(&mut |file, offset, line| {
-            if !is_mixed || LogSide::of(line) == side {
-                push(file, offset, line);
-            }
-            if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            push(file, offset, line);
+            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         for file in &summary.cut_archives {
             self.note(format!("{file} ends before its end: what it holds was read"));
@@ -217,6 +202,85 @@ impl LogSurveyor {
             troubles.push(says);
         }
     }
+}
+
+fn path_of(ask: &Ask) -> Option<&str> {
+    match ask {
+        Ask::LogTail { path, .. } | Ask::Log(LogSlice { path, .. }) => Some(path),
+        _ => None,
+    }
+}
+
+/// The formats of the access logs that are asked for, and whether each was guessed; the answers to those without one.
+fn formats<'a>(
+    set: &LogSet,
+    wanted: &[(&'a Ask, &LogSlice)],
+) -> (BTreeMap<&'a Ask, (AccessFormat, bool)>, Vec<Fact>) {
+    let (mut formats, mut facts) = (BTreeMap::new(), Vec::new());
+    for &(ask, slice) in wanted {
+        if let LogKind::Access { format, .. } = &slice.kind {
+            match format_of(set, format.as_ref()) {
+                Ok(found) => _ = formats.insert(ask, found),
+                Err(answer) => facts.push(fact(ask, answer)),
+            }
+        }
+    }
+    (formats, facts)
+}
+
+/// How a log is digested.
+fn plan<'d>(
+    set: &LogSet,
+    wanted: &[(&Ask, &'d LogSlice)],
+    formats: &'d BTreeMap<&Ask, (AccessFormat, bool)>,
+    route: Option<&'d RouteOf<'d>>,
+) -> Plan<'d> {
+    let mut plan = Plan::of(set.content());
+    for &(ask, slice) in wanted {
+        let options = options(slice, route);
+        match (&slice.kind, formats.get(ask)) {
+            (LogKind::Error, _) => plan.errors = Some((options, slice.clock)),
+            (LogKind::Access { .. }, Some((format, guessed))) => {
+                plan.accesses = Some((options, AccessSource { format, guessed: *guessed }));
+            }
+            (LogKind::Access { .. }, None) => {}
+        }
+    }
+    plan
+}
+
+fn options<'d>(slice: &'d LogSlice, route: Option<&'d RouteOf<'d>>) -> DigestOptions<'d> {
+    DigestOptions {
+        log: &slice.path,
+        from: slice.from,
+        to: slice.to,
+        max_records: DEFAULT_MAX_RECORDS,
+        route,
+        extent: Extent::Survey,
+    }
+}
+
+/// The facts that digests are, each for the ask that wanted it.
+fn finish<'a>(
+    sides: Sides<'_>,
+    complete: bool,
+    wanted: impl Iterator<Item = &'a (&'a Ask, &'a LogSlice)>,
+) -> Vec<Fact> {
+    let (mut errors, mut accesses) = (sides.errors, sides.accesses);
+    let mut body = |slice: &LogSlice| match &slice.kind {
+        LogKind::Error => errors.take().map(|digester| {
+            let mut digest = digester.finish();
+            digest.coverage.complete = complete;
+            FactBody::ErrorLog(digest)
+        }),
+        LogKind::Access { writing, .. } => accesses.take().map(|digester| {
+            let mut digest = digester.finish();
+            digest.coverage.complete = complete;
+            digest.writing = *writing;
+            FactBody::AccessLog(digest)
+        }),
+    };
+    wanted.filter_map(|(ask, slice)| Some(fact(ask, Answer::known(body(slice)?)))).collect()
 }
 
 fn push_line(bytes: &mut Vec<u8>, set: &LogSet, kind: &LogKind, line: &[u8]) {

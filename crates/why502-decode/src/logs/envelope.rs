@@ -12,9 +12,10 @@ mod journal;
 mod json;
 mod partial;
 mod pattern;
+mod stamp;
 mod syslog;
 
-use self::journal::Export;
+use self::journal::{Export, Pretty, Verbose};
 use self::partial::Partial;
 
 /// The longest line that is put together from parts, bytes; what exceeds it is cut off.
@@ -36,17 +37,36 @@ pub enum Envelope {
     DockerJson,
     /// `journalctl -o export`: fields on lines of their own, entries between empty lines.
     JournalExport,
-    /// `journalctl -o json`.
+    /// `journalctl -o json`, also with the marks of `json-seq` and `json-sse`.
     JournalJson,
+    /// `journalctl -o json-pretty`: objects over several lines.
+    JournalPretty,
+    /// `journalctl -o verbose`: fields below a line with the time and the cursor.
+    JournalVerbose,
     /// Nothing: the gateway wrote the file.
     Plain,
-    /// The runtime's stamp alone: `docker logs -t`, `kubectl logs --timestamps`.
+    /// A stamp alone: of a runtime (`docker logs -t`, `kubectl logs --timestamps`), or of what keeps a service's output
+    /// (`svlogd`, `multilog`, `s6-log`, `ts`).
     Stamped,
     /// Syslog as RFC 3164 or RFC 5424 have it, and files with its stamp, host and tag: rsyslog's, `journalctl -o short`.
     Syslog,
 }
 
 impl Envelope {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Compose,
+        Self::Cri,
+        Self::DockerJson,
+        Self::JournalExport,
+        Self::JournalJson,
+        Self::JournalPretty,
+        Self::JournalVerbose,
+        Self::Plain,
+        Self::Stamped,
+        Self::Syslog,
+    ];
+
     /// The wrapping that at least half of the lines have.
     ///
     /// The lines come without their ends. They may be taken from anywhere in a file, and the first and the last may be
@@ -54,16 +74,33 @@ impl Envelope {
     pub fn guess(lines: &[&[u8]]) -> Self {
         let lines: Vec<&[u8]> =
             lines.iter().map(|line| without_carriage_return(line)).filter(|line| !line.is_empty()).collect();
-        if journal::is_export(&lines) {
-            return Self::JournalExport;
-        }
-        let candidates =
-            [Self::DockerJson, Self::JournalJson, Self::Cri, Self::Syslog, Self::Compose, Self::Stamped];
         let is_likely = |envelope: &Self| {
             let n_hits = lines.iter().filter(|line| envelope.is_around(line)).count();
             n_hits > 0 && n_hits * 2 >= lines.len()
         };
-        candidates.into_iter().find(is_likely).unwrap_or(Self::Plain)
+        match Self::of_several_lines(&lines) {
+            Some(envelope) => envelope,
+            None => match Self::OF_LINES.into_iter().find(is_likely) {
+                Some(envelope) => envelope,
+                None if stamp::is_weakly_before(&lines) => Self::Stamped,
+                None => Self::Plain,
+            },
+        }
+    }
+
+    /// Those that a line alone tells, the more specific ones first.
+    const OF_LINES: [Self; 6] =
+        [Self::DockerJson, Self::JournalJson, Self::Cri, Self::Syslog, Self::Compose, Self::Stamped];
+
+    /// The wrapping whose entries take several lines, if it is one of those.
+    fn of_several_lines(lines: &[&[u8]]) -> Option<Self> {
+        if journal::is_export(lines) {
+            Some(Self::JournalExport)
+        } else if journal::is_pretty(lines) {
+            Some(Self::JournalPretty)
+        } else {
+            journal::is_verbose(lines).then_some(Self::JournalVerbose)
+        }
     }
 
     /// Whether the line alone tells that it is wrapped so.
@@ -73,9 +110,9 @@ impl Envelope {
             Self::Cri => cri::entry(line).is_some(),
             Self::DockerJson => docker::entry(line).is_some(),
             Self::JournalJson => journal::is_object(line),
-            Self::Stamped => compose::behind_stamp(line).is_some(),
+            Self::Stamped => stamp::behind_strong(line).is_some(),
             Self::Syslog => syslog::entry(line).is_some(),
-            Self::JournalExport | Self::Plain => false,
+            Self::JournalExport | Self::JournalPretty | Self::JournalVerbose | Self::Plain => false,
         }
     }
 }
@@ -107,6 +144,8 @@ pub struct Unwrapper {
     /// What a container's standard output and standard error have begun.
     partials: [Partial; 2],
     export: Export,
+    pretty: Pretty,
+    verbose: Verbose,
     entries: syslog::Entries,
     scratch: Vec<u8>,
     summary: UnwrapSummary,
@@ -119,6 +158,8 @@ impl Unwrapper {
             envelope,
             partials: [Partial::default(), Partial::default()],
             export: Export::default(),
+            pretty: Pretty::default(),
+            verbose: Verbose::default(),
             entries: syslog::Entries::default(),
             scratch: Vec::new(),
             summary: UnwrapSummary::default(),
@@ -134,6 +175,8 @@ impl Unwrapper {
                 true
             }
             Envelope::JournalExport => self.export.push(offset, line, &mut self.summary, see),
+            Envelope::JournalPretty => self.push_pretty(offset, line, see),
+            Envelope::JournalVerbose => self.verbose.push(offset, line, &mut self.summary, see),
             _ => self.push_entry(offset, without_carriage_return(line), see),
         };
         if !is_known {
@@ -148,11 +191,19 @@ impl Unwrapper {
             partial.finish(&mut self.summary, see);
         }
         self.export.finish(&mut self.summary, see);
+        self.verbose.finish(&mut self.summary, see);
     }
 
     /// What was met so far.
     pub fn summary(&self) -> UnwrapSummary {
         self.summary
+    }
+
+    fn push_pretty(&mut self, offset: u64, line: &[u8], see: &mut dyn FnMut(Peeled<'_>)) -> bool {
+        let Self { pretty, scratch, summary, .. } = self;
+        pretty.push(offset, line, summary, &mut |offset, object| {
+            journal::object(object, scratch, &mut |program, line| see(Peeled { offset, program, line }))
+        })
     }
 
     /// Whether the line has the form of the envelope.
@@ -180,14 +231,20 @@ impl Unwrapper {
                 None => return false,
             },
             Envelope::Compose => match compose::entry(line) {
-                Some(entry) => entry,
+                Some((name, text)) => {
+                    let line = stamp::of_runtime(text).unwrap_or(text);
+                    (name, stamp::joined(text, line, scratch))
+                }
                 None => return false,
             },
-            Envelope::Stamped => match compose::behind_stamp(line) {
+            Envelope::Stamped => match stamp::behind(line, scratch) {
                 Some(text) => (b"".as_slice(), text),
                 None => return false,
             },
-            Envelope::JournalExport | Envelope::Plain => return false,
+            Envelope::JournalExport
+            | Envelope::JournalPretty
+            | Envelope::JournalVerbose
+            | Envelope::Plain => return false,
         };
         see(Peeled { offset, program, line: text });
         true

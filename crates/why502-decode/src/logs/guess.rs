@@ -1,5 +1,6 @@
 //! Recognises an access log's format from its lines.
 
+mod columns;
 mod json;
 mod keyed;
 mod names;
@@ -15,18 +16,19 @@ const MAX_LINES: usize = 1000;
 /// of the lines fit any known format.
 ///
 /// The formats are `combined` and its usual extensions, `common`, and lines whose keys clearly name the gateway's
-/// variables: JSON objects, LTSV, `key=value`, and `combined` with such pairs behind it. Between equals the earlier of the list wins: it is the more specific one.
+/// variables: JSON objects, LTSV, `key=value`, and `combined` with such pairs behind it. Between equals the earlier of
+/// the list wins: it is the more specific one. Where none of them fits, columns are named by their values.
 pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> {
     let lines = &lines[..lines.len().min(MAX_LINES)];
-    let known = known_formats().map(|text| AccessLogFormat { text, escape: FormatEscape::Default });
+    let known =
+        escapes(lines).flat_map(|escape| known_formats().map(move |text| AccessLogFormat { text, escape }));
     let escape = json_escape(lines);
     let json = lines.iter().find_map(|line| json::layout(line, escape));
     let keyed = lines.iter().find_map(|line| keyed::layout(line));
     let tail = lines.iter().find_map(|line| keyed::tail_of_combined(line));
     let mut best: Option<(AccessLogFormat, usize)> = None;
     for candidate in json.into_iter().chain(keyed).chain(tail).chain(known) {
-        let Ok(format) = AccessFormat::compile(&candidate) else { continue };
-        let hits = lines.iter().filter(|line| fits(&format, line)).count();
+        let hits = n_hits(&candidate, lines);
         if hits > best.as_ref().map_or(0, |(_, best)| *best) {
             best = Some((candidate, hits));
         }
@@ -34,13 +36,34 @@ pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> 
             break;
         }
     }
-    best.filter(|(_, hits)| hits * 2 >= lines.len()).map(|(format, hits)| (format, hits, lines.len()))
+    let is_enough = |(_, hits): &(AccessLogFormat, usize)| *hits > 0 && hits * 2 >= lines.len();
+    let columns = || {
+        let format = columns::layout(lines)?;
+        let hits = n_hits(&format, lines);
+        Some((format, hits))
+    };
+    best.filter(is_enough)
+        .or_else(|| columns().filter(is_enough))
+        .map(|(format, hits)| (format, hits, lines.len()))
+}
+
+/// How many lines fit a format.
+fn n_hits(format: &AccessLogFormat, lines: &[&[u8]]) -> usize {
+    let Ok(format) = AccessFormat::compile(format) else { return 0 };
+    lines.iter().filter(|line| fits(&format, line)).count()
 }
 
 /// Objects are often written without `escape=json`; what tells is how a variable that is not set is written.
 fn json_escape(lines: &[&[u8]]) -> FormatEscape {
     let n_with = |mark: &[u8]| lines.iter().filter(|line| memmem::find(line, mark).is_some()).count();
     if n_with(b":\"-\"") > n_with(b":\"\"") { FormatEscape::Default } else { FormatEscape::Json }
+}
+
+/// How quotes inside values may be escaped: this gateway writes them as `\x22` where the format does not ask for JSON, others
+/// as `\"`.
+fn escapes(lines: &[&[u8]]) -> impl Iterator<Item = FormatEscape> {
+    let has_quotes = lines.iter().any(|line| memmem::find(line, b"\\\"").is_some());
+    std::iter::once(FormatEscape::Default).chain(has_quotes.then_some(FormatEscape::Json))
 }
 
 fn fits(format: &AccessFormat, line: &[u8]) -> bool {
@@ -52,7 +75,7 @@ fn known_formats() -> impl Iterator<Item = String> {
     // ingress-nginx, `log-format-upstream`.
     const INGRESS: &str = "$request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] \
         $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id";
-    [
+    let with_time_local = [
         COMBINED.to_owned(),
         format!("{COMBINED} {INGRESS}"),
         // The official images' `main`.
@@ -64,8 +87,11 @@ fn known_formats() -> impl Iterator<Item = String> {
         COMBINED.replace(" \"$request\"", " $host \"$request\""),
         COMBINED.replace(" \"$request\"", " \"$host\" \"$request\""),
         COMMON.to_owned(),
-    ]
-    .into_iter()
+    ];
+    with_time_local.into_iter().flat_map(|text| {
+        let other = text.replace("$time_local", "$time_iso8601");
+        [text, other]
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The logs of a real nginx, whose upstreams misbehave: parsed and joined, they give exactly the requests made.
 
-mod lab;
+pub(super) mod lab;
 
 use self::lab::{Lab, Upstream};
 use std::collections::BTreeMap;

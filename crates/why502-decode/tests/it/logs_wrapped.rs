@@ -1,24 +1,17 @@
 //! Wrappings, as the programs that write them do.
 //!
-//! The files in `wrapped` were recorded by `scripts/record-wrapped`: a real nginx, rsyslogd, logger, systemd-journal-remote
-//! and journalctl wrote them. Docker, containerd and kubectl do not run where they were recorded: their forms are built
-//! here by their specifications, from the same lines of nginx.
+//! The files in `wrapped` were recorded by `scripts/record-wrapped`, which runs the real programs: nginx, syslog daemons, the
+//! journal, supervisors of services, Docker, and what keeps containers' output for Kubernetes. Of what does not run there,
+//! kubectl, the forms are built here by its specification, from the same lines of nginx.
 
+pub(super) mod samples;
+
+use self::samples::{Holds, SAMPLES};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use why502_decode::logs::{Envelope, LogContent, UnwrapSummary, Unwrapper};
-
-const EVERY: [Envelope; 8] = [
-    Envelope::Compose,
-    Envelope::Cri,
-    Envelope::DockerJson,
-    Envelope::JournalExport,
-    Envelope::JournalJson,
-    Envelope::Plain,
-    Envelope::Stamped,
-    Envelope::Syslog,
-];
 
 fn recorded(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/wrapped").join(name);
@@ -43,6 +36,17 @@ struct Found {
     summary: UnwrapSummary,
 }
 
+impl Found {
+    /// The lines of some programs.
+    fn of(&self, programs: &[&str]) -> Vec<Vec<u8>> {
+        let named = self.programs.iter().zip(&self.lines);
+        named
+            .filter(|(program, _)| programs.contains(&program.as_str()))
+            .map(|(_, line)| line.clone())
+            .collect()
+    }
+}
+
 fn unwrap(envelope: Envelope, text: &[u8]) -> Found {
     let mut found = Found::default();
     let mut unwrapper = Unwrapper::new(envelope);
@@ -61,49 +65,74 @@ fn unwrap(envelope: Envelope, text: &[u8]) -> Found {
     found
 }
 
+fn shown(lines: &[Vec<u8>]) -> Vec<String> {
+    lines.iter().map(|line| why502_facts::lossy(line)).collect()
+}
+
+fn sorted(mut lines: Vec<Vec<u8>>) -> Vec<String> {
+    lines.sort();
+    shown(&lines)
+}
+
+#[test]
+fn what_real_programs_write_around_lines_is_taken_off() {
+    for sample in &SAMPLES {
+        let (file, text) = (sample.file, recorded(sample.file));
+        assert_eq!(Envelope::guess(&lines(&text)), sample.envelope, "{file}");
+        let found = unwrap(sample.envelope, &text);
+        let summary = UnwrapSummary { n_foreign: sample.n_foreign, n_cut: 0 };
+        assert_eq!(found.summary, summary, "{file}");
+        match sample.holds {
+            Holds::Lines => assert_eq!(sorted(found.of(sample.programs)), sorted(written()), "{file}"),
+            Holds::Long => {
+                let long = recorded("long");
+                let expected = [written(), lines(&long).into_iter().map(<[u8]>::to_vec).collect()].concat();
+                assert!(expected.iter().any(|line| line.len() > 16 << 10));
+                assert_eq!(sorted(found.of(sample.programs)), sorted(expected), "{file}");
+            }
+            Holds::Journal => {
+                assert_eq!(shown(&found.lines), shown(&journalled()), "{file}");
+                let others =
+                    found.programs.iter().filter(|program| !sample.programs.contains(&program.as_str()));
+                let others: Vec<&str> = others.map(String::as_str).collect();
+                let named: &[&str] = match sample.programs {
+                    [""] => &[],
+                    ["nginx.service"] => &["sshd.service"],
+                    _ => &["sshd"],
+                };
+                assert_eq!(others, named, "{file}");
+            }
+        }
+    }
+}
+
+/// What `scripts/record-wrapped` put into the journal.
+fn journalled() -> Vec<Vec<u8>> {
+    let mut written = written();
+    let last_access = written.last().unwrap().clone();
+    let last_error = written[lines(&recorded("error")).len() - 1].clone();
+    let no_text = [&last_error[..], b" \xff\x01"].concat();
+    written.extend([b"Connection closed by 192.0.2.1 port 22".to_vec(), no_text, last_error, last_access]);
+    written
+}
+
+#[test]
+fn every_sample_that_was_recorded_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/wrapped");
+    let files = std::fs::read_dir(folder).unwrap();
+    let files: BTreeSet<String> =
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let known = SAMPLES.iter().map(|sample| sample.file).chain(["access", "error", "long"]);
+    assert_eq!(files, known.map(str::to_owned).collect());
+}
+
 /// Guesses the envelope, takes it off, and compares with what nginx wrote, in any order.
 fn check(name: &str, text: &[u8], expected: Envelope) -> Found {
     assert_eq!(Envelope::guess(&lines(text)), expected, "{name}");
     let found = unwrap(expected, text);
-    let (mut left, mut right) = (found.lines.clone(), written());
-    left.sort();
-    right.sort();
-    let show = |lines: &[Vec<u8>]| lines.iter().map(|line| why502_facts::lossy(line)).collect::<Vec<_>>();
-    assert_eq!(show(&left), show(&right), "{name}");
+    assert_eq!(sorted(found.lines.clone()), sorted(written()), "{name}");
     assert_eq!(found.summary, UnwrapSummary::default(), "{name}");
     found
-}
-
-#[test]
-fn what_syslog_daemons_store_and_send_is_taken_off() {
-    for name in ["nginx-syslog", "rsyslog-traditional", "rsyslog-file", "rsyslog-rfc5424", "logger-rfc5424"] {
-        let found = check(name, &recorded(name), Envelope::Syslog);
-        let tags: &[&str] = if name == "nginx-syslog" { &["edge", "nginx"] } else { &["nginx"] };
-        assert!(found.programs.iter().all(|program| tags.contains(&program.as_str())), "{name}: {found:?}");
-    }
-}
-
-#[test]
-fn what_journalctl_shows_is_taken_off() {
-    let forms = ["short", "short-precise", "short-iso", "short-iso-precise", "short-full", "short-unix"];
-    let forms = forms.map(|form| (form, Envelope::Syslog));
-    for (form, envelope) in
-        forms.into_iter().chain([("json", Envelope::JournalJson), ("export", Envelope::JournalExport)])
-    {
-        let text = recorded(&format!("journalctl-{form}"));
-        assert_eq!(Envelope::guess(&lines(&text)), envelope, "{form}");
-        let mut found = unwrap(envelope, &text);
-        // Behind nginx's lines: another program's, a message that is no text, and one of two lines.
-        let written = written();
-        let (n_lines, last_error) = (written.len(), &written[lines(&recorded("error")).len() - 1]);
-        let no_text = [last_error, b" \xff\x01".as_slice()].concat();
-        let more =
-            [b"Connection closed by 192.0.2.1 port 22", &no_text[..], last_error, &written[n_lines - 1]];
-        assert_eq!(found.lines.split_off(n_lines), more, "{form}");
-        assert_eq!(found.lines, written, "{form}");
-        assert_eq!(found.programs[n_lines..], ["sshd", "nginx", "nginx", "nginx"], "{form}");
-        assert_eq!(found.summary, UnwrapSummary::default(), "{form}");
-    }
 }
 
 /// The parts in which a runtime writes a line, at most so many bytes each.
@@ -202,6 +231,8 @@ fn lines_of_another_form_are_passed_on_and_counted() {
         (Envelope::JournalJson, "{\"MESSAGE\":[1,256]}"),
         (Envelope::JournalExport, "no field"),
         (Envelope::Compose, "no name"),
+        (Envelope::JournalPretty, "no object"),
+        (Envelope::JournalVerbose, "no field"),
         (Envelope::Stamped, "2026-11-21T02:28:30Z no decimals"),
     ] {
         let found = unwrap(envelope, text.as_bytes());
@@ -270,6 +301,14 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         b"\x1b[3",
         b"                 ",
         b"nginx: [emerg] ",
+        b"{\n\t\"MESSAGE\" : ",
+        b"\n}\n",
+        b"Sat 2026-11-21 02:28:30.000021 UTC [s=1]\n",
+        b"    MESSAGE=",
+        b"            ",
+        b"[    5.000000] ",
+        b"@400000006b02401005e0e3f4 ",
+        b"2026-11-21_02:28:30.12345 ",
     ];
     prop_oneof![
         3 => proptest::sample::select(words).prop_map(<[u8]>::to_vec),
@@ -283,7 +322,7 @@ proptest! {
         let text = pieces.concat();
         Envelope::guess(&lines(&text));
         LogContent::tell(&lines(&text));
-        for envelope in EVERY {
+        for envelope in Envelope::ALL {
             let found = unwrap(envelope, &text);
             let n_bytes: usize = found.lines.iter().map(Vec::len).sum();
             prop_assert!(n_bytes <= 3 * text.len() + 3, "{envelope:?} makes {n_bytes} of {}", text.len());
@@ -292,7 +331,8 @@ proptest! {
 
     #[test]
     fn a_cut_file_gives_what_stands_before_the_cut(cut in 0_usize..3000, name in proptest::sample::select(&[
-        "nginx-syslog", "rsyslog-rfc5424", "journalctl-json", "journalctl-export", "journalctl-short",
+        "nginx-syslog", "rsyslog-rfc5424", "journalctl-json", "journalctl-json-pretty", "journalctl-export",
+        "journalctl-short", "journalctl-verbose", "conmon", "svlogd-tt",
     ][..])) {
         let text = recorded(name);
         let envelope = Envelope::guess(&lines(&text));

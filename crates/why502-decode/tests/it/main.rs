@@ -1,6 +1,7 @@
 //! The decoders against what they have to understand: every template of nginx, recorded lines, a real nginx.
 
 mod logs_fixtures;
+mod logs_formats;
 mod logs_nginx;
 mod logs_parity;
 mod logs_properties;

@@ -268,6 +268,7 @@ fn failure(
         has_query: line.is_some_and(|line| line.has_query),
         host: owned(request.host.as_ref()),
         client: owned(request.client.as_ref()),
+        user_agent: owned(request.user_agent.as_ref()),
         symptoms,
         access_line: request.access_line.clone(),
         tries_logged: logged.tries,

@@ -126,6 +126,7 @@ pub(super) fn top(failures: &[&Selected<'_>], most: usize) -> Top {
         paths: by(|one| one.failure.path.as_deref().map(select::masked)),
         peers: by(|one| one.peer.clone()),
         clients: by(|one| one.failure.client.clone()),
+        user_agents: by(|one| one.failure.user_agent.as_deref().map(select::masked)),
     }
 }
 

@@ -219,6 +219,19 @@ pub struct Times {
     pub request: Option<Percentiles>,
 }
 
+impl Times {
+    /// Those that are known with their names, in the order in which they pass.
+    pub fn named(&self) -> impl DoubleEndedIterator<Item = (&'static str, Percentiles)> {
+        let all = [
+            ("connect", self.connect),
+            ("header", self.header),
+            ("response", self.response),
+            ("request", self.request),
+        ];
+        all.into_iter().filter_map(|(name, percentiles)| Some((name, percentiles?)))
+    }
+}
+
 /// Percentiles by nearest rank, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Percentiles {
@@ -336,4 +349,6 @@ pub struct Top {
     pub peers: Vec<Count>,
     /// Clients' addresses.
     pub clients: Vec<Count>,
+    /// The User-Agent headers of clients, as far as the access log has them.
+    pub user_agents: Vec<Count>,
 }

@@ -33,6 +33,8 @@ pub struct FailedRequestInfo {
     pub host: Option<String>,
     /// The client's address.
     pub client: Option<String>,
+    /// The User-Agent header.
+    pub user_agent: Option<String>,
     /// How long it took, in milliseconds.
     pub request_ms: Option<u32>,
     /// The attempts on upstreams, in order.
@@ -86,6 +88,7 @@ fn info(one: &Selected<'_>) -> FailedRequestInfo {
         path: failure.path.as_deref().map(select::masked),
         host: failure.host.clone(),
         client: failure.client.clone(),
+        user_agent: failure.user_agent.as_deref().map(select::masked),
         request_ms: failure.request_ms,
         attempts: failure.attempts().map(attempt).collect(),
         messages: others.filter_map(message).collect(),

@@ -31,7 +31,7 @@ const INTERRUPTED: i32 = 130;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Access and error logs, in any order, plain or compressed, with their rotated siblings; globs, directories; - for
-    /// stdin.
+    /// stdin; journal:UNIT, or a file of the journal, for what journalctl shows.
     #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath, required = true)]
     files: Vec<String>,
     /// The nginx.conf that describes the logs: formats, routes, groups.
@@ -126,13 +126,10 @@ enum Format {
 
 /// Reads and prints.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let sets = open_logs(&args.files).map_err(|error| Failure::usage(error.to_string()))?;
-    // Each of the two logs in one stream is read by itself.
-    let is_spent = |set: &LogSet| set.files().is_empty() && matches!(set.content(), LogContent::Mixed { .. });
-    if sets.iter().any(is_spent) {
-        return Err(Failure::usage("standard input holds an access log and an error log in one")
-            .hint("write it to a file, and name that: each of them is read by itself"));
-    }
+    let sets = open_logs(&args.files).map_err(|error| {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        Failure::usage(format!("{error}{}", source.unwrap_or_default()))
+    })?;
     let invocation = invocation(args, &sets)?;
     // The configuration may include what lies beside it.
     let readable = super::diagnose::config_tree(&invocation).into_iter().collect();

@@ -59,6 +59,7 @@ pub(crate) fn logs_text(report: &LogsReport, style: LogsStyle) -> String {
         ("top paths", &report.top.paths),
         ("top peers", &report.top.peers),
         ("top clients", &report.top.clients),
+        ("top user agents", &report.top.user_agents),
     ] {
         page.list(title, counts.iter().map(|count| vec![count_line(count)]));
     }
@@ -202,15 +203,8 @@ fn group_lines(group: &Group) -> Vec<String> {
     } else {
         format!("{} – {}", group.first, group.last)
     };
-    let times = [
-        ("connect", group.times.connect),
-        ("header", group.times.header),
-        ("response", group.times.response),
-        ("request", group.times.request),
-    ];
     lines.push(format!("           {span}"));
-    if let Some((name, percentiles)) = times.into_iter().rev().find_map(|(name, value)| Some((name, value?)))
-    {
+    if let Some((name, percentiles)) = group.times.named().next_back() {
         lines.push(format!("           {name} {}", percentiles_words(percentiles)));
     }
     lines

@@ -30,24 +30,24 @@ impl Logs {
     }
 }
 
-fn access_lines() -> String {
+pub(super) fn access_lines() -> String {
     let mut text = String::new();
     for second in 0..40 {
-        let status = match second {
-            10..18 => 502,
-            30..34 => 499,
-            _ => 200,
+        let (status, agent) = match second {
+            10..18 => (502, "curl/8"),
+            30..34 => (499, "okhttp/4.12 \\x22quoted\\x22"),
+            _ => (200, "Mozilla/5.0"),
         };
         let _ = writeln!(
             text,
-            "10.0.0.{} - - [21/Nov/2026:02:28:{second:02} +0000] \"GET /shop/{second} HTTP/1.1\" {status} 157 \"-\" \"curl/8\"",
+            "10.0.0.{} - - [21/Nov/2026:02:28:{second:02} +0000] \"GET /shop/{second} HTTP/1.1\" {status} 157 \"-\" \"{agent}\"",
             second % 3
         );
     }
     text
 }
 
-fn error_lines() -> String {
+pub(super) fn error_lines() -> String {
     let mut text = String::new();
     for second in 10..18 {
         let _ = writeln!(
@@ -71,13 +71,13 @@ fn gzipped(text: &str) -> Vec<u8> {
 }
 
 /// The JSON form, checked against its schema.
-fn json(arguments: &[&str]) -> Value {
+pub(super) fn json(arguments: &[&str]) -> Value {
     let words: Vec<&str> =
         ["logs"].into_iter().chain(arguments.iter().copied()).chain(["--format", "json"]).collect();
     checked(&why502(&words))
 }
 
-fn checked(output: &Output) -> Value {
+pub(super) fn checked(output: &Output) -> Value {
     static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
         let text = std::fs::read_to_string(project().join("docs/schema/logs-1.json")).unwrap();
@@ -92,7 +92,7 @@ fn checked(output: &Output) -> Value {
 }
 
 /// Requests, failed ones, and who made them.
-fn numbers(report: &Value) -> (Option<u64>, u64, Vec<(String, u64)>) {
+pub(super) fn numbers(report: &Value) -> (Option<u64>, u64, Vec<(String, u64)>) {
     let made_by = report["made_by"].as_array().unwrap().iter();
     let made_by = made_by
         .map(|count| (count["maker"].as_str().unwrap().to_owned(), count["requests"].as_u64().unwrap()))
@@ -100,7 +100,7 @@ fn numbers(report: &Value) -> (Option<u64>, u64, Vec<(String, u64)>) {
     (report["requests"].as_u64(), report["failed"].as_u64().unwrap(), made_by)
 }
 
-fn expected() -> (Option<u64>, u64, Vec<(String, u64)>) {
+pub(super) fn expected() -> (Option<u64>, u64, Vec<(String, u64)>) {
     (Some(40), 12, vec![("gateway".to_owned(), 8), ("client".to_owned(), 4)])
 }
 
@@ -153,11 +153,52 @@ fn piped(text: &str) -> Output {
 
 #[test]
 fn standard_input_is_one_log() {
-    let both = piped(&(error_lines() + &access_lines()));
-    assert_eq!(both.status.code(), Some(2));
-    assert!(stderr(&both).contains("write it to a file"), "{}", stderr(&both));
     let report = checked(&piped(&access_lines()));
     assert_eq!((report["requests"].as_u64(), report["failed"].as_u64()), (Some(40), Some(12)));
+}
+
+/// Without what names the files.
+fn without_files(mut report: Value) -> Value {
+    for log in report["logs"].as_array_mut().unwrap() {
+        for name in ["files", "bytes"] {
+            log[name] = Value::Null;
+        }
+    }
+    for group in report["groups"].as_array_mut().unwrap() {
+        for name in ["file", "offset"] {
+            group["example"][name] = Value::Null;
+        }
+    }
+    report
+}
+
+#[test]
+fn both_logs_in_one_stream_tell_what_two_files_tell() {
+    let logs = Logs::new();
+    let apart = without_files(json(&[&logs.path("access.log"), &logs.path("error.log")]));
+    assert_eq!(numbers(&apart), expected());
+    // Errors among the requests, as a container's output has them.
+    let (access, error) = (access_lines(), error_lines());
+    let mut mixed: Vec<&str> = Vec::new();
+    let mut errors = error.lines();
+    for (second, line) in access.lines().enumerate() {
+        mixed.extend((10..18).contains(&second).then(|| errors.next()).flatten());
+        mixed.push(line);
+    }
+    let mixed = mixed.join("\n") + "\n";
+    let in_order = |text: &str| without_files(checked(&piped(text)));
+    assert_eq!(in_order(&mixed), apart);
+    assert_eq!(in_order(&(error.clone() + &access)), apart);
+    logs.write("mixed.log", mixed.as_bytes());
+    assert_eq!(without_files(json(&[&logs.path("mixed.log")])), apart);
+    let wrapped = |wrap: &dyn Fn(&str) -> String| mixed.lines().map(wrap).collect::<String>();
+    for text in [
+        wrapped(&|line| format!("2026-11-21T02:29:00.123456789Z stdout F {line}\n")),
+        wrapped(&|line| format!("Nov 21 02:29:00 web nginx[7]: {line}\n")),
+        wrapped(&|line| format!("@400000006b02401005e0e3f4 {line}\n")),
+    ] {
+        assert_eq!(in_order(&text), apart, "{text}");
+    }
 }
 
 #[test]
@@ -189,7 +230,26 @@ fn the_failed_requests_are_told_one_by_one() {
     assert_eq!(rows.len(), 12);
     assert_eq!(rows[0]["at"], "2026-11-21T02:28:10Z");
     assert_eq!(rows[0]["attempts"][0]["peer"], "127.0.0.1:3000");
+    assert_eq!(rows[0]["user_agent"], "curl/8");
     assert_eq!((&rows[11]["maker"], &rows[11]["status"]), (&"client".into(), &499.into()));
+}
+
+#[test]
+fn the_user_agents_of_failed_requests_are_counted() {
+    let logs = Logs::new();
+    let (access, error) = (logs.path("access.log"), logs.path("error.log"));
+    let agents = [("curl/8", 8), ("okhttp/4.12 \"quoted\"", 4)];
+    let expected = agents.map(|(name, requests)| serde_json::json!({"name": name, "requests": requests}));
+    assert_eq!(json(&[&access, &error])["top"]["user_agents"], Value::Array(expected.to_vec()));
+    assert_eq!(json(&[&error])["top"]["user_agents"], Value::Array(Vec::new()));
+    let page = stdout(&why502(&["logs", &access, &error]));
+    assert!(
+        page.contains("top user agents\n        8  curl/8\n        4  okhttp/4.12 \"quoted\"\n"),
+        "{page}"
+    );
+    let html = stdout(&why502(&["logs", &access, "--format", "html"]));
+    assert!(html.contains("<h2>Top user agents</h2>") && html.contains("okhttp/4.12 &quot;quoted"), "{html}");
+    assert!(!page.contains("Mozilla") && !html.contains("Mozilla"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod composition;
 mod host;
 mod incidents;
 mod logs;
+mod logs_journal;
 mod offline;
 mod output;
 mod run;

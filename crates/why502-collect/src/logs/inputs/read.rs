@@ -1,8 +1,9 @@
 //! A set's lines, one after the other.
 
-use super::LogSet;
+use super::{LogFile, LogSet, Origin};
 use crate::logs::engine::LogPart;
 use crate::logs::lines::{LineReader, Step};
+use crate::logs::packing::Packing;
 use crate::root::RootDir;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -50,14 +51,18 @@ impl LogSet {
             summary: ReadSummary::default(),
         };
         let mut unwrapper = Unwrapper::new(self.envelope);
-        if let Some(stream) = &self.stream {
-            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(stream) = stream else {
-                return Err(io::Error::other("standard input was read already"));
-            };
-            passage.read(&mut unwrapper, self.name.as_str().into(), stream)?;
-        } else {
-            self.read_files(&mut passage, &mut unwrapper)?;
+        match &self.origin {
+            Origin::Files(files) => self.read_files(files, &mut passage, &mut unwrapper)?,
+            Origin::Journal(_) | Origin::Stream(_) => {
+                let name: Arc<str> = self.name.as_str().into();
+                let read = passage.read(&mut unwrapper, Arc::clone(&name), self.only_part()?);
+                if let Err(error) = read {
+                    if passage.summary.n_lines == 0 {
+                        return Err(error);
+                    }
+                    passage.summary.failures.push((name, error));
+                }
+            }
         }
         unwrapper.finish(&mut |peeled| passage.show(peeled));
         let met = unwrapper.summary();
@@ -72,11 +77,11 @@ impl LogSet {
     /// Its files, oldest first, each opened when it is its turn; what cannot be opened fails when it is read. Standard input
     /// can be had once.
     pub(crate) fn parts(&self) -> Box<dyn Iterator<Item = LogPart> + Send + '_> {
-        if let Some(stream) = &self.stream {
-            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-            return Box::new(stream.map(|stream| (Arc::from(self.name.as_str()), stream)).into_iter());
-        }
-        Box::new(self.files.iter().map(|file| {
+        let Origin::Files(files) = &self.origin else {
+            let content = self.only_part().unwrap_or_else(|error| Box::new(Unopened(Some(error))));
+            return Box::new(std::iter::once((Arc::from(self.name.as_str()), content)));
+        };
+        Box::new(files.iter().map(|file| {
             let opened = RootDir::open(Root::Host)
                 .map_err(io::Error::from)
                 .and_then(|root| file.reopen(&root))
@@ -86,15 +91,32 @@ impl LogSet {
         }))
     }
 
-    fn read_files(&self, passage: &mut Passage<'_, '_>, unwrapper: &mut Unwrapper) -> io::Result<()> {
+    /// What is in no file: the journal's entries, or standard input, once.
+    fn only_part(&self) -> io::Result<Box<dyn Read + Send>> {
+        match &self.origin {
+            Origin::Journal(journal) => Packing::Plain.unpack(journal.entries()?, Arc::clone(&self.n_read)),
+            Origin::Stream(stream) => {
+                let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+                stream.ok_or_else(|| io::Error::other("standard input was read already"))
+            }
+            Origin::Files(_) => Ok(Box::new(io::empty())),
+        }
+    }
+
+    fn read_files(
+        &self,
+        files: &[LogFile],
+        passage: &mut Passage<'_, '_>,
+        unwrapper: &mut Unwrapper,
+    ) -> io::Result<()> {
         let root = RootDir::open(Root::Host)?;
-        for file in &self.files {
+        for file in files {
             let read = file
                 .reopen(&root)
                 .and_then(|opened| file.packing.unpack(opened, Arc::clone(&self.n_read)))
                 .and_then(|content| passage.read(unwrapper, Arc::clone(&file.path), content));
             if let Err(error) = read {
-                if self.files.len() == 1 {
+                if files.len() == 1 {
                     return Err(error);
                 }
                 passage.summary.failures.push((Arc::clone(&file.path), error));

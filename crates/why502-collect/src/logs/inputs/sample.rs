@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use why502_decode::logs::{Envelope, LogContent, Unwrapper};
 
 /// How much is read at a file's begin, and at its end if it is not packed.
-const LENGTH: u64 = 256 * 1024;
+pub(super) const LENGTH: u64 = 256 * 1024;
 /// How many lines of each are looked at.
 const MAX_LINES: usize = 500;
 
@@ -65,12 +65,12 @@ impl Sample {
     }
 
     fn add(&mut self, bytes: &[u8], is_all: bool) {
-        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-        if !is_all && lines.len() > 1 {
-            lines.pop();
-        }
-        lines.truncate(MAX_LINES);
-        self.lines.extend(lines.into_iter().map(<[u8]>::to_vec));
+        self.lines.extend(whole_lines(bytes, is_all).take(MAX_LINES).map(<[u8]>::to_vec));
+    }
+
+    /// Adds all lines, of entries that have several lines each.
+    pub(super) fn add_all(&mut self, bytes: &[u8], is_all: bool) {
+        self.lines.extend(whole_lines(bytes, is_all).map(<[u8]>::to_vec));
     }
 
     /// Puts the lines of an older file before those that are here.
@@ -119,6 +119,15 @@ impl Sample {
         let lines: Vec<Vec<u8>> = ours.into_iter().flat_map(|(_, lines)| lines).cloned().collect();
         Told { envelope, programs: Some(names), content: tell(lines.iter()), lines }
     }
+}
+
+/// The lines without the last one, unless that is the end of all.
+fn whole_lines(bytes: &[u8], is_all: bool) -> impl Iterator<Item = &[u8]> {
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    if !is_all && lines.len() > 1 {
+        lines.pop();
+    }
+    lines.into_iter()
 }
 
 fn read_begin(content: &mut dyn Read, begin: &mut Vec<u8>) -> io::Result<()> {

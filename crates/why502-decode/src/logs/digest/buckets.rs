@@ -138,6 +138,7 @@ mod tests {
             tries: None,
             request_ms: None,
             body_bytes: None,
+            user_agent: None,
             cache_status: None,
             limit_status: None,
             route: None,

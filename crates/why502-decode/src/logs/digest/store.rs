@@ -133,7 +133,7 @@ impl Record for AccessRecord {
     }
 
     fn cost(&self) -> usize {
-        let texts = [&self.client, &self.server, &self.host].into_iter().flatten();
+        let texts = [&self.client, &self.server, &self.host, &self.user_agent].into_iter().flatten();
         let path = self.request.as_ref().map_or(0, |request| request.path.len());
         let tries = self.tries.as_ref().map_or(0, |tries| size_of_val(tries.as_slice()));
         size_of::<Self>() + texts.map(|text| text.len()).sum::<usize>() + path + tries

@@ -3,14 +3,10 @@
 //! `docker compose logs` pads a container's name and colours it (`web-1  | …`), `kubectl logs --prefix` puts it between
 //! brackets (`[pod/web-5d9/nginx] …`). Both, and `docker logs`, show the runtime's stamp if they are asked to.
 
-use super::pattern;
-
 /// The longest name of a container.
 const MAX_NAME: usize = 253;
-/// A stamp with fewer decimals may be the gateway's own.
-const MIN_DECIMALS: usize = 6;
 
-/// The container and its line.
+/// The container and its line, which may begin with a stamp.
 pub(super) fn entry(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = behind_colours(line);
     let (name, text) = match line.strip_prefix(b"[pod/") {
@@ -20,7 +16,7 @@ pub(super) fn entry(line: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         None => piped(line)?,
     };
-    Some((name, behind_stamp(text).unwrap_or(text)))
+    Some((name, text))
 }
 
 fn piped(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -39,15 +35,6 @@ fn piped(line: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Whether the text behind a name is a whole line, not the next column of a format with bars between its fields.
 pub(super) fn is_likely((_, text): (&[u8], &[u8])) -> bool {
     memchr::memmem::find(text, b" | ").is_none()
-}
-
-/// What follows the runtime's stamp, `2026-11-21T02:28:30.123456789Z `.
-pub(super) fn behind_stamp(line: &[u8]) -> Option<&[u8]> {
-    let (n_decimals, rest) = pattern::behind_iso(line)?;
-    if n_decimals < MIN_DECIMALS {
-        return None;
-    }
-    rest.strip_prefix(b" ")
 }
 
 /// What follows the terminal's colour sequences, `ESC [ 36 m`.

@@ -1,7 +1,13 @@
-//! What `journalctl` writes of a journal: `-o json` and `-o export`.
+//! What `journalctl` writes of a journal: `-o json` and its kin, `-o export`, `-o verbose`.
 //!
 //! The formats are systemd's, "Journal Export Formats" (`docs/JOURNAL_EXPORT_FORMATS.md`): fields in any order; in the
 //! export a value that is no plain text comes behind its length. The forms of `-o short` are syslog's.
+
+mod pretty;
+mod verbose;
+
+pub(super) use self::pretty::{Pretty, is_pretty};
+pub(super) use self::verbose::{Verbose, is_verbose};
 
 use super::json::{self, Value};
 use super::partial::hold;
@@ -14,7 +20,7 @@ const MAX_PROGRAM: usize = 256;
 
 /// Whether a line is an entry as JSON.
 pub(super) fn is_object(line: &[u8]) -> bool {
-    let Some(fields) = json::fields(line) else { return false };
+    let Some(fields) = json::fields(bare(line)) else { return false };
     let (mut has_message, mut has_time) = (false, false);
     for (key, _) in fields {
         has_message |= key == b"MESSAGE";
@@ -23,9 +29,19 @@ pub(super) fn is_object(line: &[u8]) -> bool {
     has_message && has_time
 }
 
+/// The object without the mark that `-o json-seq` (RFC 7464) or `-o json-sse` (server-sent events) puts before it.
+fn bare(line: &[u8]) -> &[u8] {
+    let marks: [&[u8]; 2] = [b"\x1e", b"data: "];
+    marks.iter().find_map(|mark| line.strip_prefix(*mark)).unwrap_or(line)
+}
+
 /// Shows the lines of an entry's message with its program; false if there is no message to show.
 pub(super) fn object(line: &[u8], scratch: &mut Vec<u8>, see: &mut dyn FnMut(&[u8], &[u8])) -> bool {
-    let Some(fields) = json::fields(line) else { return false };
+    // Events end with an empty line.
+    if line.is_empty() {
+        return true;
+    }
+    let Some(fields) = json::fields(bare(line)) else { return false };
     let (mut message, mut identifier, mut command) = (None, None, None);
     for (key, value) in fields {
         match (key, value) {

@@ -7,6 +7,8 @@
 //! | rsyslog's files | `Nov 21 02:28:30 host nginx: …`, `2026-11-21T02:28:30.123456+00:00 host nginx: …` |
 //! | `journalctl -o short`, `-precise`, `-iso` | as rsyslog's; `nginx[12]:`; with a fraction; `+0000` |
 //! | `-full`, `-unix` | `Sat 2026-11-21 02:28:30 UTC host nginx[12]: …`, `1795228110.123456 host nginx[12]: …` |
+//! | `-monotonic`, `-delta` | `[    5.000001] host nginx[12]: …`, `[    5.000001 <    0.000001 >] host nginx[12]: …` |
+//! | busybox (`sysklogd/syslogd.c`) | `Nov 21 02:28:30 host user.notice nginx: …`; with `-S` without the host and the kind |
 
 use super::pattern;
 
@@ -39,10 +41,23 @@ fn behind_stamp(line: &[u8]) -> Option<&[u8]> {
     } else if let Some(rest) = pattern::behind(line, b"AAA 0000-00-00 00:00:00 ") {
         let n_letters = rest.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
         &rest[n_letters..]
+    } else if let Some(rest) = line.strip_prefix(b"[") {
+        behind_monotonic(rest)?
     } else {
         pattern::behind(line, b"0000000000.000000")?
     };
     rest.strip_prefix(b" ")
+}
+
+/// What follows `    5.000001]` or `    5.000001 <    0.000001 >]`: seconds since the system began, and since the entry
+/// before.
+fn behind_monotonic(text: &[u8]) -> Option<&[u8]> {
+    let (seconds, rest) = text.split_at(memchr::memchr(b'.', text.get(..text.len().min(16))?)?);
+    let is_number = seconds.trim_ascii_start().iter().all(u8::is_ascii_digit);
+    let rest = pattern::behind(rest, b".000000").filter(|_| is_number)?;
+    let end = memchr::memchr(b']', rest.get(..rest.len().min(24))?)?;
+    let is_delta = rest[..end].iter().all(|byte| byte.is_ascii_digit() || b" .<>".contains(byte));
+    is_delta.then_some(&rest[end + 1..])
 }
 
 /// The tag and the message, behind a host or not.
@@ -54,10 +69,25 @@ fn host_and_tag(text: &[u8]) -> Option<(&[u8], &[u8])> {
         return Some((tag, rest));
     }
     match pattern::word(rest.trim_ascii_start()) {
+        Some((second, rest)) if is_kind(second) => {
+            let (tag, message) = pattern::word(rest)?;
+            Some((program(tag)?, message))
+        }
         Some((second, message)) => Some((program(second)?, message)),
         // An empty message may have lost the space before it.
         None => Some((program(rest)?, b"")),
     }
+}
+
+/// Whether a word is what syslog calls an entry's facility and severity: `user.notice`, `local7.info`.
+fn is_kind(word: &[u8]) -> bool {
+    const SEVERITIES: [&[u8]; 11] = [
+        b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug",
+        b"panic",
+    ];
+    let Some(dot) = memchr::memchr(b'.', word) else { return false };
+    let is_facility = word[..dot].iter().all(u8::is_ascii_alphanumeric) && dot > 0;
+    is_facility && SEVERITIES.contains(&&word[dot + 1..])
 }
 
 /// The lines that follow the first of an entry: `journalctl` writes them behind as many spaces as the head is long.

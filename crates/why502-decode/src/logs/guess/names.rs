@@ -48,7 +48,7 @@ pub(super) fn variable(key: &str, value: &str) -> Option<&'static str> {
     })
 }
 
-fn time_variable(value: &str) -> Option<&'static str> {
+pub(super) fn time_variable(value: &str) -> Option<&'static str> {
     let value = value.as_bytes();
     if stamps::time_iso8601(value).is_some() {
         Some("time_iso8601")

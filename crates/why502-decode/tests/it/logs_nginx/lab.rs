@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const NGINX: &str = "/usr/sbin/nginx";
 
 /// A running nginx; it is killed, by its process id, when this is dropped.
-pub(super) struct Lab {
+pub(crate) struct Lab {
     folder: tempfile::TempDir,
     port: u16,
     child: Child,
@@ -19,7 +19,7 @@ pub(super) struct Lab {
 
 impl Lab {
     /// Starts nginx with the content of an `http` block, in which `DIR` and `PORT` stand for its folder and its port.
-    pub(super) fn start(http: &str, zone: &str) -> Self {
+    pub(crate) fn start(http: &str, zone: &str) -> Self {
         assert!(
             Path::new(NGINX).exists(),
             "this test needs nginx at {NGINX} (Debian: apt-get install nginx-light)"
@@ -62,7 +62,7 @@ impl Lab {
     }
 
     /// Sends requests over one connection, each after the answer to the one before.
-    pub(super) fn ask(&self, paths: &[&str]) {
+    pub(crate) fn ask(&self, paths: &[&str]) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         for (idx, path) in paths.iter().enumerate() {
@@ -78,7 +78,7 @@ impl Lab {
     }
 
     /// Sends a request and leaves before its answer.
-    pub(super) fn ask_and_leave(&self, path: &str) {
+    pub(crate) fn ask_and_leave(&self, path: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: lab.test\r\n\r\n").unwrap();
         thread::sleep(Duration::from_millis(300));
@@ -87,12 +87,12 @@ impl Lab {
     }
 
     /// A log, after everything was written.
-    pub(super) fn finish(&self, log: &str) -> Vec<u8> {
+    pub(crate) fn finish(&self, log: &str) -> Vec<u8> {
         thread::sleep(Duration::from_millis(200));
         self.read(log)
     }
 
-    pub(super) fn read(&self, log: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, log: &str) -> Vec<u8> {
         fs::read(self.folder.path().join(log)).unwrap_or_default()
     }
 }
@@ -119,13 +119,13 @@ fn read_answer(stream: &mut TcpStream) {
 }
 
 /// A port on which nobody listens, as far as that can be known.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// How an upstream behaves.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Upstream {
+pub(crate) enum Upstream {
     BigHeader,
     Close,
     CutBody,
@@ -139,7 +139,7 @@ pub(super) enum Upstream {
 
 impl Upstream {
     /// Listens on a port of its own; the address.
-    pub(super) fn listen(self) -> String {
+    pub(crate) fn listen(self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         thread::spawn(move || {

@@ -51,6 +51,7 @@ pub(crate) fn logs_html(report: &LogsReport) -> String {
                 (counts("Top paths", &report.top.paths))
                 (counts("Top peers", &report.top.peers))
                 (counts("Top clients", &report.top.clients))
+                (counts("Top user agents", &report.top.user_agents))
                 @for note in &report.notes { p { "Note: " (shown(note)) } }
                 p.dim { (report.tool.name) " " (report.tool.version) ", " (report.schema) }
             }
@@ -152,12 +153,6 @@ fn groups(groups: &[Group]) -> Markup {
 
 fn group_row(group: &Group) -> Markup {
     let places = [&group.route, &group.upstream, &group.peer, &group.client];
-    let times = [
-        ("connect", group.times.connect),
-        ("header", group.times.header),
-        ("response", group.times.response),
-        ("request", group.times.request),
-    ];
     html! {
         tr {
             td.n { (grouped(group.requests)) @if let Some(of) = group.of { br; span.dim { (share(group.requests, of).trim()) } } }
@@ -166,9 +161,7 @@ fn group_row(group: &Group) -> Markup {
             td { (statuses(&group.statuses)) }
             td { (group.first) @if group.last != group.first { br; (group.last) } }
             td {
-                @for (name, percentiles) in times {
-                    @if let Some(percentiles) = percentiles { (name) " " (percentiles_words(percentiles)) br; }
-                }
+                @for (name, percentiles) in group.times.named() { (name) " " (percentiles_words(percentiles)) br; }
             }
         }
         @if let Some(text) = group.example.as_ref().and_then(|example| example.text.as_ref()) {

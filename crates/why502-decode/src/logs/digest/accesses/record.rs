@@ -75,6 +75,7 @@ impl<'a> Scribe<'a> {
             request,
             server: text(Field::ServerName),
             host: text(Field::HttpHost).or_else(|| text(Field::Host)),
+            user_agent: text(Field::UserAgent),
             cache_status: text(Field::CacheStatus),
             limit_status,
             client: parsed.client().map(|client| interner.bytes(client, MAX_NAME)),
