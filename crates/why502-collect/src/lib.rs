@@ -20,6 +20,6 @@ mod sockets;
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;
 pub use logs::{
-    Checkpoint, Digested, Engine, FollowFrom, Follower, InputError, LogFile, LogPart, LogSet, LogSurveyor,
-    PollSummary, Position, PushLines, ReadSummary, Work, open_logs,
+    Checkpoint, FollowFrom, Follower, InputError, LogFile, LogSet, LogSurveyor, PollSummary, Position,
+    ReadSummary, open_logs,
 };

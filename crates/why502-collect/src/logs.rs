@@ -12,7 +12,6 @@ mod rotation;
 mod start;
 mod surveyor;
 
-pub use self::engine::{Digested, Engine, LogPart, PushLines, Work};
 pub use self::follow::{Checkpoint, FollowFrom, Follower, PollSummary, Position};
 pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
 pub use self::surveyor::LogSurveyor;

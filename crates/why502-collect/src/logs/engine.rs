@@ -12,8 +12,6 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use why502_decode::logs::{AccessDigester, AccessSource, DigestOptions, ErrorDigester, RecordRoom};
-use why502_facts::LogClock;
 
 /// How much is read and digested at once.
 const CHUNK: usize = 1 << 19;
@@ -23,17 +21,15 @@ const CUT_LINE: usize = 64 << 10;
 const AHEAD: u64 = 4;
 
 /// A file of a log, open.
-pub type LogPart = (Arc<str>, Box<dyn Read + Send>);
+pub(super) type LogPart = (Arc<str>, Box<dyn Read + Send>);
 
 /// How a log is digested.
 #[derive(Clone, Copy)]
-pub struct Engine<'a> {
+pub(super) struct Engine<'a> {
     /// How many threads work, this one included.
-    pub n_threads: NonZeroUsize,
-    /// Is told how many bytes were digested, whenever some were.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    pub(super) n_threads: NonZeroUsize,
     /// Once it is set, nothing more is read, and the result is that of what was.
-    pub stop: &'a AtomicBool,
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl fmt::Debug for Engine<'_> {
@@ -46,16 +42,16 @@ impl fmt::Debug for Engine<'_> {
 }
 
 /// Pushes lines into a digester: the file, the offset of the first line, the lines with their ends.
-pub type PushLines<'a, D> = dyn Fn(&mut D, &Arc<str>, u64, &[u8]) + Sync + 'a;
+pub(super) type PushLines<'a, D> = dyn Fn(&mut D, &Arc<str>, u64, &[u8]) + Sync + 'a;
 
 /// What is done with the lines.
-pub struct Work<'a, D> {
+pub(super) struct Work<'a, D> {
     /// Makes a digester for a chunk.
-    pub make: &'a (dyn Fn() -> D + Sync),
+    pub(super) make: &'a (dyn Fn() -> D + Sync),
     /// Pushes whole lines, with the file and the offset of the first one. The last line of a file may lack its end.
-    pub push: &'a PushLines<'a, D>,
+    pub(super) push: &'a PushLines<'a, D>,
     /// Adds the digest of the lines that follow.
-    pub merge: &'a (dyn Fn(&mut D, D) + Sync),
+    pub(super) merge: &'a (dyn Fn(&mut D, D) + Sync),
 }
 
 impl<D> fmt::Debug for Work<'_, D> {
@@ -66,64 +62,20 @@ impl<D> fmt::Debug for Work<'_, D> {
 
 /// What became of a log.
 #[derive(Debug)]
-pub struct Digested<D> {
+pub(super) struct Digested<D> {
     /// The digester that saw all lines that were read.
-    pub digester: D,
-    /// How many bytes were read.
-    pub n_bytes: u64,
+    pub(super) digester: D,
     /// How many lines were too long, and cut.
-    pub n_cut: u64,
+    pub(super) n_cut: u64,
     /// Files that could not be read to their end, and why. What they held before is in the digest.
-    pub unreadable: Vec<(Arc<str>, io::Error)>,
+    pub(super) unreadable: Vec<(Arc<str>, io::Error)>,
     /// Whether it was stopped before the end.
-    pub stopped: bool,
+    pub(super) stopped: bool,
 }
 
 impl Engine<'_> {
-    /// Digests an access log: its files, oldest first.
-    pub fn digest_accesses<'d>(
-        &self,
-        parts: impl Iterator<Item = LogPart> + Send,
-        options: DigestOptions<'d>,
-        source: AccessSource<'d>,
-    ) -> Digested<AccessDigester<'d>> {
-        let room = Mutex::new(RecordRoom::default());
-        let work = Work {
-            make: &|| AccessDigester::with_room(options, source, *locked(&room)),
-            push: &|digester: &mut AccessDigester<'d>, file: &Arc<str>, offset, lines: &[u8]| {
-                digester.lines(file, offset, lines);
-            },
-            merge: &|whole: &mut AccessDigester<'d>, later| {
-                whole.merge(later);
-                *locked(&room) = whole.room();
-            },
-        };
-        self.digest(parts, &work)
-    }
-
-    /// Digests an error log: its files, oldest first.
-    pub fn digest_errors<'d>(
-        &self,
-        parts: impl Iterator<Item = LogPart> + Send,
-        options: DigestOptions<'d>,
-        clock: LogClock,
-    ) -> Digested<ErrorDigester<'d>> {
-        let room = Mutex::new(RecordRoom::default());
-        let work = Work {
-            make: &|| ErrorDigester::with_room(options, clock, *locked(&room)),
-            push: &|digester: &mut ErrorDigester<'d>, file: &Arc<str>, offset, lines: &[u8]| {
-                digester.lines(file, offset, lines);
-            },
-            merge: &|whole: &mut ErrorDigester<'d>, later| {
-                whole.merge(later);
-                *locked(&room) = whole.room();
-            },
-        };
-        self.digest(parts, &work)
-    }
-
     /// Digests files, in their order.
-    pub fn digest<D: Send>(
+    pub(super) fn digest<D: Send>(
         &self,
         parts: impl Iterator<Item = LogPart> + Send,
         work: &Work<'_, D>,
@@ -145,7 +97,6 @@ impl Engine<'_> {
         let merged = into_inner(shared.merged);
         Digested {
             digester: merged.whole.unwrap_or_else(work.make),
-            n_bytes: source.n_bytes,
             n_cut: source.n_cut,
             unreadable: source.unreadable,
             stopped: source.stopped,
@@ -181,7 +132,6 @@ impl<D: Send, I: Iterator<Item = LogPart>> Shared<'_, D, I> {
             let lines = &bytes[..chunk.length];
             let mut digester = (self.work.make)();
             (self.work.push)(&mut digester, &chunk.file, chunk.offset, lines);
-            (self.engine.progress)(chunk.length as u64);
             self.deliver(chunk.number, digester);
         }
         drop(alarm);
@@ -250,7 +200,6 @@ struct Chunks<I> {
     is_cutting: bool,
     /// The number of the next chunk.
     number: u64,
-    n_bytes: u64,
     n_cut: u64,
     unreadable: Vec<(Arc<str>, io::Error)>,
     stopped: bool,
@@ -265,7 +214,6 @@ impl<I: Iterator<Item = LogPart>> Chunks<I> {
             left: Vec::new(),
             is_cutting: false,
             number: 0,
-            n_bytes: 0,
             n_cut: 0,
             unreadable: Vec::new(),
             stopped: false,
@@ -290,7 +238,6 @@ impl<I: Iterator<Item = LogPart>> Chunks<I> {
             let begin = self.left.len();
             bytes[..begin].copy_from_slice(&self.left);
             let filled = fill(reader, &mut bytes[begin..], stop);
-            self.n_bytes += filled.length as u64;
             let held = begin + filled.length;
             let is_last = filled.ended;
             self.stopped = !is_last && held < bytes.len();

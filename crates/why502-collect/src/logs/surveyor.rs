@@ -156,7 +156,7 @@ impl LogSurveyor {
 
     fn engine(&self) -> Engine<'_> {
         let n_threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Engine { n_threads, progress: &|_| {}, stop: &self.stop }
+        Engine { n_threads, stop: &self.stop }
     }
 
     /// What was digested, and whether it is all.

@@ -112,10 +112,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let is_meant = !lacks.upgrade || header(pass, "Connection").is_some_and(|value| value.contains("pgrade"));
     let confidence = match wanted {
         Wanted::WebSocket(_) => Confidence::Confirmed,
-        Wanted::Other => return Ok(Ruling::NoSign),
         Wanted::Unknown if is_meant && are_most(case, route, &refused) => Confidence::Likely,
         Wanted::Unknown if is_426 && takes_its_version(case, route, lacks) => Confidence::Likely,
-        Wanted::Unknown => return Ok(Ruling::NoSign),
+        Wanted::Other | Wanted::Unknown => return Ok(Ruling::NoSign),
     };
     let says = format!("{} refused, and no session of status 101", count(Case::weigh(&refused), "request"));
     let set = Evidence::supporting(

@@ -16,19 +16,19 @@ fn push(lines: &mut Lines, file: &Arc<str>, offset: u64, bytes: &[u8]) {
     }
 }
 
-fn read_with(
+fn read_until(
     n_threads: usize,
     parts: Vec<LogPart>,
     stop: &AtomicBool,
-    progress: &(dyn Fn(u64) + Sync),
+    push: &PushLines<'_, Lines>,
 ) -> Digested<Lines> {
-    let engine = Engine { n_threads: NonZeroUsize::new(n_threads).unwrap(), progress, stop };
-    let work = Work { make: &Vec::new, push: &push, merge: &|whole: &mut Lines, later| whole.extend(later) };
+    let engine = Engine { n_threads: NonZeroUsize::new(n_threads).unwrap(), stop };
+    let work = Work { make: &Vec::new, push, merge: &|whole: &mut Lines, later| whole.extend(later) };
     engine.digest(parts.into_iter(), &work)
 }
 
 fn read(n_threads: usize, parts: Vec<LogPart>) -> Digested<Lines> {
-    read_with(n_threads, parts, &AtomicBool::new(false), &|_| ())
+    read_until(n_threads, parts, &AtomicBool::new(false), &push)
 }
 
 #[test]
@@ -45,14 +45,10 @@ fn all_lines_come_in_order_with_their_places() {
     let n_bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     assert!(n_bytes > 5 * CHUNK);
     for n_threads in [1, 2, 5] {
-        let told = AtomicU64::new(0);
         let parts = files.iter().map(|(name, bytes)| part(name, bytes.clone())).collect();
-        let digested = read_with(n_threads, parts, &AtomicBool::new(false), &|more| {
-            told.fetch_add(more, Ordering::Relaxed);
-        });
+        let digested = read(n_threads, parts);
         assert!(digested.digester == expected, "{n_threads} threads");
-        assert_eq!((digested.n_bytes, digested.n_cut, digested.stopped), (n_bytes as u64, 0, false));
-        assert_eq!(told.into_inner(), n_bytes as u64);
+        assert_eq!((digested.n_cut, digested.stopped), (0, false));
     }
 }
 
@@ -60,12 +56,12 @@ fn all_lines_come_in_order_with_their_places() {
 fn a_line_without_end_is_cut_and_what_follows_it_is_whole() {
     let endless = vec![b'a'; 5 * CHUNK + 17];
     let file = [b"first\n", &endless[..], b"\nafter\n", &endless[..CHUNK - 1], b"\nlast"].concat();
-    let digested = read(2, vec![part("a", file.clone()), part("b", b"other\n".to_vec())]);
+    let digested = read(2, vec![part("a", file), part("b", b"other\n".to_vec())]);
     let lengths: Vec<_> = digested.digester.iter().map(|(_, offset, line)| (*offset, line.len())).collect();
     let after = 6 + endless.len() as u64 + 1;
     let whole = (after + 6, CHUNK);
     assert_eq!(lengths, [(0, 6), (6, CUT_LINE), (after, 6), whole, (after + 6 + CHUNK as u64, 4), (0, 6)]);
-    assert_eq!((digested.n_cut, digested.n_bytes), (1, file.len() as u64 + 6));
+    assert_eq!(digested.n_cut, 1);
 }
 
 #[test]
@@ -91,7 +87,10 @@ fn stopping_leaves_whole_lines() {
     let stop = AtomicBool::new(false);
     let file = b"a line of some length\n".repeat(200_000);
     let parts = vec![part("a", file), part("b", b"never\n".to_vec())];
-    let digested = read_with(1, parts, &stop, &|_| stop.store(true, Ordering::Relaxed));
+    let digested = read_until(1, parts, &stop, &|lines, file, offset, bytes| {
+        push(lines, file, offset, bytes);
+        stop.store(true, Ordering::Relaxed);
+    });
     let lines = &digested.digester;
     assert!(digested.stopped && !lines.is_empty() && lines.len() < 100_000);
     assert!(lines.iter().all(|(file, _, line)| file == "a" && line == "a line of some length\n"));
@@ -105,8 +104,8 @@ fn a_panic_of_one_worker_ends_all() {
         assert!(count.fetch_add(1, Ordering::Relaxed) != 2, "on purpose");
     };
     let stop = AtomicBool::new(false);
-    let engine = Engine { n_threads: NonZeroUsize::new(2).unwrap(), progress: &|_| (), stop: &stop };
+    let engine = Engine { n_threads: NonZeroUsize::new(2).unwrap(), stop: &stop };
     let work = Work { make: &|| (), push: &panics, merge: &|(), ()| () };
-    let run = || engine.digest(vec![part("a", file)].into_iter(), &work).n_bytes;
+    let run = || engine.digest(vec![part("a", file)].into_iter(), &work).n_cut;
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
 }

@@ -79,7 +79,7 @@ impl<'a> ErrorDigester<'a> {
         while begin < lines.len() {
             let end = memchr(b'\n', &lines[begin..]).map_or(lines.len(), |length| begin + length);
             let line = &lines[begin..end];
-            self.line(file, offset + begin as u64, line.strip_suffix(b"\r").unwrap_or(line));
+            self.line(file, offset + begin as u64, line);
             begin = end + 1;
         }
     }
