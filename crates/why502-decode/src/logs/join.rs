@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(accesses.records.len(), 2);
         assert_eq!(
             shown(&join(&[&errors], &[&accesses], CLOCK)),
-            ["/ws 101/- truncated [1 UpstreamTimedOut 101] 2", "/ws 101/- upgraded [1 - 101] 1"]
+            ["/ws 101/- upgraded [1 - 101] 1", "/ws 101/- truncated [1 UpstreamTimedOut 101] 2"]
         );
     }
 
