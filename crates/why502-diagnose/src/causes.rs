@@ -11,6 +11,7 @@ mod config_not_reloaded;
 mod configured_error;
 mod connection_limited;
 mod dns_name_not_found;
+mod fastcgi_script_not_found;
 mod gateway_not_running;
 mod late_answers;
 mod limits;
@@ -65,6 +66,7 @@ pub static CAUSES: &[&Cause] = &[
     &configured_error::CAUSE,
     &connection_limited::CAUSE,
     &dns_name_not_found::CAUSE,
+    &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,

@@ -7,7 +7,9 @@
 //! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
 //!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
-//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
+//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
+//!                          `answers tls`: through TLS; `answers fastcgi`: in records, lines after `stderr ` as errors;
+//!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone
 //! #- resolve app           addresses, or `absent`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
@@ -533,9 +535,13 @@ fn resolved(text: &str) -> Answer {
 fn spec_name(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "connect",
+        ProbeSpec::FastCgi(_) => "fastcgi",
         ProbeSpec::Http { tls: None, .. } => "http",
         ProbeSpec::Http { tls: Some(_), .. } => "https",
+        ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
+        ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",
+        ProbeSpec::Uwsgi { tls: Some(_), .. } => "suwsgi",
     }
 }
 
@@ -565,16 +571,32 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
     match spec {
         ProbeSpec::Connect => {}
         ProbeSpec::Tls(_) => shake_hands(&mut transcript, words.get(1) == Some(&"tls"), &bytes),
-        ProbeSpec::Http { tls: Some(_), .. } if words.get(1) != Some(&"tls") => {
+        ProbeSpec::Http { tls: Some(_), .. } | ProbeSpec::Uwsgi { tls: Some(_), .. }
+            if words.get(1) != Some(&"tls") =>
+        {
             shake_hands(&mut transcript, false, &bytes);
         }
-        ProbeSpec::Http { .. } => {
+        ProbeSpec::FastCgi(_) | ProbeSpec::Http { .. } | ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => {
+            let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
             transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
             transcript.steps.push(step(StepKind::Receive, receive));
             transcript.received = bytes.into();
         }
     }
     Answer::known(FactBody::Probe(transcript))
+}
+
+/// Lines as an application behind FastCGI sends them: those that begin with `stderr ` to its error stream.
+fn records(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let (kind, content) = line.strip_prefix(b"stderr ").map_or((6, line), |errors| (7, errors));
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        bytes.extend([1, kind, 0, 1, high, low, 0, 0]);
+        bytes.extend(content);
+    }
+    bytes.extend([1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes
 }
 
 fn shake_hands(transcript: &mut Transcript, speaks_tls: bool, bytes: &[u8]) {

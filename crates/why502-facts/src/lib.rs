@@ -18,6 +18,7 @@ mod bundle;
 mod bytes;
 mod errno;
 mod facts;
+mod fastcgi;
 mod histogram;
 mod host;
 mod log;
@@ -39,6 +40,7 @@ pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
+pub use fastcgi::{FastCgiRecord, FastCgiRecords};
 pub use histogram::Histogram;
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
@@ -53,8 +55,8 @@ pub use mask::{is_secret_variable, mask_secrets};
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{
-    HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind, TlsSpec,
-    Transcript,
+    CgiRequestSpec, HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind,
+    TlsSpec, Transcript,
 };
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum FirstBytes {
     /// Nothing came.
     Nothing,
-    /// An HTTP/1 response, as the gateway would parse it.
-    Http(Box<HttpAnswer>),
+    /// An HTTP/1 response.
+    Http,
     /// HTTP/2 frames.
     Http2,
     /// A TLS record; for an alert its description code.
@@ -25,18 +25,19 @@ pub enum FirstBytes {
     Other,
 }
 
-/// The header of an HTTP/1 response.
+/// The header of an HTTP/1 response, or of what an application behind FastCGI, SCGI or uwsgi answers in place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAnswer {
-    /// Minor version: 0 or 1.
-    pub minor_version: u16,
-    /// The status code.
+    /// Minor version: 0 or 1; `None` where no status line came, but header lines alone.
+    pub minor_version: Option<u16>,
+    /// The status code; of header lines alone that of `Status`, else 302 with a `Location`, else 200.
     pub status: u16,
     /// The reason phrase.
     pub reason: String,
     /// The header lines.
     pub headers: Vec<HttpHeader>,
-    /// The size of the status line and all header lines with the empty line, in bytes, as far as it came.
+    /// The size of the status line and all header lines with the empty line, in bytes, as far as it came: what the
+    /// gateway's buffer for it must hold, the headers of FastCGI's records included.
     pub head_bytes: u64,
     /// Whether the empty line came.
     pub complete: bool,
@@ -86,6 +87,11 @@ pub enum HeaderFault {
     Duplicate {
         /// Its name.
         name: String,
+    },
+    /// A `Status` that is no number of three digits.
+    InvalidStatus {
+        /// Its value.
+        value: String,
     },
     /// A Content-Length that is no number.
     InvalidLength {
