@@ -10,6 +10,7 @@ mod first_bytes;
 mod http1;
 mod machine;
 mod scgi;
+mod tls;
 mod uwsgi;
 
 pub use answer::{ProbeAnswer, parse_answer};
@@ -20,4 +21,5 @@ pub use first_bytes::first_bytes;
 pub use http1::{parse_http_answer, print_request};
 pub use machine::{Machine, Want};
 pub use scgi::print_scgi_request;
+pub use tls::asks_certificate;
 pub use uwsgi::print_uwsgi_request;

@@ -8,8 +8,9 @@
 //!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
-//!                          `answers tls`: through TLS; `answers fastcgi`: in records, lines after `stderr ` as errors;
-//!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone
+//!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
+//!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
+//!                          server name), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
@@ -34,7 +35,8 @@ use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
     FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, PathComponent,
     PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable, RequestKey,
-    SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets, lossy,
+    SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset,
+    ZoneOffsets, lossy,
 };
 use why502_model::Model;
 
@@ -220,9 +222,9 @@ impl Fixture {
                 Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
             }
             Ask::Probe { target, spec, .. } => {
-                let special = self.sections.get(&format!("probe {target} {}", spec_name(spec)));
-                let any = self.sections.get(&format!("probe {target}"));
-                special.or(any).map_or_else(unseen, |text| transcript(text, spec))
+                let of = |name: &str| self.sections.get(&format!("probe {target}{name}"));
+                let special = tls_name(spec).and_then(of).or_else(|| of(&format!(" {}", spec_name(spec))));
+                special.or_else(|| of("")).map_or_else(unseen, |text| transcript(text, spec))
             }
             Ask::Resolve { name, .. } => {
                 self.sections.get(&format!("resolve {name}")).map_or_else(unseen, |text| resolved(text))
@@ -532,16 +534,30 @@ fn resolved(text: &str) -> Answer {
     }
 }
 
+/// What tells a handshake from the others of the same peer: that everything is offered, a version alone, a server name.
+fn tls_name(spec: &ProbeSpec) -> Option<&'static str> {
+    let tls = spec.tls()?;
+    if tls.ciphers.as_ref().is_some_and(|ciphers| ciphers.starts_with("ALL:")) {
+        return Some(" wide");
+    }
+    if matches!(spec, ProbeSpec::Tls(_)) && tls.protocols == ["TLSv1.2"] {
+        return Some(" tls1.2");
+    }
+    tls.server_name.is_some().then_some(" sni")
+}
+
 fn spec_name(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "connect",
         ProbeSpec::FastCgi(_) => "fastcgi",
+        ProbeSpec::FastCgiValues => "fastcgi-values",
         ProbeSpec::Http { tls: None, .. } => "http",
         ProbeSpec::Http { tls: Some(_), .. } => "https",
         ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
         ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",
         ProbeSpec::Uwsgi { tls: Some(_), .. } => "suwsgi",
+        ProbeSpec::UwsgiPing => "uwsgi-ping",
     }
 }
 
@@ -568,20 +584,16 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         other => panic!("no such behaviour: {other}"),
     };
     transcript.steps.push(connect(ProbeOutcome::Done));
-    match spec {
-        ProbeSpec::Connect => {}
-        ProbeSpec::Tls(_) => shake_hands(&mut transcript, words.get(1) == Some(&"tls"), &bytes),
-        ProbeSpec::Http { tls: Some(_), .. } | ProbeSpec::Uwsgi { tls: Some(_), .. }
-            if words.get(1) != Some(&"tls") =>
-        {
-            shake_hands(&mut transcript, false, &bytes);
-        }
-        ProbeSpec::FastCgi(_) | ProbeSpec::Http { .. } | ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => {
-            let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
-            transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
-            transcript.steps.push(step(StepKind::Receive, receive));
-            transcript.received = bytes.into();
-        }
+    if let Some(tls) = spec.tls()
+        && !shake_hands(&mut transcript, tls, &words[1..], &bytes)
+    {
+        return Answer::known(FactBody::Probe(transcript));
+    }
+    if !matches!(spec, ProbeSpec::Connect | ProbeSpec::Tls(_)) {
+        let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
+        transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
+        transcript.steps.push(step(StepKind::Receive, receive));
+        transcript.received = bytes.into();
     }
     Answer::known(FactBody::Probe(transcript))
 }
@@ -599,12 +611,35 @@ fn records(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn shake_hands(transcript: &mut Transcript, speaks_tls: bool, bytes: &[u8]) {
-    let outcome = if speaks_tls { ProbeOutcome::Done } else { ProbeOutcome::Refused };
-    let error = (!speaks_tls).then(|| "wrong version number".to_owned());
-    transcript.tls =
-        Some(TlsAnswer { established: speaks_tls, error, first_bytes: bytes.into(), ..TlsAnswer::default() });
+/// Whether the handshake is completed: `tls` and perhaps `alert=N` (in place of an answer where the first word is `closed`),
+/// `version=TLSv1.3`, `asks`, `verify=CODE`, `name=yes` or `name=no`.
+fn shake_hands(transcript: &mut Transcript, spec: &TlsSpec, words: &[&str], bytes: &[u8]) -> bool {
+    let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let number = |name: &str| value(name).map(|number| number.parse().unwrap());
+    let alert = number("alert").map(|alert: i32| u8::try_from(alert).unwrap());
+    let speaks_tls = words.first() == Some(&"tls");
+    // A server that misses a certificate says so after the handshake.
+    let established = speaks_tls && alert.is_none_or(|alert| alert == 116);
+    let verdict = spec.verify.as_ref().filter(|_| established).map(|verify| TlsVerdict {
+        code: number("verify").unwrap_or(0),
+        says: "words of the library".to_owned(),
+        is_for_name: verify.name.is_some().then(|| value("name") != Some("no")),
+    });
+    let certificate = TlsCertificate { subject: "CN=other.example".to_owned(), ..TlsCertificate::default() };
+    transcript.tls = Some(TlsAnswer {
+        established,
+        version: value("version").map(str::to_owned),
+        error: (!established).then(|| "words of the library".to_owned()),
+        first_bytes: if speaks_tls { Blob::default() } else { bytes.into() },
+        certificates: if established { vec![certificate] } else { Vec::new() },
+        alert,
+        verdict,
+        asks_certificate: Some(words.contains(&"asks")),
+        ..TlsAnswer::default()
+    });
+    let outcome = if established { ProbeOutcome::Done } else { ProbeOutcome::Refused };
     transcript.steps.push(ProbeStep { kind: StepKind::Handshake, micros: 100, outcome });
+    established
 }
 
 fn probe(mut transcript: Transcript, steps: impl Into<Vec<ProbeStep>>) -> Answer {

@@ -5,8 +5,10 @@
 //! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself.
 
 mod cgi;
+mod tls;
 
 pub(crate) use cgi::asked_script;
+pub(crate) use tls::{named_specs, open_spec, tls_spec, wide_spec};
 
 use crate::case::{Case, Failure, FailureId, PeerSubject};
 use std::cmp::Reverse;
@@ -98,13 +100,12 @@ pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpe
     request_spec(case, &wanted_request(case, peer)?, None)
 }
 
-/// The TLS settings of a pass, as far as they are constant.
-pub(crate) fn tls_spec(case: &Case<'_>, pass: &Pass) -> TlsSpec {
-    let name = pass.tls_settings.name.value.as_str();
-    let constant = if name.contains('$') { host_of(case, pass) } else { Some(name.to_owned()) };
-    // An IP address is never sent as a server name (`ngx_http_upstream_ssl_name`).
-    let name = constant.filter(|name| name.parse::<std::net::IpAddr>().is_err());
-    TlsSpec { server_name: if pass.tls_settings.sends_name.value { name } else { None } }
+/// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
+pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
+    if is_own_listener(case, &peer.address) {
+        return Vec::new();
+    }
+    vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing]
 }
 
 fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec> {

@@ -56,10 +56,10 @@ pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{
     CgiRequestSpec, HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind,
-    TlsSpec, Transcript,
+    TlsSpec, TlsVerifySpec, Transcript,
 };
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use time::{Civil, Stamp};
-pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer};
+pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate, TlsVerdict};

@@ -11,6 +11,8 @@ pub enum ProbeSpec {
     Connect,
     /// Sends one FastCGI request and reads the answer's header.
     FastCgi(CgiRequestSpec),
+    /// Asks a FastCGI server for its own values (`FCGI_GET_VALUES`): no request, and no application is called.
+    FastCgiValues,
     /// Sends one HTTP/1 request and reads the answer's header, through TLS if the gateway does.
     Http {
         /// The TLS settings; `None`: plain text.
@@ -31,12 +33,14 @@ pub enum ProbeSpec {
         /// The request.
         request: CgiRequestSpec,
     },
+    /// Asks a uwsgi server whether it is there (modifier 100): no request, and no application is called.
+    UwsgiPing,
 }
 
 impl ProbeSpec {
     /// Whether it sends a request that an application answers.
     pub fn is_request(&self) -> bool {
-        !matches!(self, Self::Connect | Self::Tls(_))
+        !matches!(self, Self::Connect | Self::FastCgiValues | Self::Tls(_) | Self::UwsgiPing)
     }
 
     /// The TLS settings, if it shakes hands.
@@ -44,7 +48,7 @@ impl ProbeSpec {
         match self {
             Self::Http { tls, .. } | Self::Uwsgi { tls, .. } => tls.as_ref(),
             Self::Tls(tls) => Some(tls),
-            Self::Connect | Self::FastCgi(_) | Self::Scgi(_) => None,
+            Self::Connect | Self::FastCgi(_) | Self::FastCgiValues | Self::Scgi(_) | Self::UwsgiPing => None,
         }
     }
 }
@@ -54,6 +58,29 @@ impl ProbeSpec {
 pub struct TlsSpec {
     /// The name to send (SNI); `None`: none is sent.
     pub server_name: Option<String>,
+    /// The protocol versions that are offered, as nginx writes them (`TLSv1.2`); none: all that the library has.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+    /// The ciphers that are offered up to TLS 1.2, in OpenSSL's notation; `None`: the library's own choice.
+    #[serde(default)]
+    pub ciphers: Option<String>,
+    /// How the peer's certificate is verified; `None`: not at all.
+    #[serde(default)]
+    pub verify: Option<TlsVerifySpec>,
+    /// The files of the certificate that is presented and of its key: absolute paths.
+    #[serde(default)]
+    pub certificate: Option<(String, String)>,
+}
+
+/// How a peer's certificate is verified.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TlsVerifySpec {
+    /// The file of the authorities that are trusted: an absolute path.
+    pub trusted: String,
+    /// How many certificates may stand between the peer's own and an authority.
+    pub depth: u32,
+    /// The name that the certificate must be for; `None`: nobody knows it.
+    pub name: Option<String>,
 }
 
 /// One HTTP/1 request without a body.

@@ -1,6 +1,6 @@
 //! What a peer's bytes are, decoded.
 
-use crate::Blob;
+use crate::{Blob, Stamp};
 use serde::{Deserialize, Serialize};
 
 /// What the first bytes of a peer are.
@@ -21,6 +21,8 @@ pub enum FirstBytes {
     Banner(&'static str),
     /// A FastCGI record.
     FastCgi,
+    /// A uwsgi packet that answers a ping.
+    Uwsgi,
     /// None of these.
     Other,
 }
@@ -120,4 +122,45 @@ pub struct TlsAnswer {
     pub first_bytes: Blob,
     /// The peer's certificate and chain, DER.
     pub chain: Vec<Blob>,
+    /// The same certificates, read.
+    #[serde(default)]
+    pub certificates: Vec<TlsCertificate>,
+    /// The alert that the peer sent, by its number (RFC 8446, section 6), during the handshake or in place of an answer.
+    #[serde(default)]
+    pub alert: Option<u8>,
+    /// What became of the verification, if one was asked for and a certificate came.
+    #[serde(default)]
+    pub verdict: Option<TlsVerdict>,
+    /// Whether the peer asked for a certificate; `None` where that cannot be seen: TLS 1.3 hides it.
+    #[serde(default)]
+    pub asks_certificate: Option<bool>,
+    /// The files that could not be read or used, each with the reason: what depends on them was not done.
+    #[serde(default)]
+    pub unusable: Vec<String>,
+}
+
+/// A certificate of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsCertificate {
+    /// Whose it is, as one line (`CN=shop.internal`).
+    pub subject: String,
+    /// The names and addresses that it is valid for.
+    pub names: Vec<String>,
+    /// Who issued it, as one line.
+    pub issuer: String,
+    /// From when it is valid; `None`: its time cannot be read.
+    pub not_before: Option<Stamp>,
+    /// Until when it is valid.
+    pub not_after: Option<Stamp>,
+}
+
+/// What became of the verification of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsVerdict {
+    /// The library's code (`X509_V_ERR_…`), 0 if the chain is trusted.
+    pub code: i32,
+    /// Its words.
+    pub says: String,
+    /// Whether it is for the name that was asked for; `None`: no name was.
+    pub is_for_name: Option<bool>,
 }

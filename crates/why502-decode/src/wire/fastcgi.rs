@@ -12,6 +12,7 @@ const PARAMS: u8 = 4;
 const STDIN: u8 = 5;
 const STDOUT: u8 = 6;
 const STDERR: u8 = 7;
+const GET_VALUES: u8 = 9;
 /// The number of the only request: 0 is kept for management (section 3.3).
 const REQUEST_ID: u16 = 1;
 /// The role that nginx gives to applications, and no flags: the application closes afterwards (section 5.1).
@@ -46,19 +47,31 @@ pub fn print_fastcgi_request(request: &CgiRequestSpec) -> Vec<u8> {
         params.extend_from_slice(value.as_bytes());
     }
     let mut bytes = Vec::new();
-    print_record(BEGIN_REQUEST, &[0, RESPONDER, 0, 0, 0, 0, 0, 0], &mut bytes);
+    print_record(BEGIN_REQUEST, REQUEST_ID, &[0, RESPONDER, 0, 0, 0, 0, 0, 0], &mut bytes);
     for part in params.chunks(MAX_CONTENT) {
-        print_record(PARAMS, part, &mut bytes);
+        print_record(PARAMS, REQUEST_ID, part, &mut bytes);
     }
-    print_record(PARAMS, &[], &mut bytes);
-    print_record(STDIN, &[], &mut bytes);
+    print_record(PARAMS, REQUEST_ID, &[], &mut bytes);
+    print_record(STDIN, REQUEST_ID, &[], &mut bytes);
+    bytes
+}
+
+/// Writes the question for a server's own limits, which calls no application (section 4.1).
+pub(super) fn print_fastcgi_values() -> Vec<u8> {
+    let name = b"FCGI_MPXS_CONNS";
+    let mut content = Vec::new();
+    print_length(name.len(), &mut content);
+    print_length(0, &mut content);
+    content.extend_from_slice(name);
+    let mut bytes = Vec::new();
+    print_record(GET_VALUES, 0, &content, &mut bytes);
     bytes
 }
 
 /// A record; its padding brings it to a multiple of eight bytes, as nginx pads.
-fn print_record(kind: u8, content: &[u8], bytes: &mut Vec<u8>) {
+fn print_record(kind: u8, id: u16, content: &[u8], bytes: &mut Vec<u8>) {
     let [high, low] = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let [id_high, id_low] = REQUEST_ID.to_be_bytes();
+    let [id_high, id_low] = id.to_be_bytes();
     let padding = &[0; 7][..content.len().wrapping_neg() % 8];
     let n_padding = u8::try_from(padding.len()).unwrap_or_default();
     bytes.extend([VERSION, kind, id_high, id_low, high, low, n_padding, 0]);
@@ -127,7 +140,7 @@ mod tests {
 
     fn records(records: &[(u8, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        records.iter().for_each(|(kind, content)| print_record(*kind, content, &mut bytes));
+        records.iter().for_each(|(kind, content)| print_record(*kind, REQUEST_ID, content, &mut bytes));
         bytes
     }
 

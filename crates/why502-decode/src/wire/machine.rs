@@ -177,11 +177,13 @@ mod tests {
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 4] {
+    fn specs() -> [ProbeSpec; 6] {
         let request = CgiRequestSpec::default();
         [
             http(),
             ProbeSpec::FastCgi(request.clone()),
+            ProbeSpec::FastCgiValues,
+            ProbeSpec::UwsgiPing,
             ProbeSpec::Scgi(request.clone()),
             ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request },
         ]

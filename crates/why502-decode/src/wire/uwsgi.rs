@@ -5,6 +5,9 @@ use why502_facts::CgiRequestSpec;
 /// The most bytes of names and values that a packet holds: their length is a 16-bit number.
 const MAX_VARS: usize = 65_535;
 
+/// A ping: modifier 100 and no content. A server answers it itself (`uwsgi_request_ping`).
+pub(super) const UWSGI_PING: [u8; 4] = [100, 0, 0, 0];
+
 /// Writes a request without a body as nginx does (`ngx_http_uwsgi_create_request`); names and values that no packet can hold
 /// are left out, from the first one on that does not fit.
 pub fn print_uwsgi_request(request: &CgiRequestSpec, modifiers: [u8; 2]) -> Vec<u8> {

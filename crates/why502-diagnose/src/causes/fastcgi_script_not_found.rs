@@ -16,8 +16,8 @@
 //! Confirmed: a request with the parameters of the configuration gets that very answer now, no page of the route is answered
 //! well, and the script is seen to be missing where the application lives although no client named it: it is not passed at all,
 //! its whole directory is not there, or it is the one that every path falls back to. Likely: the last, and nobody could look
-//! into the application's file system; or the file is there, and is not found. Possible: the error log alone says so. A single
-//! page that does not exist is no failure.
+//! into the application's file system; or the file is there, and is not found. Or: nobody could ask, the error
+//! log has PHP's words, and the configuration passes no script. A single page that does not exist is no failure.
 //!
 //! ## What would disprove it
 //!
@@ -36,7 +36,7 @@
 //! nginx: `ngx_http_fastcgi_create_request`, `ngx_http_fastcgi_script_name_variable`; PHP: `sapi/fpm/fpm/fpm_main.c`,
 //! `init_request_info`.
 
-use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, count, or_ask};
+use crate::case::{Case, Failure, PeerSubject, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::plan;
@@ -98,7 +98,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         let is_told = failed.iter().any(|(_, failure)| told(failure));
         let open = gap.map(|gap| Case::open(gap, "what the application answers"));
         return Ok(match open {
-            Some(open) if is_told => Ruling::found(finding(Confidence::Possible).open([open])),
+            Some(open) if is_told && !passes_script(pass) => {
+                Ruling::found(finding(Confidence::Likely).open([open]))
+            }
             _ => Ruling::NoSign,
         });
     };
@@ -127,6 +129,11 @@ fn told(failure: &Failure) -> bool {
         symptom.phrase.is_some_and(|phrase| says_so(phrase, symptom.detail.as_deref()))
             || symptom.also.iter().any(|(phrase, detail)| says_so(*phrase, detail.as_deref()))
     })
+}
+
+/// Whether the configuration names a script at all.
+fn passes_script(pass: &Pass) -> bool {
+    pass.headers.iter().any(|header| header.value.0 == SCRIPT)
 }
 
 fn is_complaint(text: &str) -> bool {
@@ -370,6 +377,16 @@ File not found.
     fn gap_nobody_may_ask() {
         insta::assert_snapshot!(Fixture::new(HIT).without("probe 127.0.0.1:9000").summary(), @"
 Healthy");
+    }
+
+    #[test]
+    fn gap_nobody_may_ask_and_no_script_is_passed() {
+        let log = HIT.replace("fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;", "");
+        insta::assert_snapshot!(Fixture::new(&log).without("probe 127.0.0.1:9000").summary(), @"
+        Broken
+        Likely fastcgi-script-not-found: 127.0.0.1:9000 is not told which script to run [1 requests]
+          open: what the application answers: the fixture does not tell
+        ");
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let sends_tls =
         matches!(&probe, Observed::Known(report) if matches!(report.first_bytes, FirstBytes::Tls { .. }));
-    let spec = ProbeSpec::Tls(TlsSpec { server_name: server_name(pass) });
+    let spec = handshake_spec(pass);
     let handshake = or_ask(case.probe_with(peer, &spec))?;
     let shakes_hands = matches!(&handshake, Observed::Known(report) if report.tls.as_ref().is_some_and(|tls| tls.established));
     if !shakes_hands && !sends_tls {
@@ -131,6 +131,11 @@ fn is_odd(report: &ProbeReport) -> bool {
         }
         _ => false,
     }
+}
+
+/// The handshake that shows whether a port speaks TLS.
+pub(super) fn handshake_spec(pass: &Pass) -> ProbeSpec {
+    ProbeSpec::Tls(TlsSpec { server_name: server_name(pass), ..TlsSpec::default() })
 }
 
 /// A server that picks its certificate by name needs one; the host of the target serves.

@@ -76,6 +76,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         | FirstBytes::Tls { .. }
         | FirstBytes::Http2
         | FirstBytes::Banner(_)
+        | FirstBytes::Uwsgi
         | FirstBytes::FastCgi => Ruling::found(finding(Confidence::Possible)),
         FirstBytes::Other => {
             let says =
@@ -177,8 +178,8 @@ mod tests {
     #[test]
     fn near_miss_a_known_greeting_is_a_protocol() {
         insta::assert_snapshot!(hit().with("probe 127.0.0.1:3000", "answers\nSSH-2.0-OpenSSH_9.2").summary(), @"
-        Inconclusive
-        Possible response-not-http: what 127.0.0.1:3000 sends is no HTTP response [1 requests]
+        Broken
+        Confirmed protocol-mismatch -> response-not-http: HTTP is spoken to 127.0.0.1:3000, which speaks SSH [1 requests, still failing]
         ");
     }
 

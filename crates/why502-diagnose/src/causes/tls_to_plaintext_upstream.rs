@@ -138,7 +138,9 @@ fn foreign_bytes(report: &ProbeReport) -> Option<&'static str> {
         FirstBytes::Http => Some("plain HTTP"),
         FirstBytes::Tls { .. } | FirstBytes::Nothing => None,
         FirstBytes::Banner(_) => Some("a greeting of another protocol"),
-        FirstBytes::FastCgi | FirstBytes::Http2 | FirstBytes::Other => Some("bytes that are no TLS"),
+        FirstBytes::FastCgi | FirstBytes::Http2 | FirstBytes::Other | FirstBytes::Uwsgi => {
+            Some("bytes that are no TLS")
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Confidence, Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Risk, Step};
 use std::collections::{BTreeMap, BTreeSet};
-use why502_facts::{Ask, Datum, Facts, Observed, ProbeOutcome, Stamp, StepKind};
+use why502_facts::{Ask, Datum, Facts, FirstBytes, Observed, ProbeOutcome, Stamp, StepKind};
 use why502_model::{Gateway, Model, RouteId, Span};
 
 /// Puts the report together.
@@ -310,7 +310,8 @@ fn actions(facts: &Facts) -> Vec<ActionInfo> {
 fn is_answered(answer: &Observed<Datum>) -> bool {
     match answer {
         Observed::Known(Datum::Probe(probe)) if probe.outcome(StepKind::Send).is_some() => {
-            probe.answer.is_some()
+            // A question to the server itself is answered by what it speaks.
+            probe.answer.is_some() || matches!(probe.first_bytes, FirstBytes::FastCgi | FirstBytes::Uwsgi)
         }
         Observed::Known(Datum::Probe(probe)) => {
             probe.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::Done)
