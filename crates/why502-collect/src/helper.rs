@@ -40,7 +40,7 @@ pub(crate) enum Task {
         /// The peer.
         target: PeerAddress,
         /// What is said.
-        spec: ProbeSpec,
+        spec: Box<ProbeSpec>,
     },
     /// Resolves a name as the system does.
     Resolve {

@@ -10,7 +10,7 @@
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
-//!                          server name), `wide` (everything offered), `tls1.2` (that version alone)
+//!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
@@ -542,6 +542,9 @@ fn tls_name(spec: &ProbeSpec) -> Option<&'static str> {
     }
     if matches!(spec, ProbeSpec::Tls(_)) && tls.protocols == ["TLSv1.2"] {
         return Some(" tls1.2");
+    }
+    if tls.verify.as_ref().is_some_and(|verify| verify.depth >= 100) {
+        return Some(" deep");
     }
     tls.server_name.is_some().then_some(" sni")
 }

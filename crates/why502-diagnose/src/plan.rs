@@ -8,7 +8,7 @@ mod cgi;
 mod tls;
 
 pub(crate) use cgi::asked_script;
-pub(crate) use tls::{named_specs, open_spec, tls_spec, wide_spec};
+pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
 use crate::case::{Case, Failure, FailureId, PeerSubject};
 use std::cmp::Reverse;

@@ -284,6 +284,6 @@ fn refusal(error: &openssl::ssl::Error, answer: &mut TlsAnswer) -> ProbeOutcome 
 
 /// The alert that the peer sent, among the library's errors.
 fn alert_in(stack: &ErrorStack) -> Option<u8> {
-    let of_tls = stack.errors().iter().filter(|error| error.library_code() == SSL_LIBRARY);
-    of_tls.filter_map(|error| u8::try_from(error.reason_code() - ALERTS_BEGIN).ok()).next()
+    let mut of_tls = stack.errors().iter().filter(|error| error.library_code() == SSL_LIBRARY);
+    of_tls.find_map(|error| u8::try_from(error.reason_code() - ALERTS_BEGIN).ok())
 }

@@ -140,7 +140,9 @@ mod tests {
 
     fn records(records: &[(u8, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        records.iter().for_each(|(kind, content)| print_record(*kind, REQUEST_ID, content, &mut bytes));
+        for (kind, content) in records {
+            print_record(*kind, REQUEST_ID, content, &mut bytes);
+        }
         bytes
     }
 

@@ -156,7 +156,8 @@ impl Case<'_> {
 
     /// The ask for the probe of a peer.
     pub(crate) fn probe_ask(&self, peer: &PeerSubject, spec: &ProbeSpec) -> Ask {
-        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec: spec.clone() }
+        let spec = Box::new(spec.clone());
+        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec }
     }
 
     /// Where the probe of a peer stands in a report.

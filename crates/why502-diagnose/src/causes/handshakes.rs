@@ -170,6 +170,9 @@ pub(super) fn refused(case: &Case<'_>, subject: &Subject, refused: &Refused) -> 
     Ok(Ruling::found(finding.still_failing(is_over.then_some(false)).open(open)))
 }
 
+/// The library's codes for a chain that does not end in what is trusted.
+pub(super) const UNTRUSTED: [i32; 7] = [2, 18, 19, 20, 21, 24, 27];
+
 /// The code of nginx's `certificate verify error: (10:certificate has expired)`.
 pub(super) fn verify_code(symptom: &Symptom) -> Option<i32> {
     let detail = symptom.detail.as_deref().filter(|_| symptom.is(Phrase::TlsVerifyFailed))?;
@@ -217,7 +220,7 @@ pub(super) fn names_of(answer: &TlsAnswer) -> String {
     let Some(own) = answer.certificates.first() else { return "no name".to_owned() };
     match own.names.as_slice() {
         [] => own.subject.clone(),
-        [names @ ..] if names.len() <= 3 => names.join(", "),
-        [names @ ..] => format!("{} and {} more", names[..2].join(", "), names.len() - 2),
+        names if names.len() <= 3 => names.join(", "),
+        names => format!("{} and {} more", names[..2].join(", "), names.len() - 2),
     }
 }

@@ -98,12 +98,12 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         let answers_now = case.probe(peer).known().is_some_and(|report| report.answer.is_some());
         let is_told = failed.iter().any(|(_, failure)| is_told(failure, peer));
         let open = case.probe(peer).gap().cloned().map(|gap| Case::open(gap, "what speaks there"));
-        return Ok(match is_told && !answers_now {
-            true => Ruling::found(finding(Confidence::Likely).open(open)),
-            false => Ruling::NoSign,
-        });
+        if !is_told || answers_now {
+            return Ok(Ruling::NoSign);
+        }
+        return Ok(Ruling::found(finding(Confidence::Likely).open(open)));
     };
-    let mut found = finding(Confidence::Confirmed).still_failing(Some(true)).with([spoken.evidence]);
+    let mut found = finding(Confidence::Confirmed).still_failing(Some(true)).with([spoken]);
     found.fails_clients_now = case.is_felt(peer);
     Ok(Ruling::found(found))
 }
@@ -135,25 +135,20 @@ fn is_told(failure: &Failure, peer: &PeerSubject) -> bool {
     })
 }
 
-/// Another protocol than the one of the directive, and how it was seen.
-struct Spoken {
-    evidence: Evidence,
-}
-
-/// What speaks at a peer in place of the protocol of the directive, if that is seen.
+/// Evidence of what speaks at a peer in place of the protocol of the directive, if that is seen.
 fn who_speaks(
     case: &Case<'_>,
     peer: &PeerSubject,
     pass: &Pass,
     report: &ProbeReport,
-) -> Result<Option<Spoken>, Asks> {
+) -> Result<Option<Evidence>, Asks> {
     let protocol = pass.protocol;
     if report.answer.is_some() || !report.connected() {
         return Ok(None);
     }
     if let Some(name) = foreign(protocol, &report.first_bytes) {
         let says = format!("to a {} request {} answers in {name}", protocol.name(), peer.address);
-        return Ok(Some(Spoken { evidence: Evidence::supporting(says, case.probe_origin(peer)) }));
+        return Ok(Some(Evidence::supporting(says, case.probe_origin(peer))));
     }
     if !is_unanswered(report) || speaks_tls(case, peer, pass)? {
         return Ok(None);
@@ -163,7 +158,7 @@ fn who_speaks(
         match or_ask(case.probe_with(peer, &spec)) {
             Ok(Observed::Known(seen)) => {
                 if let Some(name) = foreign(protocol, &seen.first_bytes) {
-                    return Ok(Some(Spoken { evidence: peeked(case, peer, protocol, &spec, name) }));
+                    return Ok(Some(peeked(case, peer, protocol, &spec, name)));
                 }
             }
             Ok(_) => {}

@@ -34,7 +34,7 @@
 //!
 //! nginx: `ngx_http_upstream_ssl_handshake`, `ngx_ssl_check_host`; OpenSSL: `X509_STORE_CTX_get_error(3)`.
 
-use super::handshakes::{Refused, refused, verify_code};
+use super::handshakes::{Refused, UNTRUSTED, refused, verify_code};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Explanation, Finding, Ruling};
@@ -54,9 +54,6 @@ pub(super) static CAUSE: Cause = Cause {
     remedies,
     manual: manual!("tls_certificate_untrusted.rs"),
 };
-
-/// The library's codes for a chain that does not end in what is trusted.
-const UNTRUSTED: [i32; 7] = [2, 18, 19, 20, 21, 24, 27];
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let sought = Refused {

@@ -7,12 +7,13 @@
 //!
 //! ## What you see
 //!
-//! `upstream SSL certificate verify error: (22:certificate chain too long)`, while SSL handshaking to upstream.
+//! `upstream SSL certificate verify error: (22:certificate chain too long)`, and with newer OpenSSL `(20:unable to get local
+//! issuer certificate)`, while SSL handshaking to upstream.
 //!
 //! ## How we know
 //!
-//! Confirmed: a handshake as nginx makes it, with the same depth, comes to the same verdict. Likely: the error log says
-//! so, and nobody could ask.
+//! Confirmed: a handshake as nginx makes it is not accepted, and the same chain is trusted when it is verified to any depth.
+//! Likely: the error log has the code 22, and nobody could ask.
 //!
 //! ## What would disprove it
 //!
@@ -30,10 +31,11 @@
 //!
 //! nginx: `ngx_http_upstream_ssl_handshake`, `ngx_ssl_check_host`; OpenSSL: `X509_STORE_CTX_get_error(3)`.
 
-use super::handshakes::{Refused, refused, verify_code};
-use crate::case::{Case, Subject};
+use super::handshakes::{UNTRUSTED, handshakes, verify_code};
+use crate::case::{Case, Subject, Symptom};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::finding::{Explanation, Finding, Ruling};
+use crate::finding::{Confidence, Explanation, Finding, Ruling};
+use crate::plan;
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{TlsAnswer, TlsSpec};
 
@@ -44,7 +46,7 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &[],
+    supersedes: &["tls-certificate-untrusted"],
     detect: Detect::Alone(detect),
     explain,
     remedies,
@@ -55,20 +57,46 @@ pub(super) static CAUSE: Cause = Cause {
 const TOO_LONG: i32 = 22;
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let sought = Refused {
-        cause: &CAUSE,
-        logged: |symptom| verify_code(symptom) == Some(TOO_LONG),
-        is_it: |verdict| verdict.code == TOO_LONG,
-        says,
-        place: |pass| pass.tls_settings.verify_depth.at.as_ref(),
-    };
-    refused(case, subject, &sought)
+    let Some(found) = handshakes(case, subject, fits)? else { return Ok(Ruling::NoSign) };
+    let place = found.pass.tls_settings.verify_depth.at.as_ref();
+    if found.probe.gap().is_some() {
+        let is_told = found.symptoms.iter().any(|(_, _, symptom)| verify_code(symptom) == Some(TOO_LONG));
+        if !is_told {
+            return Ok(Ruling::NoSign);
+        }
+        return Ok(found.told(case, &CAUSE, Confidence::Likely, subject, place));
+    }
+    let Some(answer) = found.answer() else { return Ok(Ruling::NoSign) };
+    if !answer.verdict.as_ref().is_some_and(|verdict| is_too_long_or_untrusted(verdict.code)) {
+        return Ok(Ruling::NoSign);
+    }
+    let deep = plan::deep_spec(&found.spec);
+    let verdict = found.with(case, &deep)?.and_then(|answer| answer.verdict.as_ref());
+    if verdict.is_none_or(|verdict| verdict.code != 0) {
+        return Ok(Ruling::NoSign);
+    }
+    let finding = found.finding(case, &CAUSE, Confidence::Confirmed, subject, place);
+    let to_any_depth = found.seen_with(case, &deep, "verified to any depth, its chain is trusted");
+    Ok(Ruling::found(finding.with([found.seen(case, says(answer, &found.spec)), to_any_depth])))
+}
+
+/// Whether nginx's own line may be about a chain that is too long.
+fn fits(symptom: &Symptom) -> bool {
+    verify_code(symptom).is_some_and(is_too_long_or_untrusted)
+}
+
+/// Beyond the depth the library looks for no authority, and newer versions only say that they found none.
+fn is_too_long_or_untrusted(code: i32) -> bool {
+    code == TOO_LONG || UNTRUSTED.contains(&code)
 }
 
 /// How long the chain is.
 fn says(answer: &TlsAnswer, spec: &TlsSpec) -> String {
     let depth = spec.verify.as_ref().map_or(0, |verify| verify.depth);
-    format!("it sends {} certificates, and the depth in force is {depth}", answer.certificates.len())
+    format!(
+        "it sends {} certificates, and with the depth in force, {depth}, no authority is found",
+        answer.certificates.len()
+    )
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
@@ -116,15 +144,23 @@ http {
 #- listeners
 127.0.0.1:8443 nginx
 #- probe 127.0.0.1:8443
-answers tls verify=22
+answers tls verify=20
+#- probe 127.0.0.1:8443 deep
+answers tls
 "#;
 
     #[test]
     fn hit_the_probe_comes_to_the_same_verdict() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed tls-chain-too-deep: the certificate chain of 127.0.0.1:8443 is longer than the depth that nginx verifies [1 requests, still failing]
+        Confirmed tls-chain-too-deep -> tls-certificate-untrusted: the certificate chain of 127.0.0.1:8443 is longer than the depth that nginx verifies [1 requests, still failing]
         ");
+    }
+
+    #[test]
+    fn near_miss_the_chain_is_trusted_at_no_depth() {
+        let summary = Fixture::new(HIT).with("probe 127.0.0.1:8443 deep", "answers tls verify=20").summary();
+        assert!(!summary.contains("tls-chain-too-deep"), "{summary}");
     }
 
     #[test]
@@ -146,10 +182,10 @@ answers tls verify=22
 
     #[test]
     fn gap_nobody_may_shake_hands() {
-        insta::assert_snapshot!(Fixture::new(HIT).without("probe 127.0.0.1:8443").summary(), @"
+        insta::assert_snapshot!(Fixture::new(HIT).without("probe 127.0.0.1:8443").without("probe 127.0.0.1:8443 deep").summary(), @"
         Broken
         Likely tls-chain-too-deep: the certificate chain of 127.0.0.1:8443 is longer than the depth that nginx verifies [1 requests]
-          open: the certificate that is there now: the fixture does not tell
+          open: how the upstream answers a handshake now: the fixture does not tell
         ");
     }
 }

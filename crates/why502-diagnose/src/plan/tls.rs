@@ -2,14 +2,17 @@
 
 use super::{host_header, host_of};
 use crate::case::{Case, PeerSubject};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use why502_facts::{ProbeSpec, TlsSpec, TlsVerifySpec};
-use why502_model::Pass;
+use why502_model::{Pass, RouteId};
 
 /// All that the library has, the weakest included.
 const EVERYTHING: &str = "ALL:@SECLEVEL=0";
 /// The newest version in which the request for a certificate is not encrypted.
 const NEWEST_OPEN: &str = "TLSv1.2";
+/// A depth that no chain comes to: what OpenSSL itself takes by default (`verify_depth` of 100).
+const ANY_DEPTH: u32 = 100;
 /// The most names that are tried where none is sent.
 const MAX_NAMES: usize = 2;
 
@@ -44,6 +47,12 @@ pub(crate) fn wide_spec(spec: &TlsSpec) -> ProbeSpec {
     })
 }
 
+/// The same verified to any depth.
+pub(crate) fn deep_spec(spec: &TlsSpec) -> ProbeSpec {
+    let verify = spec.verify.clone().map(|verify| TlsVerifySpec { depth: ANY_DEPTH, ..verify });
+    ProbeSpec::Tls(TlsSpec { verify, ..spec.clone() })
+}
+
 /// The same in a version that shows whether a certificate is asked for.
 pub(crate) fn open_spec(spec: &TlsSpec) -> ProbeSpec {
     ProbeSpec::Tls(TlsSpec { protocols: vec![NEWEST_OPEN.to_owned()], ..spec.clone() })
@@ -52,14 +61,14 @@ pub(crate) fn open_spec(spec: &TlsSpec) -> ProbeSpec {
 /// The same with each of the names that the configuration has for a peer, where none is sent.
 pub(crate) fn named_specs(case: &Case<'_>, peer: &PeerSubject, spec: &TlsSpec) -> Vec<(String, ProbeSpec)> {
     let Some(pass) = case.pass_to(peer) else { return Vec::new() };
-    let server = |route: &why502_model::RouteId| super::server_name(case, *route);
+    let server = |route: &RouteId| super::server_name(case, *route);
     let of_server = peer.routes.first().map(server);
     let of_header = of_server.as_deref().map(|host| host_header(case, pass, host));
     let candidates = [name_of(case, pass), of_header, of_server];
     let mut names: Vec<String> =
         candidates.into_iter().flatten().map(|name| without_port(&name).to_owned()).collect();
     names.retain(|name| name.contains('.') && !name.contains('$') && !is_address(name));
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names.truncate(MAX_NAMES);
     let named = |name: String| {
@@ -96,14 +105,14 @@ fn is_address(name: &str) -> bool {
 /// A path of the configuration, relative to its directory (`ngx_conf_full_name`); `None` for what is no file: a variable, a
 /// key of an engine or of a store.
 fn absolute(case: &Case<'_>, path: &str) -> Option<String> {
-    let is_file = !path.is_empty() && !path.contains(['$', ':']);
-    is_file.then(|| match path.starts_with('/') {
-        true => path.to_owned(),
-        false => {
-            let directory = case.gateway.config.rsplit_once('/').map_or("", |(directory, _)| directory);
-            format!("{directory}/{path}")
-        }
-    })
+    if path.is_empty() || path.contains(['$', ':']) {
+        return None;
+    }
+    if path.starts_with('/') {
+        return Some(path.to_owned());
+    }
+    let directory = case.gateway.config.rsplit_once('/').map_or("", |(directory, _)| directory);
+    Some(format!("{directory}/{path}"))
 }
 
 #[cfg(test)]

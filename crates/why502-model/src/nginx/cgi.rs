@@ -41,7 +41,7 @@ impl Gateway {
         let modifier = |name: &str| levels.setting(name, |text| text.parse().ok(), 0).value;
         let modifiers = [modifier("uwsgi_modifier1"), modifier("uwsgi_modifier2")];
         let script_name = arrival.known("fastcgi_script_name").unwrap_or_default().to_owned();
-        let mut parameters = CgiParameters { modifiers, script_name, ..CgiParameters::default() };
+        let mut parameters = CgiParameters { script_name, modifiers, ..CgiParameters::default() };
         for header in &pass.headers {
             let (name, text) = &header.value;
             set_what_no_client_sends(text, &mut arrival);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn value(location: &str, path: &str) -> String {
-        let location = location.replace("}", "fastcgi_pass 127.0.0.1:9000; }");
+        let location = location.replace('}', "fastcgi_pass 127.0.0.1:9000; }");
         parameters(&location, path).known.first().map(|(_, value)| value.clone()).unwrap_or_default()
     }
 

@@ -61,7 +61,7 @@ impl<'a> Arrival<'a> {
                 steps: Vec::new(),
             };
             let is_over = walk.rewrite(named).is_some();
-            return (named == route && !is_over).then(|| Self {
+            return (named == route && !is_over).then_some(Self {
                 gateway: self.gateway,
                 route,
                 run: walk.run,
