@@ -291,7 +291,7 @@ mod tests {
     fn once_the_time_is_up_everything_is_a_gap() {
         let collector = Collector::new(everything(), Duration::ZERO);
         let target = PeerAddress::Unix("/nowhere.sock".to_owned());
-        let probe = Ask::Probe { security: Security::Own, target, spec: ProbeSpec::Connect };
+        let probe = Ask::Probe { security: Security::Own, target, spec: Box::new(ProbeSpec::Connect) };
         let facts = collector.answer(&[Ask::Host, probe, Ask::Processes], &no_route());
         assert_eq!(facts.iter().map(why).collect::<Vec<_>>(), vec![Some(GapReason::TimedOut); 3]);
     }
@@ -327,7 +327,7 @@ mod tests {
     fn a_peer_that_reacts_soon_is_not_waited_for_long_again() {
         let collector = Collector::new(everything(), Duration::from_secs(10));
         let target: PeerAddress = "127.0.0.1:3000".parse().unwrap();
-        let ask = Ask::Probe { security: Security::Own, target, spec: ProbeSpec::Connect };
+        let ask = Ask::Probe { security: Security::Own, target, spec: Box::new(ProbeSpec::Connect) };
         let answered = |outcome, millis: u64| {
             let step = ProbeStep { kind: StepKind::Receive, micros: millis * 1000, outcome };
             Answer::known(FactBody::Probe(Transcript { steps: vec![step], ..Transcript::default() }))

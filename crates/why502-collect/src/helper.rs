@@ -5,6 +5,7 @@
 //! then starts a thread per task: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
 
+use crate::probe::TlsFiles;
 use crate::resolve::NameFiles;
 use crate::{probe, resolve};
 use rustix::fs::{Mode, OFlags};
@@ -39,7 +40,7 @@ pub(crate) enum Task {
         /// The peer.
         target: PeerAddress,
         /// What is said.
-        spec: ProbeSpec,
+        spec: Box<ProbeSpec>,
     },
     /// Resolves a name.
     Resolve {
@@ -48,6 +49,15 @@ pub(crate) enum Task {
         /// By whom.
         resolver: Resolver,
     },
+}
+
+impl Task {
+    fn spec(&self) -> Option<&ProbeSpec> {
+        match self {
+            Self::Probe { spec, .. } => Some(spec),
+            Self::Resolve { .. } => None,
+        }
+    }
 }
 
 /// Where a helper stands once it took the place of a process.
@@ -59,6 +69,8 @@ pub(crate) struct Place {
     pub(crate) foreign_files: bool,
     /// The files that say how names are resolved there.
     pub(crate) names: NameFiles,
+    /// The certificates and keys that probes need.
+    pub(crate) files: TlsFiles,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,7 +150,7 @@ pub fn run_helper() -> ExitCode {
     let Ok(job) = serde_json::from_slice::<Job>(&input) else { return ExitCode::from(2) };
     // The library reads its own configuration once; that must be this host's, not a container's.
     openssl::init();
-    let place = match enter(job.security) {
+    let place = match enter(&job) {
         Ok(place) => place,
         Err(error) => {
             let says = format!("cannot take the place of the process: {error}");
@@ -167,29 +179,32 @@ fn send(reply: &Reply) {
 
 fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
-        Task::Probe { target, spec } => probe::run(target, spec, &place.context, timeout),
+        Task::Probe { target, spec } => probe::run(target, spec, &place.context, &place.files, timeout),
         Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
     }
 }
 
 /// Takes the place of a process, as far as the rights go; what could not be taken over is told in the context.
-fn enter(security: Security) -> io::Result<Place> {
+fn enter(job: &Job) -> io::Result<Place> {
     let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
-    let (foreign_files, names) = match security {
+    let specs = || job.tasks.iter().filter_map(|(task, _)| task.spec());
+    let (foreign_files, (names, files)) = match job.security {
         Security::Own => {
             (context.as_user, context.in_network, context.in_mount) = (true, true, true);
-            (false, NameFiles::read())
+            (false, (NameFiles::read(), TlsFiles::read(specs())))
         }
-        Security::Process(pid) => take_place(pid, &mut context)?,
+        Security::Process(pid) => {
+            take_place(pid, &mut context, || (NameFiles::read(), TlsFiles::read(specs())))?
+        }
     };
     context.uid = rustix::process::geteuid().as_raw();
     // Nothing that a task starts may win rights back.
     let _ = rustix::thread::set_no_new_privs(true);
-    Ok(Place { context, foreign_files, names })
+    Ok(Place { context, foreign_files, names, files })
 }
 
-/// Whether the files are those of another mount namespace or root afterwards, and those about names.
-fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<(bool, NameFiles)> {
+/// Whether the files are those of another mount namespace or root afterwards, and those that `read` reads there.
+fn take_place<T>(pid: u32, context: &mut ProbeContext, read: impl FnOnce() -> T) -> io::Result<(bool, T)> {
     // All is read and opened before the first namespace is entered: `/proc` may be another one afterwards.
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let network = Namespace::of(pid, "net", LinkNameSpaceType::Network);
@@ -198,9 +213,9 @@ fn take_place(pid: u32, context: &mut ProbeContext) -> io::Result<(bool, NameFil
     let foreign_files = !matches!(mount, Namespace::Same);
     context.in_mount = mount.enter();
     // While the rights last that let a file be read without touching it.
-    let names = NameFiles::read();
+    let files = read();
     context.as_user = become_user(&status);
-    Ok((foreign_files, names))
+    Ok((foreign_files, files))
 }
 
 /// A namespace that may have to be entered.

@@ -3,7 +3,11 @@
 //! What is said is the machine's to decide (`why502_decode::wire::Machine`); this knows how to connect, shake hands,
 //! write and read, each within the probe's deadline.
 
-use openssl::ssl::{ErrorCode, HandshakeError, Ssl, SslContext, SslMethod, SslStream, SslVerifyMode};
+mod tls;
+
+pub(crate) use tls::TlsFiles;
+
+use openssl::ssl::SslStream;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno as SystemErrno;
@@ -15,21 +19,22 @@ use std::time::{Duration, Instant};
 use why502_decode::wire::{Machine, Want};
 use why502_facts::{
     Answer, Errno, FactBody, PeerAddress, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, StepKind,
-    TlsAnswer, TlsSpec, Transcript,
+    TlsSpec, Transcript,
 };
 
 /// How many of a peer's raw first bytes are kept beside a handshake.
-const MAX_FIRST_BYTES: usize = 256;
+const MAX_FIRST_BYTES: usize = 16 << 10;
 
 /// Probes a peer.
 pub(crate) fn run(
     target: &PeerAddress,
     spec: &ProbeSpec,
     context: &ProbeContext,
+    files: &TlsFiles,
     timeout: Duration,
 ) -> Answer {
-    let mut driver = Driver { deadline: Instant::now() + timeout, transcript: Transcript::default() };
-    driver.transcript.context = context.clone();
+    let transcript = Transcript { context: context.clone(), ..Transcript::default() };
+    let mut driver = Driver { deadline: Instant::now() + timeout, transcript, files };
     let begin = Instant::now();
     match connect(target, driver.deadline) {
         Ok(stream) => {
@@ -41,12 +46,13 @@ pub(crate) fn run(
     Answer::known(FactBody::Probe(driver.transcript))
 }
 
-struct Driver {
+struct Driver<'a> {
     deadline: Instant,
     transcript: Transcript,
+    files: &'a TlsFiles,
 }
 
-impl Driver {
+impl Driver<'_> {
     fn converse(&mut self, stream: Stream, spec: &ProbeSpec) {
         let mut machine = Machine::new(spec);
         let mut channel = Channel::Plain(Recorder { stream, deadline: self.deadline, first: Vec::new() });
@@ -73,7 +79,7 @@ impl Driver {
                 }
                 Want::Read => {
                     let begin = *reading.get_or_insert_with(Instant::now);
-                    if let Some(outcome) = read_once(&mut channel, &mut machine) {
+                    if let Some(outcome) = self.read_once(&mut channel, &mut machine) {
                         self.note(StepKind::Receive, begin, outcome);
                         break;
                     }
@@ -84,32 +90,33 @@ impl Driver {
         self.transcript.received = machine.into_received().into();
     }
 
-    fn shake_hands(&mut self, channel: Channel, tls: &TlsSpec) -> Option<Channel> {
+    fn shake_hands(&mut self, channel: Channel, spec: &TlsSpec) -> Option<Channel> {
         let Channel::Plain(recorder) = channel else { return None };
         let begin = Instant::now();
-        let mut answer = TlsAnswer::default();
-        let handshake = new_tls(tls).map_err(|error| error.to_string());
-        let stream = match handshake {
-            Ok(ssl) => ssl.connect(recorder),
-            Err(error) => {
-                answer.error = Some(error);
-                self.transcript.tls = Some(answer);
-                self.note(StepKind::Handshake, begin, ProbeOutcome::Refused);
-                return None;
+        let (outcome, answer, stream) = tls::shake_hands(recorder, spec, self.files);
+        self.transcript.tls = Some(answer);
+        self.note(StepKind::Handshake, begin, outcome);
+        stream.map(|stream| Channel::Tls(Box::new(stream)))
+    }
+
+    /// Reads once; tells how the reading ended, if it did.
+    fn read_once(&mut self, channel: &mut Channel, machine: &mut Machine) -> Option<ProbeOutcome> {
+        let mut buffer = [0; 16 * 1024];
+        match channel.read(&mut buffer) {
+            Ok(0) => {
+                machine.eof();
+                Some(ProbeOutcome::Closed)
             }
-        };
-        match stream {
-            Ok(stream) => {
-                describe(&stream, &mut answer);
-                self.transcript.tls = Some(answer);
-                self.note(StepKind::Handshake, begin, ProbeOutcome::Done);
-                Some(Channel::Tls(Box::new(stream)))
-            }
-            Err(error) => {
-                let outcome = refusal(error, &mut answer);
-                self.transcript.tls = Some(answer);
-                self.note(StepKind::Handshake, begin, outcome);
+            Ok(length) => {
+                machine.feed(&buffer[..length]);
                 None
+            }
+            Err(error) => {
+                // With TLS 1.3 a server refuses a client only after the client's own handshake is done.
+                if let Some(answer) = self.transcript.tls.as_mut() {
+                    tls::note_alert(&error, answer);
+                }
+                Some(outcome_of(&error))
             }
         }
     }
@@ -117,22 +124,6 @@ impl Driver {
     fn note(&mut self, kind: StepKind, begin: Instant, outcome: ProbeOutcome) {
         let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.transcript.steps.push(ProbeStep { kind, micros, outcome });
-    }
-}
-
-/// Reads once; tells how the reading ended, if it did.
-fn read_once(channel: &mut Channel, machine: &mut Machine) -> Option<ProbeOutcome> {
-    let mut buffer = [0; 16 * 1024];
-    match channel.read(&mut buffer) {
-        Ok(0) => {
-            machine.eof();
-            Some(ProbeOutcome::Closed)
-        }
-        Ok(length) => {
-            machine.feed(&buffer[..length]);
-            None
-        }
-        Err(error) => Some(outcome_of(&error)),
     }
 }
 
@@ -257,49 +248,6 @@ impl Write for Channel {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A client that verifies nothing, as nginx by default: what is wrong with a certificate is judged later.
-fn new_tls(tls: &TlsSpec) -> Result<Ssl, openssl::error::ErrorStack> {
-    let mut context = SslContext::builder(SslMethod::tls_client())?;
-    context.set_verify(SslVerifyMode::NONE);
-    let mut ssl = Ssl::new(&context.build())?;
-    if let Some(name) = &tls.server_name {
-        ssl.set_hostname(name)?;
-    }
-    Ok(ssl)
-}
-
-fn describe(stream: &SslStream<Recorder>, answer: &mut TlsAnswer) {
-    let ssl = stream.ssl();
-    answer.established = true;
-    answer.version = Some(ssl.version_str().to_owned());
-    answer.cipher = ssl.current_cipher().map(|cipher| cipher.name().to_owned());
-    answer.first_bytes = stream.get_ref().first.as_slice().into();
-    if let Some(chain) = ssl.peer_cert_chain() {
-        answer.chain =
-            chain.iter().filter_map(|certificate| certificate.to_der().ok()).map(Into::into).collect();
-    }
-}
-
-fn refusal(error: HandshakeError<Recorder>, answer: &mut TlsAnswer) -> ProbeOutcome {
-    let (HandshakeError::Failure(stream) | HandshakeError::WouldBlock(stream)) = error else {
-        answer.error = Some(error.to_string());
-        return ProbeOutcome::Refused;
-    };
-    answer.first_bytes = stream.get_ref().first.as_slice().into();
-    let error = stream.error();
-    match (error.code(), error.io_error()) {
-        (ErrorCode::SYSCALL | ErrorCode::WANT_READ | ErrorCode::WANT_WRITE, Some(error)) => outcome_of(error),
-        (ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN, None) => ProbeOutcome::Closed,
-        _ => {
-            let words = error.ssl_error().map(ToString::to_string);
-            // OpenSSL 3 reports a peer that closed without a word as an error of the library.
-            let closed = words.as_deref().is_some_and(|words| words.contains("unexpected eof"));
-            answer.error = words;
-            if closed { ProbeOutcome::Closed } else { ProbeOutcome::Refused }
-        }
     }
 }
 

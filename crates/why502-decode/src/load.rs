@@ -28,12 +28,12 @@ fn decode(ask: &Ask, answer: &Answer, booted: Option<Stamp>) -> Observed<Datum> 
         Answer::Unknown { why, says } => {
             Observed::Unknown(Gap { ask: ask.clone(), why: *why, says: says.clone() })
         }
-        Answer::Known(body) => decode_body(body, booted).map_or(Observed::Absent, Observed::Known),
+        Answer::Known(body) => decode_body(ask, body, booted).map_or(Observed::Absent, Observed::Known),
     }
 }
 
 /// `None` where the body tells that what was asked for is gone (a process that died while it was read).
-fn decode_body(body: &FactBody, booted: Option<Stamp>) -> Option<Datum> {
+fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>) -> Option<Datum> {
     Some(match body {
         FactBody::AccessLog(digest) => Datum::AccessLog(digest.clone()),
         FactBody::Addresses(addresses) => Datum::Addresses(addresses.clone()),
@@ -44,7 +44,7 @@ fn decode_body(body: &FactBody, booted: Option<Stamp>) -> Option<Datum> {
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
-        FactBody::Probe(transcript) => Datum::Probe(decode_transcript(transcript)),
+        FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),
         FactBody::Sockets(sockets) => Datum::Sockets(host::decode_sockets(sockets)),
@@ -52,7 +52,7 @@ fn decode_body(body: &FactBody, booted: Option<Stamp>) -> Option<Datum> {
     })
 }
 
-fn decode_transcript(transcript: &Transcript) -> ProbeReport {
+fn decode_transcript(ask: &Ask, transcript: &Transcript) -> ProbeReport {
     let received = if transcript.received.as_slice().is_empty() {
         // Before TLS stands, what the peer sent is known from the handshake alone.
         transcript
@@ -64,11 +64,18 @@ fn decode_transcript(transcript: &Transcript) -> ProbeReport {
     } else {
         transcript.received.clone()
     };
+    let answer = match ask {
+        // What came before TLS stood is no answer to the request, which was not sent.
+        Ask::Probe { spec, .. } => wire::parse_answer(spec, transcript.received.as_slice()),
+        _ => wire::ProbeAnswer::default(),
+    };
     ProbeReport {
         context: transcript.context.clone(),
         steps: transcript.steps.clone(),
         tls: transcript.tls.clone(),
         first_bytes: wire::first_bytes(received.as_slice()),
+        answer: answer.header.map(Box::new),
+        stderr: answer.stderr,
         received,
     }
 }

@@ -13,7 +13,9 @@ mod connection_limited;
 mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
+mod fastcgi_script_not_found;
 mod gateway_not_running;
+mod handshakes;
 mod late_answers;
 mod limits;
 mod names;
@@ -21,6 +23,7 @@ mod no_live_upstreams;
 mod own_answers;
 mod passive_ejection;
 mod plaintext_to_tls_upstream;
+mod protocol_mismatch;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
 mod rate_limited;
@@ -41,7 +44,14 @@ mod retries;
 mod retry_suppressed;
 mod some_peers_failing;
 mod ties;
+mod tls_certificate_expired;
+mod tls_certificate_untrusted;
+mod tls_chain_too_deep;
+mod tls_client_certificate_required;
+mod tls_name_mismatch;
+mod tls_sni_missing;
 mod tls_to_plaintext_upstream;
+mod tls_version_mismatch;
 mod unanswered;
 mod unix;
 mod unix_socket_missing;
@@ -79,10 +89,12 @@ pub static CAUSES: &[&Cause] = &[
     &dns_name_not_found::CAUSE,
     &dns_server_unreachable::CAUSE,
     &dns_stale_address::CAUSE,
+    &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
+    &protocol_mismatch::CAUSE,
     &proxy_loop::CAUSE,
     &proxy_pass_variable_invalid::CAUSE,
     &rate_limited::CAUSE,
@@ -98,7 +110,14 @@ pub static CAUSES: &[&Cause] = &[
     &response_not_http::CAUSE,
     &retry_suppressed::CAUSE,
     &some_peers_failing::CAUSE,
+    &tls_certificate_expired::CAUSE,
+    &tls_certificate_untrusted::CAUSE,
+    &tls_chain_too_deep::CAUSE,
+    &tls_client_certificate_required::CAUSE,
+    &tls_name_mismatch::CAUSE,
+    &tls_sni_missing::CAUSE,
     &tls_to_plaintext_upstream::CAUSE,
+    &tls_version_mismatch::CAUSE,
     &unix_socket_missing::CAUSE,
     &unix_socket_permission::CAUSE,
     &unix_socket_stale::CAUSE,

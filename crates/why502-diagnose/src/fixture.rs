@@ -7,7 +7,10 @@
 //! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
 //!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
-//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends
+//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
+//!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
+//!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
+//!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
@@ -33,8 +36,8 @@ use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
     FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
     PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
-    RequestKey, Resolver, SocketRecord, Stamp, StepKind, TlsAnswer, Transcript, ZoneOffset, ZoneOffsets,
-    lossy,
+    RequestKey, Resolver, SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict,
+    Transcript, ZoneOffset, ZoneOffsets, lossy,
 };
 use why502_model::Model;
 
@@ -220,9 +223,9 @@ impl Fixture {
                 Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
             }
             Ask::Probe { target, spec, .. } => {
-                let special = self.sections.get(&format!("probe {target} {}", spec_name(spec)));
-                let any = self.sections.get(&format!("probe {target}"));
-                special.or(any).map_or_else(unseen, |text| transcript(text, spec))
+                let of = |name: &str| self.sections.get(&format!("probe {target}{name}"));
+                let special = tls_name(spec).and_then(of).or_else(|| of(&format!(" {}", spec_name(spec))));
+                special.or_else(|| of("")).map_or_else(unseen, |text| transcript(text, spec))
             }
             Ask::Resolve { name, resolver: Resolver::System, .. } => {
                 self.sections.get(&format!("resolve {name}")).map_or_else(unseen, |text| resolved(text))
@@ -551,12 +554,33 @@ fn replied(text: &str) -> Answer {
     }))
 }
 
+/// What tells a handshake from the others of the same peer: that everything is offered, a version alone, a server name.
+fn tls_name(spec: &ProbeSpec) -> Option<&'static str> {
+    let tls = spec.tls()?;
+    if tls.ciphers.as_ref().is_some_and(|ciphers| ciphers.starts_with("ALL:")) {
+        return Some(" wide");
+    }
+    if matches!(spec, ProbeSpec::Tls(_)) && tls.protocols == ["TLSv1.2"] {
+        return Some(" tls1.2");
+    }
+    if tls.verify.as_ref().is_some_and(|verify| verify.depth >= 100) {
+        return Some(" deep");
+    }
+    tls.server_name.is_some().then_some(" sni")
+}
+
 fn spec_name(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "connect",
+        ProbeSpec::FastCgi(_) => "fastcgi",
+        ProbeSpec::FastCgiValues => "fastcgi-values",
         ProbeSpec::Http { tls: None, .. } => "http",
         ProbeSpec::Http { tls: Some(_), .. } => "https",
+        ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
+        ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",
+        ProbeSpec::Uwsgi { tls: Some(_), .. } => "suwsgi",
+        ProbeSpec::UwsgiPing => "uwsgi-ping",
     }
 }
 
@@ -583,27 +607,62 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         other => panic!("no such behaviour: {other}"),
     };
     transcript.steps.push(connect(ProbeOutcome::Done));
-    match spec {
-        ProbeSpec::Connect => {}
-        ProbeSpec::Tls(_) => shake_hands(&mut transcript, words.get(1) == Some(&"tls"), &bytes),
-        ProbeSpec::Http { tls: Some(_), .. } if words.get(1) != Some(&"tls") => {
-            shake_hands(&mut transcript, false, &bytes);
-        }
-        ProbeSpec::Http { .. } => {
-            transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
-            transcript.steps.push(step(StepKind::Receive, receive));
-            transcript.received = bytes.into();
-        }
+    if let Some(tls) = spec.tls()
+        && !shake_hands(&mut transcript, tls, &words[1..], &bytes)
+    {
+        return Answer::known(FactBody::Probe(transcript));
+    }
+    if !matches!(spec, ProbeSpec::Connect | ProbeSpec::Tls(_)) {
+        let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
+        transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
+        transcript.steps.push(step(StepKind::Receive, receive));
+        transcript.received = bytes.into();
     }
     Answer::known(FactBody::Probe(transcript))
 }
 
-fn shake_hands(transcript: &mut Transcript, speaks_tls: bool, bytes: &[u8]) {
-    let outcome = if speaks_tls { ProbeOutcome::Done } else { ProbeOutcome::Refused };
-    let error = (!speaks_tls).then(|| "wrong version number".to_owned());
-    transcript.tls =
-        Some(TlsAnswer { established: speaks_tls, error, first_bytes: bytes.into(), ..TlsAnswer::default() });
+/// Lines as an application behind FastCGI sends them: those that begin with `stderr ` to its error stream.
+fn records(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let (kind, content) = line.strip_prefix(b"stderr ").map_or((6, line), |errors| (7, errors));
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        bytes.extend([1, kind, 0, 1, high, low, 0, 0]);
+        bytes.extend(content);
+    }
+    bytes.extend([1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes
+}
+
+/// Whether the handshake is completed: `tls` and perhaps `alert=N` (in place of an answer where the first word is `closed`),
+/// `version=TLSv1.3`, `asks`, `verify=CODE`, `name=yes` or `name=no`.
+fn shake_hands(transcript: &mut Transcript, spec: &TlsSpec, words: &[&str], bytes: &[u8]) -> bool {
+    let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let number = |name: &str| value(name).map(|number| number.parse().unwrap());
+    let alert = number("alert").map(|alert: i32| u8::try_from(alert).unwrap());
+    let speaks_tls = words.first() == Some(&"tls");
+    // A server that misses a certificate says so after the handshake.
+    let established = speaks_tls && alert.is_none_or(|alert| alert == 116);
+    let verdict = spec.verify.as_ref().filter(|_| established).map(|verify| TlsVerdict {
+        code: number("verify").unwrap_or(0),
+        says: "words of the library".to_owned(),
+        is_for_name: verify.name.is_some().then(|| value("name") != Some("no")),
+    });
+    let certificate = TlsCertificate { subject: "CN=other.example".to_owned(), ..TlsCertificate::default() };
+    transcript.tls = Some(TlsAnswer {
+        established,
+        version: value("version").map(str::to_owned),
+        error: (!established).then(|| "words of the library".to_owned()),
+        first_bytes: if speaks_tls { Blob::default() } else { bytes.into() },
+        certificates: if established { vec![certificate] } else { Vec::new() },
+        alert,
+        verdict,
+        asks_certificate: Some(words.contains(&"asks")),
+        ..TlsAnswer::default()
+    });
+    let outcome = if established { ProbeOutcome::Done } else { ProbeOutcome::Refused };
     transcript.steps.push(ProbeStep { kind: StepKind::Handshake, micros: 100, outcome });
+    established
 }
 
 fn probe(mut transcript: Transcript, steps: impl Into<Vec<ProbeStep>>) -> Answer {

@@ -1,8 +1,14 @@
 //! What is sent, and to whom: few probes, bounded, as the gateway itself would speak.
 //!
 //! Every address that the gateway dials gets exactly one probe: a mere connection, a TLS handshake where the gateway
-//! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given). A listener
-//! of this gateway gets no request: that would be a request to the gateway itself.
+//! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given), in the
+//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself.
+
+mod cgi;
+mod tls;
+
+pub(crate) use cgi::asked_script;
+pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
 use crate::case::{Case, Failure, FailureId, PeerSubject};
 use std::cmp::Reverse;
@@ -50,42 +56,66 @@ pub(crate) fn specs(case: &Case<'_>) -> HashMap<(Option<GroupId>, PeerAddress), 
 fn made_spec(case: &Case<'_>, peer: &PeerSubject) -> ProbeSpec {
     let Some(pass) = case.pass_to(peer) else { return ProbeSpec::Connect };
     let tls = pass.tls.then(|| tls_spec(case, pass));
-    match (request_for(case, peer), tls) {
-        (Some(request), tls) => ProbeSpec::Http { tls, request },
-        (None, Some(tls)) => ProbeSpec::Tls(tls),
-        (None, None) => ProbeSpec::Connect,
+    if let Some(wanted) = wanted_request(case, peer)
+        && let Some(spec) = request_spec(case, &wanted, tls.clone())
+    {
+        return spec;
+    }
+    tls.map_or(ProbeSpec::Connect, ProbeSpec::Tls)
+}
+
+/// A request that failed on the way to a peer, and that is worth repeating.
+struct Wanted<'c> {
+    route: RouteId,
+    pass: &'c Pass,
+    path: String,
+    host: String,
+}
+
+/// The failing request that a peer is asked again; none to a listener of this gateway.
+fn wanted_request<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Option<Wanted<'c>> {
+    if is_own_listener(case, &peer.address) {
+        return None;
+    }
+    let (route, path, host) = failing_path(case, peer)?;
+    Some(Wanted { route, pass: case.pass_of(route, peer.group)?, path, host })
+}
+
+/// One `HEAD` of a failing path without its query, in the protocol of the route; `None` where that is one without such.
+fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> Option<ProbeSpec> {
+    match wanted.pass.protocol {
+        Protocol::Http => Some(ProbeSpec::Http { tls, request: http_request(case, wanted)? }),
+        Protocol::FastCgi => Some(ProbeSpec::FastCgi(cgi::request(case, wanted)?.request)),
+        Protocol::Scgi => Some(ProbeSpec::Scgi(cgi::request(case, wanted)?.request)),
+        Protocol::Uwsgi => {
+            let cgi::Made { request, modifiers } = cgi::request(case, wanted)?;
+            Some(ProbeSpec::Uwsgi { tls, modifiers, request })
+        }
+        Protocol::Grpc | Protocol::Memcached => None,
     }
 }
 
 /// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
 pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
-    request_for(case, peer).map(|request| ProbeSpec::Http { tls: None, request })
+    request_spec(case, &wanted_request(case, peer)?, None)
 }
 
-/// The TLS settings of a pass, as far as they are constant.
-pub(crate) fn tls_spec(case: &Case<'_>, pass: &Pass) -> TlsSpec {
-    let name = pass.tls_settings.name.value.as_str();
-    let constant = if name.contains('$') { host_of(case, pass) } else { Some(name.to_owned()) };
-    // An IP address is never sent as a server name (`ngx_http_upstream_ssl_name`).
-    let name = constant.filter(|name| name.parse::<std::net::IpAddr>().is_err());
-    TlsSpec { server_name: if pass.tls_settings.sends_name.value { name } else { None } }
-}
-
-/// One `HEAD` of a failing path without its query, if a failing route speaks HTTP/1 to the peer.
-fn request_for(case: &Case<'_>, peer: &PeerSubject) -> Option<HttpRequestSpec> {
+/// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
+pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     if is_own_listener(case, &peer.address) {
-        return None;
+        return Vec::new();
     }
-    let (route, path, host) = failing_path(case, peer)?;
-    let pass = case.pass_of(route, peer.group)?;
-    if pass.protocol != Protocol::Http || pass.http_version.value.starts_with('2') {
-        return None;
-    }
-    Some(request(case, pass, &upstream_path(case, route, pass, &path), &host))
+    vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing]
+}
+
+fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec> {
+    let Wanted { route, pass, path, host } = wanted;
+    let is_http1 = !pass.http_version.value.starts_with('2');
+    is_http1.then(|| request(case, pass, &upstream_path(case, *route, pass, path), host))
 }
 
 /// A request as the gateway would send it; headers whose values only a request decides are left out.
-pub(crate) fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestSpec {
+fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestSpec {
     let newer = case.gateway.is_at_least(Version(1, 29, 7)) == Some(true);
     let mut headers = vec![("Host".to_owned(), host_header(case, pass, host))];
     for header in &pass.headers {

@@ -54,7 +54,7 @@ pub enum Ask {
         /// The address.
         target: PeerAddress,
         /// What is sent.
-        spec: ProbeSpec,
+        spec: Box<ProbeSpec>,
     },
     /// More of one process than [`Ask::Processes`] has: its credentials, its limits.
     Process {

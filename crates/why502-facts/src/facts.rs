@@ -212,7 +212,7 @@ impl Facts {
         target: &PeerAddress,
         spec: &ProbeSpec,
     ) -> Observed<&ProbeReport> {
-        let ask = Ask::Probe { security, target: target.clone(), spec: spec.clone() };
+        let ask = Ask::Probe { security, target: target.clone(), spec: Box::new(spec.clone()) };
         self.typed(&ask, |datum| if let Datum::Probe(report) = datum { Some(report) } else { None })
     }
 

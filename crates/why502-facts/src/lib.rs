@@ -18,6 +18,7 @@ mod bundle;
 mod bytes;
 mod errno;
 mod facts;
+mod fastcgi;
 mod histogram;
 mod host;
 mod log;
@@ -40,6 +41,7 @@ pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
+pub use fastcgi::{FastCgiRecord, FastCgiRecords};
 pub use histogram::Histogram;
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
@@ -55,11 +57,11 @@ pub use name_reply::NameReply;
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{
-    HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind, TlsSpec,
-    Transcript,
+    CgiRequestSpec, HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind,
+    TlsSpec, TlsVerifySpec, Transcript,
 };
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use time::{Civil, Stamp};
-pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer};
+pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate, TlsVerdict};

@@ -3,6 +3,7 @@
 //! Masking keeps lengths (every byte becomes `*`), because sizes and positions are evidence, and it is idempotent. It
 //! works on single lines of text, whatever they stem from: a directive, a log line, a header, an argument vector.
 
+use crate::fastcgi::mask_streams;
 use crate::{Answer, Blob, Fact, FactBody, RequestLine};
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use std::borrow::Cow;
@@ -202,7 +203,11 @@ fn mask_body(body: &mut FactBody) {
     match body {
         FactBody::File(file) => mask_blob(&mut file.content),
         FactBody::LogTail(tail) => mask_blob(&mut tail.bytes),
-        FactBody::Probe(transcript) => mask_blob(&mut transcript.received),
+        FactBody::Probe(transcript) => {
+            let mut bytes = transcript.received.as_slice().to_vec();
+            mask_streams(&mut bytes, |text| mask_secrets(text).into_owned());
+            transcript.received = bytes.into();
+        }
         FactBody::Process(process) => mask_blob(&mut process.cmdline),
         FactBody::Processes(table) => {
             table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline));

@@ -1,6 +1,6 @@
 //! What a probe sends, and what came of it.
 
-use crate::{Blob, Errno, FirstBytes, TlsAnswer};
+use crate::{Blob, Errno, FirstBytes, HttpAnswer, TlsAnswer};
 use serde::{Deserialize, Serialize};
 
 /// What a probe does with a peer, as the gateway would.
@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub enum ProbeSpec {
     /// Connects and closes.
     Connect,
+    /// Sends one FastCGI request and reads the answer's header.
+    FastCgi(CgiRequestSpec),
+    /// Asks a FastCGI server for its own values (`FCGI_GET_VALUES`): no request, and no application is called.
+    FastCgiValues,
     /// Sends one HTTP/1 request and reads the answer's header, through TLS if the gateway does.
     Http {
         /// The TLS settings; `None`: plain text.
@@ -16,8 +20,37 @@ pub enum ProbeSpec {
         /// The request.
         request: HttpRequestSpec,
     },
+    /// Sends one SCGI request and reads the answer's header.
+    Scgi(CgiRequestSpec),
     /// Connects and shakes hands.
     Tls(TlsSpec),
+    /// Sends one uwsgi request and reads the answer's header, through TLS if the gateway does.
+    Uwsgi {
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// The two modifiers of the packet's header.
+        modifiers: [u8; 2],
+        /// The request.
+        request: CgiRequestSpec,
+    },
+    /// Asks a uwsgi server whether it is there (modifier 100): no request, and no application is called.
+    UwsgiPing,
+}
+
+impl ProbeSpec {
+    /// Whether it sends a request that an application answers.
+    pub fn is_request(&self) -> bool {
+        !matches!(self, Self::Connect | Self::FastCgiValues | Self::Tls(_) | Self::UwsgiPing)
+    }
+
+    /// The TLS settings, if it shakes hands.
+    pub fn tls(&self) -> Option<&TlsSpec> {
+        match self {
+            Self::Http { tls, .. } | Self::Uwsgi { tls, .. } => tls.as_ref(),
+            Self::Tls(tls) => Some(tls),
+            Self::Connect | Self::FastCgi(_) | Self::FastCgiValues | Self::Scgi(_) | Self::UwsgiPing => None,
+        }
+    }
 }
 
 /// How TLS is spoken to a peer.
@@ -25,6 +58,29 @@ pub enum ProbeSpec {
 pub struct TlsSpec {
     /// The name to send (SNI); `None`: none is sent.
     pub server_name: Option<String>,
+    /// The protocol versions that are offered, as nginx writes them (`TLSv1.2`); none: all that the library has.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+    /// The ciphers that are offered up to TLS 1.2, in OpenSSL's notation; `None`: the library's own choice.
+    #[serde(default)]
+    pub ciphers: Option<String>,
+    /// How the peer's certificate is verified; `None`: not at all.
+    #[serde(default)]
+    pub verify: Option<TlsVerifySpec>,
+    /// The files of the certificate that is presented and of its key: absolute paths.
+    #[serde(default)]
+    pub certificate: Option<(String, String)>,
+}
+
+/// How a peer's certificate is verified.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TlsVerifySpec {
+    /// The file of the authorities that are trusted: an absolute path.
+    pub trusted: String,
+    /// How many certificates may stand between the peer's own and an authority.
+    pub depth: u32,
+    /// The name that the certificate must be for; `None`: nobody knows it.
+    pub name: Option<String>,
 }
 
 /// One HTTP/1 request without a body.
@@ -38,6 +94,22 @@ pub struct HttpRequestSpec {
     pub version: String,
     /// Header lines in order.
     pub headers: Vec<(String, String)>,
+}
+
+/// One request without a body to an application that takes parameters in place of a request line and header lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CgiRequestSpec {
+    /// The parameters in order; among them `REQUEST_METHOD`, which is `HEAD` or `GET`.
+    pub params: Vec<(String, String)>,
+    /// The names of those that the gateway sends too, with values that only a real request decides.
+    pub left_out: Vec<String>,
+}
+
+impl CgiRequestSpec {
+    /// The value of the last parameter of that name: an application takes the last of several.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// In whose place a probe really ran.
@@ -122,6 +194,10 @@ pub struct ProbeReport {
     pub tls: Option<TlsAnswer>,
     /// What the first bytes are.
     pub first_bytes: FirstBytes,
+    /// The header of the answer, if one came in the protocol that was spoken.
+    pub answer: Option<Box<HttpAnswer>>,
+    /// What the application wrote to its error stream before that header was complete.
+    pub stderr: String,
     /// The first bytes themselves.
     pub received: Blob,
 }
@@ -130,6 +206,12 @@ impl ProbeReport {
     /// How a step ended; `None` if it was never reached.
     pub fn outcome(&self, kind: StepKind) -> Option<ProbeOutcome> {
         self.steps.iter().find(|step| step.kind == kind).map(|step| step.outcome)
+    }
+
+    /// The header of the answer, if it tells that the peer is well: no error of a server, and no complaint about the very
+    /// request that was made up for the probe.
+    pub fn good_answer(&self) -> Option<&HttpAnswer> {
+        self.answer.as_deref().filter(|answer| answer.status < 500 && answer.status != 400)
     }
 
     /// Whether the connection was established.

@@ -1,6 +1,6 @@
 //! What a peer's bytes are, decoded.
 
-use crate::Blob;
+use crate::{Blob, Stamp};
 use serde::{Deserialize, Serialize};
 
 /// What the first bytes of a peer are.
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum FirstBytes {
     /// Nothing came.
     Nothing,
-    /// An HTTP/1 response, as the gateway would parse it.
-    Http(Box<HttpAnswer>),
+    /// An HTTP/1 response.
+    Http,
     /// HTTP/2 frames.
     Http2,
     /// A TLS record; for an alert its description code.
@@ -21,22 +21,25 @@ pub enum FirstBytes {
     Banner(&'static str),
     /// A FastCGI record.
     FastCgi,
+    /// A uwsgi packet that answers a ping.
+    Uwsgi,
     /// None of these.
     Other,
 }
 
-/// The header of an HTTP/1 response.
+/// The header of an HTTP/1 response, or of what an application behind FastCGI, SCGI or uwsgi answers in place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAnswer {
-    /// Minor version: 0 or 1.
-    pub minor_version: u16,
-    /// The status code.
+    /// Minor version: 0 or 1; `None` where no status line came, but header lines alone.
+    pub minor_version: Option<u16>,
+    /// The status code; of header lines alone that of `Status`, else 302 with a `Location`, else 200.
     pub status: u16,
     /// The reason phrase.
     pub reason: String,
     /// The header lines.
     pub headers: Vec<HttpHeader>,
-    /// The size of the status line and all header lines with the empty line, in bytes, as far as it came.
+    /// The size of the status line and all header lines with the empty line, in bytes, as far as it came: what the
+    /// gateway's buffer for it must hold, the headers of FastCGI's records included.
     pub head_bytes: u64,
     /// Whether the empty line came.
     pub complete: bool,
@@ -87,6 +90,11 @@ pub enum HeaderFault {
         /// Its name.
         name: String,
     },
+    /// A `Status` that is no number of three digits.
+    InvalidStatus {
+        /// Its value.
+        value: String,
+    },
     /// A Content-Length that is no number.
     InvalidLength {
         /// Its value.
@@ -114,4 +122,45 @@ pub struct TlsAnswer {
     pub first_bytes: Blob,
     /// The peer's certificate and chain, DER.
     pub chain: Vec<Blob>,
+    /// The same certificates, read.
+    #[serde(default)]
+    pub certificates: Vec<TlsCertificate>,
+    /// The alert that the peer sent, by its number (RFC 8446, section 6), during the handshake or in place of an answer.
+    #[serde(default)]
+    pub alert: Option<u8>,
+    /// What became of the verification, if one was asked for and a certificate came.
+    #[serde(default)]
+    pub verdict: Option<TlsVerdict>,
+    /// Whether the peer asked for a certificate; `None` where that cannot be seen: TLS 1.3 hides it.
+    #[serde(default)]
+    pub asks_certificate: Option<bool>,
+    /// The files that could not be read or used, each with the reason: what depends on them was not done.
+    #[serde(default)]
+    pub unusable: Vec<String>,
+}
+
+/// A certificate of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsCertificate {
+    /// Whose it is, as one line (`CN=shop.internal`).
+    pub subject: String,
+    /// The names and addresses that it is valid for.
+    pub names: Vec<String>,
+    /// Who issued it, as one line.
+    pub issuer: String,
+    /// From when it is valid; `None`: its time cannot be read.
+    pub not_before: Option<Stamp>,
+    /// Until when it is valid.
+    pub not_after: Option<Stamp>,
+}
+
+/// What became of the verification of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsVerdict {
+    /// The library's code (`X509_V_ERR_…`), 0 if the chain is trusted.
+    pub code: i32,
+    /// Its words.
+    pub says: String,
+    /// Whether it is for the name that was asked for; `None`: no name was.
+    pub is_for_name: Option<bool>,
 }

@@ -7,6 +7,7 @@
 
 mod address;
 mod build;
+mod cgi;
 mod check;
 mod comments;
 mod config;
@@ -31,8 +32,9 @@ mod values;
 mod variables;
 
 pub(crate) use build::build_gateway;
+pub use cgi::CgiParameters;
 pub use edit::WantedDirective;
 pub(crate) use instance::{find_instances, title};
+pub use locate::{Arrival, Served, Step, Stop};
 pub(crate) use locate::{Locator, Slashes, parse_target, valid_host};
-pub use locate::{Served, Step, Stop};
 pub(crate) use variables::Expression;

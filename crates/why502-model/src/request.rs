@@ -77,7 +77,8 @@ impl RequestVars {
         self.values.remove("document_uri");
     }
 
-    fn set_args(&mut self, args: &str) {
+    /// Sets the arguments under all their names.
+    pub(crate) fn set_args(&mut self, args: &str) {
         self.set("args", args);
         self.set("query_string", args);
         // The first of several arguments of one name counts (`ngx_http_arg`), whatever the case of its letters.

@@ -233,6 +233,8 @@ pub struct Pass {
     pub path: Option<String>,
     /// The request header lines that the gateway sets: name and value as written, in order.
     pub headers: Vec<Setting<(String, String)>>,
+    /// The names of those that are not sent where their value is empty (`if_not_empty`).
+    pub optional_headers: Vec<String>,
     /// `1.0` or `1.1` (or `2`).
     pub http_version: Setting<String>,
     /// Whether connections are kept open for further requests.

@@ -41,7 +41,7 @@ fn silent_peers_of_several_contexts_share_the_time() -> std::io::Result<()> {
     let asks = contexts.map(|security| Ask::Probe {
         security,
         target: target.clone(),
-        spec: ProbeSpec::Tls(TlsSpec::default()),
+        spec: Box::new(ProbeSpec::Tls(TlsSpec::default())),
     });
     let policy = Policy { only_files: None, may_probe: true };
     let no_route: Arc<RouteOfOwner> = Arc::new(|_: &str, _: &RequestKey<'_>| None);

@@ -30,8 +30,8 @@ pub fn first_bytes(bytes: &[u8]) -> FirstBytes {
     if bytes.is_empty() {
         return FirstBytes::Nothing;
     }
-    if let Some(answer) = parse_http_answer(bytes) {
-        return FirstBytes::Http(Box::new(answer));
+    if parse_http_answer(bytes).is_some() {
+        return FirstBytes::Http;
     }
     if is_tls_record(bytes) {
         // An alert record: type, version, length 2, level, description (RFC 8446, sections 5.1 and 6).
@@ -43,6 +43,9 @@ pub fn first_bytes(bytes: &[u8]) -> FirstBytes {
     }
     if is_fastcgi_record(bytes) {
         return FirstBytes::FastCgi;
+    }
+    if is_uwsgi_pong(bytes) {
+        return FirstBytes::Uwsgi;
     }
     if is_mysql_greeting(bytes) {
         return FirstBytes::Banner("MySQL");
@@ -68,6 +71,11 @@ fn is_fastcgi_record(bytes: &[u8]) -> bool {
     matches!(bytes, [1, 3 | 6 | 7 | 10 | 11, _, _, _, _, _, 0, ..])
 }
 
+/// What uwsgi answers to a ping: the same modifier, no content, and 1 (`uwsgi_request_ping`).
+fn is_uwsgi_pong(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[100, 0, 0, 1])
+}
+
 /// A packet of sequence 0 that begins with protocol version 10 and a version text, or with an error (0xff).
 fn is_mysql_greeting(bytes: &[u8]) -> bool {
     matches!(bytes, [_, _, 0, 0, 10, b'0'..=b'9', ..]) || matches!(bytes, [_, _, 0, 0, 0xff, _, _, ..])
@@ -89,13 +97,14 @@ mod tests {
             (b"J\x00\x00\x00\x0a8.0.36\x00", FirstBytes::Banner("MySQL")),
             (b"SSH-2.0-OpenSSH_9.2p1\r\n", FirstBytes::Banner("SSH")),
             (b"-ERR wrong number of arguments", FirstBytes::Banner("Redis")),
+            (b"d\0\0\x01", FirstBytes::Uwsgi),
             (b"hello", FirstBytes::Other),
             (b"HTTP 200", FirstBytes::Other),
         ];
         for (bytes, expected) in cases {
             assert_eq!(&first_bytes(bytes), expected, "{}", why502_facts::lossy(bytes));
         }
-        assert!(matches!(first_bytes(b"HTTP/1.1 200 OK\r\n\r\n"), FirstBytes::Http(_)));
+        assert_eq!(first_bytes(b"HTTP/1.1 200 OK\r\n\r\n"), FirstBytes::Http);
     }
 
     proptest! {

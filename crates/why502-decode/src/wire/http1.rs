@@ -26,7 +26,7 @@ pub fn parse_http_answer(bytes: &[u8]) -> Option<HttpAnswer> {
     let (line_end, after) = end_of_line(bytes).unwrap_or((bytes.len(), bytes.len()));
     let (minor_version, status, reason) = parse_status_line(&bytes[..line_end])?;
     let mut answer = HttpAnswer {
-        minor_version,
+        minor_version: Some(minor_version),
         status,
         reason,
         headers: Vec::new(),
@@ -35,7 +35,13 @@ pub fn parse_http_answer(bytes: &[u8]) -> Option<HttpAnswer> {
         faults: Vec::new(),
         body: Blob::default(),
     };
-    let mut at = after;
+    read_headers(bytes, after, &mut answer);
+    framing_faults(&mut answer);
+    Some(answer)
+}
+
+/// Reads header lines from a place on, as far as they came, up to the empty line.
+pub(super) fn read_headers(bytes: &[u8], mut at: usize, answer: &mut HttpAnswer) {
     while let Some((length, next)) = end_of_line(&bytes[at..]) {
         let line = &bytes[at..at + length];
         at += next;
@@ -45,10 +51,13 @@ pub fn parse_http_answer(bytes: &[u8]) -> Option<HttpAnswer> {
             answer.body = Blob::from(&bytes[at..]);
             break;
         }
-        read_header(line, next as u64, &mut answer);
+        read_header(line, next as u64, answer);
     }
-    framing_faults(&mut answer);
-    Some(answer)
+}
+
+/// Whether the first line came, and is a header line or the empty one.
+pub(super) fn begins_with_a_header(bytes: &[u8]) -> bool {
+    end_of_line(bytes).is_some_and(|(length, _)| length == 0 || !is_invalid(&bytes[..length]))
 }
 
 /// The length of the first line without its end, and with it; nginx takes LF with or without CR.
@@ -78,6 +87,16 @@ fn digits(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((number, &bytes[end..]))
 }
 
+/// Whether a first line that has no end yet is the begin of a header line.
+pub(super) fn may_become_a_header(bytes: &[u8]) -> bool {
+    let name_end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
+    end_of_line(bytes).is_none() && bytes[..name_end].iter().all(|byte| !is_no_name(*byte))
+}
+
+fn is_no_name(byte: u8) -> bool {
+    matches!(byte, 0..=b' ' | 0x7f)
+}
+
 fn read_header(line: &[u8], size: u64, answer: &mut HttpAnswer) {
     if is_invalid(line) {
         answer.faults.push(HeaderFault::InvalidLine { line: lossy(&line[..line.len().min(MAX_SHOWN)]) });
@@ -97,12 +116,12 @@ fn is_invalid(line: &[u8]) -> bool {
     let Some(colon) = memchr::memchr(b':', line) else { return true };
     let (name, value) = line.split_at(colon);
     name.is_empty()
-        || name.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f))
+        || name.iter().any(|byte| is_no_name(*byte))
         || value.iter().any(|byte| matches!(byte, 0 | b'\r'))
 }
 
 /// The faults of lengths and encodings (`ngx_http_upstream_process_content_length`, `…_transfer_encoding`).
-fn framing_faults(answer: &mut HttpAnswer) {
+pub(super) fn framing_faults(answer: &mut HttpAnswer) {
     let values = |name: &str| {
         let found = answer.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         found.map(|header| header.value.clone()).collect::<Vec<_>>()
@@ -141,7 +160,7 @@ mod tests {
     fn a_header_is_measured_as_it_was_sent() {
         let text = "HTTP/1.1 200 OK\r\nServer: x\r\nSet-Cookie: abcdefgh\r\n\r\nbody";
         let answer = parsed(text);
-        assert_eq!((answer.status, answer.minor_version, answer.reason.as_str()), (200, 1, "OK"));
+        assert_eq!((answer.status, answer.minor_version, answer.reason.as_str()), (200, Some(1), "OK"));
         assert_eq!(answer.head_bytes, text.len() as u64 - 4);
         assert!(answer.complete && answer.faults.is_empty());
         let largest = answer.largest_header().unwrap();

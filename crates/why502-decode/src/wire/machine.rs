@@ -1,6 +1,6 @@
 //! The machine behind every probe: it says what it wants, and is fed what came.
 
-use super::http1::{parse_http_answer, print_request};
+use super::answer::{Protocol, print};
 use why502_facts::{ProbeSpec, TlsSpec};
 
 /// The most bytes of an answer that are kept.
@@ -24,7 +24,8 @@ pub enum Want {
 pub struct Machine {
     script: Vec<Want>,
     received: Vec<u8>,
-    stop_at_header: bool,
+    /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
+    protocol: Option<Protocol>,
     finished: bool,
     truncated: bool,
 }
@@ -32,17 +33,12 @@ pub struct Machine {
 impl Machine {
     /// The conversation that a probe asks for, once the connection stands.
     pub fn new(spec: &ProbeSpec) -> Self {
-        let mut script = match spec {
-            ProbeSpec::Connect => Vec::new(),
-            ProbeSpec::Tls(tls) => vec![Want::Tls(tls.clone())],
-            ProbeSpec::Http { tls, request } => {
-                let handshake = tls.clone().map(Want::Tls);
-                handshake.into_iter().chain([Want::Write(print_request(request)), Want::Read]).collect()
-            }
-        };
+        let mut script: Vec<Want> = spec.tls().cloned().map(Want::Tls).into_iter().collect();
+        if let Some(request) = print(spec) {
+            script.extend([Want::Write(request), Want::Read]);
+        }
         script.reverse();
-        let stop_at_header = matches!(spec, ProbeSpec::Http { .. });
-        Self { script, received: Vec::new(), stop_at_header, finished: false, truncated: false }
+        Self { script, received: Vec::new(), protocol: Protocol::of(spec), finished: false, truncated: false }
     }
 
     /// What comes next. `Read` is repeated until enough came; the others are to be done once.
@@ -80,15 +76,12 @@ impl Machine {
         self.received
     }
 
-    /// A header that is complete ends an HTTP conversation; a peer that speaks first is known by its first bytes, and
-    /// bytes that are no HTTP need no more than a look.
+    /// A header that is complete ends a conversation; a peer that speaks first is known by its first bytes, and bytes of
+    /// another protocol need no more than a look.
     fn has_enough(&self) -> bool {
-        if !self.stop_at_header {
-            return !self.received.is_empty();
-        }
-        match parse_http_answer(&self.received) {
-            Some(answer) => answer.complete,
-            None => self.received.len() >= 512,
+        match self.protocol {
+            None => !self.received.is_empty(),
+            Some(protocol) => protocol.has_enough(&self.received),
         }
     }
 }
@@ -96,8 +89,9 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{ProbeAnswer, first_bytes, parse_answer};
     use proptest::prelude::*;
-    use why502_facts::HttpRequestSpec;
+    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec};
 
     fn http() -> ProbeSpec {
         let request = HttpRequestSpec {
@@ -126,49 +120,72 @@ mod tests {
     }
 
     #[test]
+    fn every_protocol_writes_a_request_and_reads() {
+        for spec in specs() {
+            let mut machine = Machine::new(&spec);
+            let wants: Vec<Want> = std::iter::repeat_with(|| machine.want()).take(3).collect();
+            let wants = wants.iter().skip_while(|want| matches!(want, Want::Tls(_))).collect::<Vec<_>>();
+            assert!(matches!(wants[..2], [Want::Write(_), Want::Read]), "{spec:?} {wants:?}");
+        }
+    }
+
+    #[test]
     fn memory_is_bounded() {
-        let mut machine = Machine::new(&http());
-        machine.feed(&vec![b'a'; MAX_RECEIVED + 1]);
-        assert!(machine.truncated());
-        assert_eq!(machine.into_received().len(), MAX_RECEIVED);
+        for spec in specs() {
+            let mut machine = Machine::new(&spec);
+            machine.feed(&vec![1; MAX_RECEIVED + 1]);
+            assert!(machine.truncated());
+            assert_eq!(machine.into_received().len(), MAX_RECEIVED);
+        }
+    }
+
+    /// What is read of an answer: the begin of its body may be longer where more was fed at once.
+    fn answered(spec: &ProbeSpec, bytes: &[u8]) -> (FirstBytes, ProbeAnswer) {
+        let mut answer = parse_answer(spec, bytes);
+        if let Some(header) = &mut answer.header {
+            header.body = Blob::default();
+        }
+        (first_bytes(bytes), answer)
     }
 
     proptest! {
         #[test]
-        fn fed_byte_by_byte_is_fed_whole(answer in any::<Vec<u8>>(), is_http in any::<bool>()) {
-            let mut bytes = if is_http { b"HTTP/1.1 200 OK\r\n".to_vec() } else { Vec::new() };
-            bytes.extend(answer);
-            let mut whole = Machine::new(&http());
-            whole.feed(&bytes);
-            let mut single = Machine::new(&http());
-            for byte in &bytes {
-                // The driver stops reading once a machine has enough.
-                if !single.finished {
-                    single.feed(&[*byte]);
-                }
-            }
-            let (whole, single) = (whole.into_received(), single.into_received());
-            prop_assert_eq!(super::super::first_bytes(&whole), super::super::first_bytes(&single[..]).clone_with_body(&whole));
-        }
-    }
-
-    trait CloneWithBody {
-        fn clone_with_body(self, whole: &[u8]) -> why502_facts::FirstBytes;
-    }
-
-    impl CloneWithBody for why502_facts::FirstBytes {
-        /// Byte by byte the reading stops at the header's end; the begin of the body is what the whole has more.
-        fn clone_with_body(self, whole: &[u8]) -> why502_facts::FirstBytes {
-            match self {
-                Self::Http(mut answer) => {
-                    let end = usize::try_from(answer.head_bytes).unwrap();
-                    if answer.complete {
-                        answer.body = (&whole[end..]).into();
+        fn fed_byte_by_byte_is_fed_whole(begin in 0..BEGINNINGS.len(), rest in any::<Vec<u8>>(), end in 0..2_usize) {
+            let bytes = [BEGINNINGS[begin], rest.as_slice(), [b"".as_slice(), b"\r\n\r\nbody"][end]].concat();
+            for spec in specs() {
+                let mut whole = Machine::new(&spec);
+                whole.feed(&bytes);
+                let mut single = Machine::new(&spec);
+                for byte in &bytes {
+                    // The driver stops reading once a machine has enough.
+                    if !single.finished {
+                        single.feed(&[*byte]);
                     }
-                    Self::Http(answer)
                 }
-                other => other,
+                let (whole, single) = (whole.into_received(), single.into_received());
+                prop_assert_eq!(answered(&spec, &whole), answered(&spec, &single));
             }
         }
+    }
+
+    const BEGINNINGS: &[&[u8]] = &[
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"Status: 404 Not Found\r\n",
+        b"\x01\x06\0\x01\0\x0d\0\0Status: 200\r\n\x01\x06\0\x01\0\x04\0\0",
+        b"\x01\x07\0\x01\0\x04\x04\0oops\0\0\0\0\x01\x06\0\x01\0\x40\0\0Status: 200\r\n",
+    ];
+
+    /// A probe of each protocol.
+    fn specs() -> [ProbeSpec; 6] {
+        let request = CgiRequestSpec::default();
+        [
+            http(),
+            ProbeSpec::FastCgi(request.clone()),
+            ProbeSpec::FastCgiValues,
+            ProbeSpec::UwsgiPing,
+            ProbeSpec::Scgi(request.clone()),
+            ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request },
+        ]
     }
 }

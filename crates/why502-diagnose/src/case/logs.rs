@@ -3,8 +3,8 @@
 use super::{Case, Failure, PeerSubject};
 use std::collections::BTreeSet;
 use why502_facts::{
-    Ask, Coverage, Datum, ErrorDigest, ErrorLevel, FirstBytes, GapReason, LogKind, LogSlice, Observed,
-    ProbeOutcome, StepKind,
+    Ask, Coverage, Datum, ErrorDigest, ErrorLevel, GapReason, LogKind, LogSlice, Observed, ProbeOutcome,
+    StepKind,
 };
 use why502_model::{LogContent, LogSink, LogTarget, Span};
 
@@ -120,7 +120,7 @@ impl Case<'_> {
     pub(crate) fn has_answered_probe(&self) -> bool {
         self.facts.iter().any(|(_, answer)| {
             let Observed::Known(Datum::Probe(report)) = answer else { return false };
-            matches!(&report.first_bytes, FirstBytes::Http(answer) if answer.status < 500)
+            report.answer.as_ref().is_some_and(|answer| answer.status < 500)
         })
     }
 

@@ -9,8 +9,8 @@ use crate::plan;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use why502_facts::{
-    Ask, Errno, FirstBytes, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress, ProbeOutcome,
-    ProbeReport, ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
+    Ask, Errno, Gap, GapReason, LineRef, Observed, PathWalk, PeerAddress, ProbeOutcome, ProbeReport,
+    ProbeSpec, Process, Security, SocketTable, Stamp, StepKind,
 };
 use why502_model::{GroupId, Pass, Peer, RouteId};
 
@@ -156,7 +156,8 @@ impl Case<'_> {
 
     /// The ask for the probe of a peer.
     pub(crate) fn probe_ask(&self, peer: &PeerSubject, spec: &ProbeSpec) -> Ask {
-        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec: spec.clone() }
+        let spec = Box::new(spec.clone());
+        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec }
     }
 
     /// Where the probe of a peer stands in a report.
@@ -240,8 +241,7 @@ impl Case<'_> {
             or_ask(self.probe(peer))?;
         }
         let is_well = |peer: &&PeerSubject| {
-            let probe = self.probe(peer);
-            matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400)
+            self.probe(peer).known().is_some_and(|report| report.good_answer().is_some())
         };
         Ok(!peers.is_empty() && peers.iter().all(is_well))
     }

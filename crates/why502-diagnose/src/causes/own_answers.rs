@@ -3,7 +3,7 @@
 
 use crate::case::{Asked, Case, Failure};
 use crate::plan::{host_header, is_own_listener, upstream_path};
-use why502_facts::{FirstBytes, PeerAddress};
+use why502_facts::PeerAddress;
 use why502_model::{
     Action, Conditional, Fallback, FallbackKind, Gateway, RequestVars, RouteId, Served, Span, Stop, Target,
 };
@@ -99,9 +99,9 @@ fn becomes(case: &Case<'_>, server: usize, fallback: &Fallback, status: u16) -> 
 
 /// What a peer of a route answers to a probe, if that is one of some statuses.
 fn answered_now(case: &Case<'_>, route: RouteId, statuses: &[u16]) -> Option<u16> {
-    case.peers_behind(route).find_map(|peer| match &case.probe(peer).known()?.first_bytes {
-        FirstBytes::Http(answer) => Some(answer.status).filter(|status| statuses.contains(status)),
-        _ => None,
+    case.peers_behind(route).find_map(|peer| {
+        let status = case.probe(peer).known()?.answer.as_ref()?.status;
+        statuses.contains(&status).then_some(status)
     })
 }
 

@@ -43,7 +43,7 @@ use crate::causes::some_peers_failing::is_failure;
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
-use why502_facts::{FirstBytes, PeerAddress, Phase, Phrase, Stamp};
+use why502_facts::{PeerAddress, Phase, Phrase, Stamp};
 use why502_model::{GroupId, Pass, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -172,11 +172,10 @@ fn answers_others(case: &Case<'_>, id: GroupId, address: &PeerAddress, since: St
         Evidence::supporting(format!("{address} answered others since"), Origin::Log(line.clone()))
     });
     served.or_else(|| {
-        let answers = matches!(
-            case.probe(peer).known().map(|report| &report.first_bytes),
-            Some(FirstBytes::Http(answer)) if answer.status < 500
-        );
-        answers.then(|| Evidence::supporting(format!("{address} answers a probe"), case.probe_origin(peer)))
+        let answer = case.probe(peer).known().and_then(|report| report.answer.as_ref());
+        answer
+            .is_some_and(|answer| answer.status < 500)
+            .then(|| Evidence::supporting(format!("{address} answers a probe"), case.probe_origin(peer)))
     })
 }
 

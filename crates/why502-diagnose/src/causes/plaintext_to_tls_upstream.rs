@@ -38,7 +38,9 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::plan::is_own_listener;
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Errno, FirstBytes, Observed, Phrase, ProbeOutcome, ProbeSpec, StepKind, TlsSpec};
+use why502_facts::{
+    Errno, FirstBytes, Observed, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind, TlsSpec,
+};
 use why502_model::{Pass, Protocol};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -65,13 +67,13 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let probe = or_ask(case.probe(peer))?;
     let failed: Vec<(FailureId, &Failure)> =
         case.failures_about(peer).filter(|(_, failure)| fits(failure, peer)).collect();
-    let odd_now = matches!(&probe, Observed::Known(report) if report.connected() && is_odd(&report.first_bytes, report.outcome(StepKind::Receive)));
+    let odd_now = matches!(&probe, Observed::Known(report) if report.connected() && is_odd(report));
     if failed.is_empty() && !odd_now {
         return Ok(Ruling::NoSign);
     }
     let sends_tls =
         matches!(&probe, Observed::Known(report) if matches!(report.first_bytes, FirstBytes::Tls { .. }));
-    let spec = ProbeSpec::Tls(TlsSpec { server_name: server_name(pass) });
+    let spec = handshake_spec(pass);
     let handshake = or_ask(case.probe_with(peer, &spec))?;
     let shakes_hands = matches!(&handshake, Observed::Known(report) if report.tls.as_ref().is_some_and(|tls| tls.established));
     if !shakes_hands && !sends_tls {
@@ -117,15 +119,23 @@ fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
 }
 
 /// Whether the answer to a plain request is none that an HTTP server gives a well-formed one.
-fn is_odd(first_bytes: &FirstBytes, received: Option<ProbeOutcome>) -> bool {
-    match first_bytes {
+fn is_odd(report: &ProbeReport) -> bool {
+    match report.first_bytes {
         FirstBytes::Tls { .. } => true,
-        FirstBytes::Http(answer) => answer.status == 400,
+        FirstBytes::Http => report.answer.as_ref().is_some_and(|answer| answer.status == 400),
         FirstBytes::Nothing => {
-            matches!(received, Some(ProbeOutcome::Closed | ProbeOutcome::Failed(Errno::ConnectionReset)))
+            matches!(
+                report.outcome(StepKind::Receive),
+                Some(ProbeOutcome::Closed | ProbeOutcome::Failed(Errno::ConnectionReset))
+            )
         }
         _ => false,
     }
+}
+
+/// The handshake that shows whether a port speaks TLS.
+pub(super) fn handshake_spec(pass: &Pass) -> ProbeSpec {
+    ProbeSpec::Tls(TlsSpec { server_name: server_name(pass), ..TlsSpec::default() })
 }
 
 /// A server that picks its certificate by name needs one; the host of the target serves.

@@ -40,7 +40,7 @@ use crate::case::{Case, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Explanation, Finding, Ruling};
 use crate::remedy::Remedy;
-use why502_facts::{Errno, FirstBytes, Phase, Phrase};
+use why502_facts::{Errno, Phase, Phrase};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "response-body-truncated",
@@ -88,7 +88,7 @@ pub(super) fn is_stalled(symptom: &Symptom) -> bool {
 /// Whether the peer's probe was answered with an event stream: it says something only when something happens (WHATWG HTML,
 /// section 9.2).
 pub(super) fn is_event_stream(unanswered: &Unanswered<'_>) -> bool {
-    let Some(FirstBytes::Http(answer)) = unanswered.report().map(|report| &report.first_bytes) else {
+    let Some(answer) = unanswered.report().and_then(|report| report.answer.as_ref()) else {
         return false;
     };
     let kind = answer.header("content-type").unwrap_or_default();

@@ -40,7 +40,7 @@ use crate::case::{Case, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{FirstBytes, HeaderFault, Phrase};
+use why502_facts::{HeaderFault, Phrase};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "response-header-invalid",
@@ -92,11 +92,12 @@ fn is_of_cgi(case: &Case<'_>, finding: &Finding) -> bool {
 
 /// What is wrong with the header of the peer's answer to the probe.
 fn fault(case: &Case<'_>, peer: &PeerSubject) -> Option<String> {
-    let FirstBytes::Http(answer) = &case.probe(peer).known()?.first_bytes else { return None };
+    let answer = case.probe(peer).known()?.answer.as_ref()?;
     Some(match answer.faults.first()? {
         HeaderFault::InvalidLine { line } => format!("the line {line:?}"),
         HeaderFault::LengthAndEncoding => "Content-Length and Transfer-Encoding together".to_owned(),
         HeaderFault::Duplicate { name } => format!("{name} twice"),
+        HeaderFault::InvalidStatus { value } => format!("Status {value:?}"),
         HeaderFault::InvalidLength { value } => format!("Content-Length {value:?}"),
         HeaderFault::UnknownEncoding { value } => format!("Transfer-Encoding {value:?}"),
     })

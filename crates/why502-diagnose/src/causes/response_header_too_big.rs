@@ -38,7 +38,7 @@ use crate::case::{Case, PeerSubject, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{FirstBytes, HttpAnswer, Phrase};
+use why502_facts::{HttpAnswer, Phrase};
 use why502_model::Pass;
 
 pub(super) static CAUSE: Cause = Cause {
@@ -109,9 +109,9 @@ fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c 
 
 /// The answer to the probe of a peer of the route with the largest header.
 fn measure(case: &Case<'_>, subject: &Subject) -> Option<(HttpAnswer, Origin)> {
-    let answers = peers(case, subject).filter_map(|peer| match &case.probe(peer).known()?.first_bytes {
-        FirstBytes::Http(answer) => Some((answer.as_ref().clone(), case.probe_origin(peer))),
-        _ => None,
+    let answers = peers(case, subject).filter_map(|peer| {
+        let answer = case.probe(peer).known()?.answer.as_deref()?;
+        Some((answer.clone(), case.probe_origin(peer)))
     });
     answers.max_by_key(|(answer, _)| answer.head_bytes)
 }

@@ -61,23 +61,29 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         let open = case.probe(odd.peer).gap().cloned().map(|gap| Case::open(gap, "what the peer sends"));
         return Ok(Ruling::found(finding(Confidence::Likely).open(open)));
     };
+    // To the probe it speaks as it should: only some answers are malformed.
+    if report.answer.is_some() {
+        // What was sent then is not known, if requests are answered since.
+        return Ok(Ruling::found(if odd.is_served_since(case) {
+            finding(Confidence::Likely).still_failing(odd.still_failing(case, false))
+        } else {
+            finding(Confidence::Confirmed)
+        }));
+    }
     Ok(match report.first_bytes {
         // Known protocols have causes of their own; what is left for this one is a mere possibility.
-        FirstBytes::Tls { .. } | FirstBytes::Http2 | FirstBytes::Banner(_) | FirstBytes::FastCgi => {
-            Ruling::found(finding(Confidence::Possible))
-        }
+        FirstBytes::Http
+        | FirstBytes::Tls { .. }
+        | FirstBytes::Http2
+        | FirstBytes::Banner(_)
+        | FirstBytes::Uwsgi
+        | FirstBytes::FastCgi => Ruling::found(finding(Confidence::Possible)),
         FirstBytes::Other => {
             let says =
                 format!("asked directly, its first bytes are {:?}", excerpt(report.received.as_slice()));
             let evidence = [Evidence::supporting(says, case.probe_origin(odd.peer))];
             Ruling::found(finding(Confidence::Confirmed).still_failing(Some(true)).with(evidence))
         }
-        // To the probe it speaks HTTP: only some answers are malformed.
-        // What was sent then is not known, if requests are answered since.
-        FirstBytes::Http(_) if odd.is_served_since(case) => {
-            Ruling::found(finding(Confidence::Likely).still_failing(odd.still_failing(case, false)))
-        }
-        FirstBytes::Http(_) => Ruling::found(finding(Confidence::Confirmed)),
         FirstBytes::Nothing => Ruling::found(finding(Confidence::Likely)),
     })
 }
@@ -119,7 +125,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.peer();
     let bytes = peer
         .and_then(|peer| case.probe(peer).known())
-        .filter(|report| report.first_bytes == FirstBytes::Other);
+        .filter(|report| report.answer.is_none() && report.first_bytes == FirstBytes::Other);
     let sent = bytes.map(|report| format!(": {:?}", excerpt(report.received.as_slice()))).unwrap_or_default();
     let address = peer.map_or(String::new(), |peer| peer.address.to_string());
     Explanation {
@@ -172,8 +178,8 @@ mod tests {
     #[test]
     fn near_miss_a_known_greeting_is_a_protocol() {
         insta::assert_snapshot!(hit().with("probe 127.0.0.1:3000", "answers\nSSH-2.0-OpenSSH_9.2").summary(), @"
-        Inconclusive
-        Possible response-not-http: what 127.0.0.1:3000 sends is no HTTP response [1 requests]
+        Broken
+        Confirmed protocol-mismatch -> response-not-http: HTTP is spoken to 127.0.0.1:3000, which speaks SSH [1 requests, still failing]
         ");
     }
 

@@ -112,13 +112,10 @@ fn is_without_answer(report: &ProbeReport) -> bool {
 fn plain_answer(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<Evidence>, Asks> {
     let Some(spec) = plan::plain_spec(case, peer) else { return Ok(None) };
     let report = or_ask(case.probe_with(peer, &spec))?;
-    Ok(match report.known().map(|report| &report.first_bytes) {
-        Some(FirstBytes::Http(answer)) => {
-            let says = format!("a ClientHello gets no answer, and a plain request gets {}", answer.status);
-            Some(Evidence::supporting(says, Origin::Probe(case.probe_ask(peer, &spec))))
-        }
-        _ => None,
-    })
+    Ok(report.known().and_then(|report| report.answer.as_ref()).map(|answer| {
+        let says = format!("a ClientHello gets no answer, and a plain request gets {}", answer.status);
+        Evidence::supporting(says, Origin::Probe(case.probe_ask(peer, &spec)))
+    }))
 }
 
 fn is_handshake(symptom: &Symptom) -> bool {
@@ -138,10 +135,12 @@ fn foreign_bytes(report: &ProbeReport) -> Option<&'static str> {
         return None;
     }
     match report.first_bytes {
-        FirstBytes::Http(_) => Some("plain HTTP"),
+        FirstBytes::Http => Some("plain HTTP"),
         FirstBytes::Tls { .. } | FirstBytes::Nothing => None,
         FirstBytes::Banner(_) => Some("a greeting of another protocol"),
-        FirstBytes::FastCgi | FirstBytes::Http2 | FirstBytes::Other => Some("bytes that are no TLS"),
+        FirstBytes::FastCgi | FirstBytes::Http2 | FirstBytes::Other | FirstBytes::Uwsgi => {
+            Some("bytes that are no TLS")
+        }
     }
 }
 

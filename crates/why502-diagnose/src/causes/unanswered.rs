@@ -4,7 +4,7 @@ use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, or_as
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Blob, FirstBytes, Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
+use why502_facts::{Blob, Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
 
 /// Failed attempts on a peer that fit a pattern, and what its probe sees.
 pub(super) struct Unanswered<'c> {
@@ -65,7 +65,7 @@ impl<'c> Unanswered<'c> {
     /// started anew, answers the probe, and answered requests.
     pub(super) fn still_failing(&self, case: &Case<'_>, ends_so: bool) -> Option<bool> {
         let last = self.symptoms.iter().map(|(_, failure, _)| failure.at).max()?;
-        let answers = matches!(self.report().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400);
+        let answers = self.report().is_some_and(|report| report.good_answer().is_some());
         let served = self.is_served_since(case);
         let is_mended = answers && served && case.started_after(self.peer, last);
         match (ends_so, served) {

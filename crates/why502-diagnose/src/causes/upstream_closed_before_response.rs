@@ -37,7 +37,7 @@ use crate::case::{Case, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::Remedy;
-use why502_facts::{FirstBytes, Phrase, ProbeOutcome};
+use why502_facts::{Phrase, ProbeOutcome};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-closed-before-response",
@@ -88,10 +88,7 @@ fn is_closed(symptom: &Symptom) -> bool {
 
 /// The status of the answer to the probe, if it is one.
 fn answers(peer: &PeerSubject, case: &Case<'_>) -> Option<u16> {
-    match &case.probe(peer).known()?.first_bytes {
-        FirstBytes::Http(answer) => Some(answer.status),
-        _ => None,
-    }
+    case.probe(peer).known()?.answer.as_ref().map(|answer| answer.status)
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {

@@ -40,7 +40,7 @@ use crate::case::{Case, Failure, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Errno, FirstBytes, Phase, Phrase};
+use why502_facts::{Errno, Phase, Phrase};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-rejects-request-body",
@@ -101,9 +101,7 @@ fn served(case: &Case<'_>, refused: &Unanswered<'_>) -> Option<Evidence> {
     if let Some((_, line)) = case.last_success(refused.peer) {
         return Some(Evidence::supporting("the peer answers other requests", Origin::Log(line.clone())));
     }
-    let Some(FirstBytes::Http(answer)) = refused.report().map(|report| &report.first_bytes) else {
-        return None;
-    };
+    let answer = refused.report().and_then(|report| report.answer.as_ref())?;
     let says = format!("asked directly without a body, the peer answers {}", answer.status);
     Some(Evidence::supporting(says, case.probe_origin(refused.peer)))
 }

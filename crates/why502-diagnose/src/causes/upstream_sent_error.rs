@@ -42,7 +42,7 @@ use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling}
 use crate::plan::is_own_listener;
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
-use why502_facts::{FirstBytes, HttpAnswer, Phase, Phrase, Stamp};
+use why502_facts::{HttpAnswer, Phase, Phrase, Stamp};
 use why502_model::{FallbackKind, Limit, RouteId};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -257,17 +257,14 @@ fn peers<'c>(case: &'c Case<'_>, subject: &Subject) -> impl Iterator<Item = &'c 
 
 /// The answer of a peer of the route to the probe, if it is an error that would be passed on.
 fn probed(case: &Case<'_>, subject: &Subject) -> Option<(HttpAnswer, Origin)> {
-    peers(case, subject).find_map(|peer| match &case.probe(peer).known()?.first_bytes {
-        FirstBytes::Http(answer) if matches!(answer.status, 502..=504) => {
-            Some((answer.as_ref().clone(), case.probe_origin(peer)))
-        }
-        _ => None,
+    peers(case, subject).find_map(|peer| {
+        let answer = case.probe(peer).known()?.answer.as_deref()?;
+        matches!(answer.status, 502..=504).then(|| (answer.clone(), case.probe_origin(peer)))
     })
 }
 
 fn answers_well(case: &Case<'_>, peer: &PeerSubject) -> bool {
-    let probe = case.probe(peer);
-    matches!(probe.known().map(|report| &report.first_bytes), Some(FirstBytes::Http(answer)) if answer.status < 500 && answer.status != 400)
+    case.probe(peer).known().is_some_and(|report| report.good_answer().is_some())
 }
 
 fn describe(answer: &HttpAnswer) -> String {

@@ -39,7 +39,7 @@ use crate::case::{Case, Failure, FailureId, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{FirstBytes, HttpAnswer};
+use why502_facts::HttpAnswer;
 use why502_model::{Pass, Protocol, RouteId, Span};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -180,7 +180,7 @@ fn wanted(case: &Case<'_>, route: RouteId) -> Result<Wanted, Asks> {
     let mut wanted = Wanted::Unknown;
     for peer in case.peers_behind(route) {
         let report = or_ask(case.probe(peer))?;
-        let Some(FirstBytes::Http(answer)) = report.known().map(|report| &report.first_bytes) else {
+        let Some(answer) = report.known().and_then(|report| report.answer.as_ref()) else {
             continue;
         };
         if answer.status == 426 {

@@ -310,7 +310,8 @@ fn actions(facts: &Facts) -> Vec<ActionInfo> {
 fn is_answered(answer: &Observed<Datum>) -> bool {
     match answer {
         Observed::Known(Datum::Probe(probe)) if probe.outcome(StepKind::Send).is_some() => {
-            matches!(probe.first_bytes, FirstBytes::Http(_))
+            // A question to the server itself is answered by what it speaks.
+            probe.answer.is_some() || matches!(probe.first_bytes, FirstBytes::FastCgi | FirstBytes::Uwsgi)
         }
         Observed::Known(Datum::Probe(probe)) => {
             probe.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::Done)

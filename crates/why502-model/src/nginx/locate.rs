@@ -1,5 +1,6 @@
 //! Which server and which location serve a request, by nginx's own search.
 
+mod arrive;
 mod attribute;
 mod entrance;
 mod locations;
@@ -8,6 +9,7 @@ mod reach;
 mod serve;
 mod uri;
 
+pub use arrive::Arrival;
 pub(crate) use entrance::Entrance;
 pub(crate) use locations::{Level, LocationName, Passes};
 pub(crate) use names::NameTable;

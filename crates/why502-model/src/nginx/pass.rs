@@ -109,6 +109,7 @@ pub(crate) fn read_pass(
         path: aim.path,
         at,
         headers,
+        optional_headers: optional_headers(protocol, levels),
         http_version,
         timeouts: Timeouts {
             connect: settings.time("connect_timeout", DEFAULT_TIMEOUT),
@@ -137,21 +138,33 @@ fn http_version(protocol: Protocol, levels: &Levels<'_>, version: Option<Version
     }
 }
 
+/// The directive that sets header lines or parameters of a request.
+fn header_directive(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::Http => Some("proxy_set_header"),
+        Protocol::Grpc => Some("grpc_set_header"),
+        Protocol::FastCgi => Some("fastcgi_param"),
+        Protocol::Uwsgi => Some("uwsgi_param"),
+        Protocol::Scgi => Some("scgi_param"),
+        Protocol::Memcached => None,
+    }
+}
+
 fn request_headers(protocol: Protocol, levels: &Levels<'_>) -> Vec<Setting<(String, String)>> {
-    let directive = match protocol {
-        Protocol::Http => "proxy_set_header",
-        Protocol::Grpc => "grpc_set_header",
-        Protocol::FastCgi => "fastcgi_param",
-        Protocol::Uwsgi => "uwsgi_param",
-        Protocol::Scgi => "scgi_param",
-        Protocol::Memcached => return Vec::new(),
-    };
     let header = |id: NodeId| {
         let node = levels.config.node(id);
         let value = (node.arg(0)?.to_owned(), node.arg(1)?.to_owned());
         Some(Setting { value, at: Some(levels.config.arg_span(id, 0)) })
     };
-    levels.nearest(directive).into_iter().filter_map(header).collect()
+    let found = header_directive(protocol).map(|directive| levels.nearest(directive)).unwrap_or_default();
+    found.into_iter().filter_map(header).collect()
+}
+
+fn optional_headers(protocol: Protocol, levels: &Levels<'_>) -> Vec<String> {
+    let found = header_directive(protocol).map(|directive| levels.nearest(directive)).unwrap_or_default();
+    let nodes = found.into_iter().map(|id| levels.config.node(id));
+    let optional = nodes.filter(|node| node.arg(2) == Some("if_not_empty"));
+    optional.filter_map(|node| node.arg(0).map(str::to_owned)).collect()
 }
 
 /// Whether connections are reused: the group keeps some, and nothing tells the peer to close.

@@ -96,7 +96,7 @@ impl Gateway {
     }
 
     /// The request as the server sees it: slashes are merged by the default server's leave (`ngx_http_process_request_uri`).
-    fn begin(&self, server: usize, request: &RequestVars) -> Option<Run> {
+    pub(super) fn begin(&self, server: usize, request: &RequestVars) -> Option<Run> {
         let slashes = self.locator.entrances.iter().find(|entrance| entrance.servers.contains(&server));
         let default = slashes.map_or(server, |entrance| entrance.default);
         let mut run = Run { known: request.clone(), ..Run::default() };
@@ -114,20 +114,20 @@ impl Gateway {
 
 /// Who sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
+pub(super) enum Sender {
     Client,
     Gateway,
 }
 
-struct Walk<'a> {
-    gateway: &'a Gateway,
-    sender: Sender,
-    run: Run,
-    steps: Vec<Step>,
+pub(super) struct Walk<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) sender: Sender,
+    pub(super) run: Run,
+    pub(super) steps: Vec<Step>,
 }
 
 impl Walk<'_> {
-    fn go(&mut self, server: RouteId) -> Stop {
+    pub(super) fn go(&mut self, server: RouteId) -> Stop {
         if self.run.known.get("uri").is_none() {
             return Stop::BadRequest;
         }
@@ -179,7 +179,7 @@ impl Walk<'_> {
     }
 
     /// Runs the directives of a route; how the way ends if they end it.
-    fn rewrite(&mut self, route: RouteId) -> Option<Stop> {
+    pub(super) fn rewrite(&mut self, route: RouteId) -> Option<Stop> {
         let locator = &self.gateway.locator;
         self.run.uri_changed = false;
         self.run.inside = None;

@@ -1,0 +1,99 @@
+//! The answer to a request in the protocol that it was made in.
+
+use super::cgi::parse_scgi_answer;
+use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_values};
+use super::first_bytes::first_bytes;
+use super::http1::{may_become_a_header, parse_http_answer, print_request};
+use super::scgi::print_scgi_request;
+use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
+use why502_facts::{FirstBytes, HttpAnswer, ProbeSpec};
+
+/// What every record of FastCGI begins with.
+const FASTCGI_VERSION: u8 = 1;
+/// So many bytes are looked at before they are given up as none of the protocol.
+const MAX_LOOK: usize = 512;
+
+/// What a request is made in, and its answer read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    FastCgi,
+    Http,
+    /// Nothing is requested: the first bytes tell who answers.
+    Peek,
+    /// SCGI and uwsgi, whose answers are alike.
+    Scgi,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    /// Its header, as far as it came; `None` if nothing came that is one in this protocol.
+    pub header: Option<HttpAnswer>,
+    /// What the application wrote to its error stream before.
+    pub stderr: String,
+}
+
+/// Reads what came back for a probe as an answer in the probe's protocol.
+pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
+    match Protocol::of(spec) {
+        None | Some(Protocol::Peek) => ProbeAnswer::default(),
+        Some(Protocol::FastCgi) => {
+            let answer = parse_fastcgi_answer(bytes);
+            ProbeAnswer { header: answer.header, stderr: answer.stderr }
+        }
+        Some(Protocol::Http) => ProbeAnswer { header: parse_http_answer(bytes), stderr: String::new() },
+        Some(Protocol::Scgi) => ProbeAnswer { header: parse_scgi_answer(bytes), stderr: String::new() },
+    }
+}
+
+impl Protocol {
+    /// The protocol of a probe that sends a request.
+    pub(super) fn of(spec: &ProbeSpec) -> Option<Self> {
+        match spec {
+            ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
+            ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
+            ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
+            ProbeSpec::Http { .. } => Some(Self::Http),
+            ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
+        }
+    }
+
+    /// Whether enough came to know the answer.
+    pub(super) fn has_enough(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::FastCgi if bytes.first() == Some(&FASTCGI_VERSION) => parse_fastcgi_answer(bytes).finished,
+            Self::FastCgi | Self::Http => match parse_http_answer(bytes) {
+                Some(answer) => answer.complete,
+                None => is_none(bytes),
+            },
+            Self::Peek => match first_bytes(bytes) {
+                FirstBytes::Banner(_) | FirstBytes::FastCgi | FirstBytes::Uwsgi => true,
+                FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
+                _ => is_none(bytes),
+            },
+            Self::Scgi => match parse_scgi_answer(bytes) {
+                Some(answer) => answer.complete,
+                None => is_none(bytes) && !may_become_a_header(bytes),
+            },
+        }
+    }
+}
+
+/// Whether so much came that it is no answer in HTTP: not even a status line that has no end yet.
+fn is_none(bytes: &[u8]) -> bool {
+    let may_become_one = bytes.starts_with(b"HTTP/") && memchr::memchr(b'\n', bytes).is_none();
+    bytes.len() >= MAX_LOOK && !may_become_one
+}
+
+/// The bytes of a probe's request; `None` where it sends none.
+pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
+    match spec {
+        ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
+        ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
+        ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
+        ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
+        ProbeSpec::Http { request, .. } => Some(print_request(request)),
+        ProbeSpec::Scgi(request) => Some(print_scgi_request(request)),
+        ProbeSpec::Uwsgi { request, modifiers, .. } => Some(print_uwsgi_request(request, *modifiers)),
+    }
+}
