@@ -11,6 +11,8 @@ use why502_facts::{AccessLogFormat, FormatEscape};
 
 /// How many lines are tried at most.
 const MAX_LINES: usize = 1000;
+/// One of so many lines may be cut, where what was read ends, and the format that all others fit is taken at once.
+const ONE_OF: usize = 50;
 
 /// The best guess at the format of lines, how many of them fit it, and how many were tried; `None` if fewer than half
 /// of the lines fit any known format.
@@ -32,7 +34,7 @@ pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> 
         if hits > best.as_ref().map_or(0, |(_, best)| *best) {
             best = Some((candidate, hits));
         }
-        if hits == lines.len() {
+        if hits + lines.len() / ONE_OF >= lines.len() {
             break;
         }
     }

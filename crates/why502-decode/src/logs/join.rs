@@ -32,7 +32,7 @@ struct Access<'d> {
 pub fn join(errors: &[&ErrorDigest], accesses: &[&AccessDigest], clock: LogClock) -> Vec<FailedRequest> {
     let lines = duplicates::distinct_errors(errors).into_iter().filter_map(|record| Line::new(record, clock));
     let (single, merged): (Vec<_>, Vec<_>) = lines.partition(|line| line.record.weight == 1);
-    let mut threads = Threads::new(single);
+    let mut threads = Threads::new(single, !accesses.is_empty());
     let mut joined = Vec::new();
     let mut unmatched = Vec::new();
     for access in duplicates::distinct_accesses(accesses) {

@@ -3,6 +3,7 @@
 use super::Access;
 use super::role::Line;
 use super::story::{self, Story};
+use foldhash::fast::RandomState;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use why502_facts::{AccessRecord, Phrase, RequestLine, Try};
@@ -57,7 +58,7 @@ pub(super) enum Shown {
 pub(super) struct Threads<'d> {
     threads: Vec<Thread<'d>>,
     /// The lines that were not taken.
-    open: HashMap<Key<'d>, BTreeSet<Place>>,
+    open: HashMap<Key<'d>, BTreeSet<Place>, RandomState>,
 }
 
 /// The lines that may belong to an access line.
@@ -70,7 +71,8 @@ struct Match<'d> {
 }
 
 impl<'d> Threads<'d> {
-    pub(super) fn new(lines: Vec<Line<'d>>) -> Self {
+    /// Threads of lines; without an index where no access line is looked for.
+    pub(super) fn new(lines: Vec<Line<'d>>, is_searched: bool) -> Self {
         let mut by_thread: BTreeMap<_, Vec<Line<'d>>> = BTreeMap::new();
         for line in lines {
             let Some(request) = &line.record.context.request else { continue };
@@ -78,8 +80,8 @@ impl<'d> Threads<'d> {
             by_thread.entry((whose, &*request.method, &*request.path)).or_default().push(line);
         }
         let threads: Vec<Thread<'d>> = by_thread.into_values().map(Thread::new).collect();
-        let mut open: HashMap<Key<'d>, BTreeSet<Place>> = HashMap::new();
-        for (idx, thread) in threads.iter().enumerate() {
+        let mut open: HashMap<Key<'d>, BTreeSet<Place>, RandomState> = HashMap::default();
+        for (idx, thread) in threads.iter().enumerate().filter(|_| is_searched) {
             for (position, line) in thread.lines.iter().enumerate() {
                 for key in keys(line) {
                     open.entry(key).or_default().insert((line.at.0, idx, position));
