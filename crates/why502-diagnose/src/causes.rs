@@ -72,6 +72,7 @@ mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
+mod uwsgi_sockets;
 mod websocket_upgrade_missing;
 
 use crate::cause::Cause;

@@ -16,7 +16,7 @@
 //!
 //! Confirmed: a probe as nginx speaks gets the greeting or the answer of another protocol, or gets nothing, and a question to
 //! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping) is answered. Likely: the error log tells first bytes that are those
-//! of HTTP.
+//! of HTTP; or nothing is answered, and the listener was started with a `--socket` of uwsgi there.
 //!
 //! ## What would disprove it
 //!
@@ -37,12 +37,13 @@
 //! `ngx_http_proxy_process_status_line`; RFC 4253, section 4.2.
 
 use super::plaintext_to_tls_upstream::handshake_spec;
+use super::uwsgi_sockets::told_uwsgi;
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::plan::{self, is_own_listener};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Errno, FirstBytes, Observed, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind};
+use why502_facts::{Errno, FirstBytes, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind};
 use why502_model::{Pass, Protocol};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -96,6 +97,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     let Some(spoken) = spoken else {
         let answers_now = case.probe(peer).known().is_some_and(|report| report.answer.is_some());
+        if let Some(told) =
+            probe_is_unanswered(case, peer).then(|| told_uwsgi(case, peer, pass.protocol)).flatten()
+        {
+            return Ok(Ruling::found(finding(Confidence::Likely).still_failing(Some(true)).with([told])));
+        }
         let is_told = failed.iter().any(|(_, failure)| is_told(failure, peer));
         let open = case.probe(peer).gap().cloned().map(|gap| Case::open(gap, "what speaks there"));
         if !is_told || answers_now {
@@ -153,19 +159,14 @@ fn who_speaks(
     if !is_unanswered(report) || speaks_tls(case, peer, pass)? {
         return Ok(None);
     }
-    let mut asks = Vec::new();
+    // One after the other: the only worker of a pool would wait for the rest of one question, and leave the next one lying.
     for spec in plan::peeks(case, peer) {
-        match or_ask(case.probe_with(peer, &spec)) {
-            Ok(Observed::Known(seen)) => {
-                if let Some(name) = foreign(protocol, &seen.first_bytes) {
-                    return Ok(Some(peeked(case, peer, protocol, &spec, name)));
-                }
-            }
-            Ok(_) => {}
-            Err(more) => asks.extend(more),
+        let seen = or_ask(case.probe_with(peer, &spec))?;
+        if let Some(name) = seen.known().and_then(|seen| foreign(protocol, &seen.first_bytes)) {
+            return Ok(Some(peeked(case, peer, protocol, &spec, name)));
         }
     }
-    if asks.is_empty() { Ok(None) } else { Err(asks) }
+    Ok(None)
 }
 
 /// Whether the port speaks TLS: then nothing else is asked of it.
@@ -207,6 +208,10 @@ fn foreign(protocol: Protocol, first_bytes: &FirstBytes) -> Option<&'static str>
     (name != protocol.name()).then_some(name)
 }
 
+fn probe_is_unanswered(case: &Case<'_>, peer: &PeerSubject) -> bool {
+    case.probe(peer).known().is_some_and(is_unanswered)
+}
+
 /// Whether a request was sent and not a byte came back.
 fn is_unanswered(report: &ProbeReport) -> bool {
     let ended = matches!(
@@ -224,7 +229,8 @@ fn name_of(case: &Case<'_>, finding: &Finding) -> Option<(&'static str, Protocol
     let mut peeks = plan::peeks(case, peer).into_iter();
     let of_peek =
         || peeks.find_map(|spec| foreign(protocol, &case.probe_with(peer, &spec).known()?.first_bytes));
-    Some((of_probe.or_else(of_peek)?, protocol))
+    let of_arguments = || told_uwsgi(case, peer, protocol).map(|_| "uwsgi");
+    Some((of_probe.or_else(of_peek).or_else(of_arguments)?, protocol))
 }
 
 /// The directive for a protocol that nginx speaks.
@@ -298,6 +304,15 @@ mod tests {
         insta::assert_snapshot!(fixture.summary(), @"
         Broken
         Confirmed protocol-mismatch -> upstream-closed-before-response: HTTP is spoken to 127.0.0.1:3000, which speaks uwsgi [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_the_listener_was_started_for_uwsgi() {
+        let listener = "127.0.0.1:3000 uwsgi_python3 --socket 127.0.0.1:3000 --wsgi-file app.py";
+        insta::assert_snapshot!(Fixture::new(CLOSED).with("listeners", listener).summary(), @"
+        Broken
+        Likely protocol-mismatch -> upstream-closed-before-response: HTTP is spoken to 127.0.0.1:3000, which speaks uwsgi [1 requests, still failing]
         ");
     }
 
