@@ -13,7 +13,8 @@
 //! ## How we know
 //!
 //! Confirmed: all servers of the `resolver` line say that there is no such name, the system resolves it, and the system's
-//! own name servers, asked for just that name, do not know it either.
+//! own name servers, asked for just that name, do not know it either. Likely: the system could not be asked, and the name
+//! has one label.
 //!
 //! ## What would disprove it
 //!
@@ -36,7 +37,7 @@ use crate::case::{Case, Subject, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{NameReply, Resolver};
+use why502_facts::{NameReply, Observed, Resolver};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "resolver-ignores-system-names",
@@ -75,16 +76,43 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         finding.at = pass.map(|pass| pass.at.clone()).into_iter().collect();
         return Ok(Ruling::found(finding.still_failing(Some(true)).with([system, own])));
     }
-    Ok(Ruling::NoSign)
+    Ok(told(case, subject)?.map_or(Ruling::NoSign, Ruling::found))
+}
+
+/// A name of one label, where nobody could ask the system: the search list, which nginx does not use, completes such names.
+fn told(case: &Case<'_>, subject: &Subject) -> Result<Option<Finding>, Asks> {
+    let is_told = |asked: &Asked<'_>| {
+        asked.is_denied_by_word() && !asked.asks_the_public() && !asked.name.name.contains('.')
+    };
+    for asked in asked(case, subject)?.into_iter().filter(is_told) {
+        let name = asked.name.name.clone();
+        let Observed::Unknown(gap) = or_ask(case.facts.addresses(case.gateway.security, &name))? else {
+            continue;
+        };
+        let open = Case::open(gap, "whether the system knows the name");
+        let says = format!(
+            "{name:?} has one label: the system completes such names by its search list, and nginx does not"
+        );
+        let why = Evidence::supporting(says, Origin::Derived);
+        return Ok(Some(asked.finding(&CAUSE, Confidence::Likely, subject).with([why]).open([open])));
+    }
+    Ok(None)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let subject = finding.subjects.first();
     let found = subject.and_then(|subject| asked(case, subject).ok()).unwrap_or_default();
-    let name =
-        found.iter().find(|asked| asked.is_denied_by_all()).map_or("the name", |asked| &asked.name.name);
+    let name = found.first().map_or("the name", |asked| &asked.name.name);
+    let title = match finding.confidence {
+        Confidence::Confirmed => format!(
+            "{name} is known to the system alone (/etc/hosts or its search list), and nginx's resolver asks name servers"
+        ),
+        _ => format!(
+            "nginx's resolver asks for {name} as it stands: it uses neither /etc/hosts nor the search list"
+        ),
+    };
     Explanation {
-        title: format!("{name} is known to the system alone (/etc/hosts or its search list), and nginx's resolver asks name servers"),
+        title,
         why: "nginx asks the servers of its resolver line for just this name, and they do not have it. The hosts file and the search list \
               are the system's, and nginx's resolver reads neither."
             .to_owned(),
@@ -143,5 +171,17 @@ mod tests {
     fn gap_nobody_could_ask_the_system_s_servers() {
         let summary = hit().without("ask system app.internal").summary();
         assert!(!summary.contains("resolver-ignores-system-names"), "{summary}");
+    }
+
+    #[test]
+    fn hit_a_name_of_one_label_is_likely() {
+        let short =
+            DEAD.replace("app.internal", "app").replace("(110: Operation timed out)", "(3: Host not found)");
+        insta::assert_snapshot!(Fixture::new(&short).with("options", "offline").summary(), @"
+        Broken
+        Likely resolver-ignores-system-names -> dns-name-not-found: nginx's resolver asks for app as it stands: it uses neither /etc/hosts nor the search list [1 requests]
+          open: what that name server says: not looked at: --offline
+          open: whether the system knows the name: not looked at: --offline
+        ");
     }
 }

@@ -12,7 +12,8 @@
 //! ## How we know
 //!
 //! Confirmed: all servers of the line say that there is no such name, and the system's own name servers, asked for just
-//! that name, have its addresses.
+//! that name, have its addresses. Likely: the system could not be asked, the name can exist in a private network only, and
+//! all servers of the line are public ones.
 //!
 //! ## What would disprove it
 //!
@@ -31,12 +32,12 @@
 //!
 //! nginx: `ngx_resolver_create_name_query`, `ngx_resolver_process_a`; resolv.conf(5), nsswitch.conf(5).
 
-use super::resolvers::{Asked, ask, asked};
+use super::resolvers::{Asked, ask, asked, is_private_name};
 use crate::case::{Case, Subject, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{NameReply, Resolver};
+use why502_facts::{NameReply, Observed, Resolver};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "resolver-wrong-server",
@@ -75,16 +76,39 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         let finding = asked.finding(&CAUSE, Confidence::Confirmed, subject);
         return Ok(Ruling::found(finding.still_failing(Some(true)).with([system, own])));
     }
-    Ok(Ruling::NoSign)
+    Ok(told(case, subject)?.map_or(Ruling::NoSign, Ruling::found))
+}
+
+/// A name that can exist in a private network only, asked of public servers alone, where nobody could ask the system.
+fn told(case: &Case<'_>, subject: &Subject) -> Result<Option<Finding>, Asks> {
+    let is_told = |asked: &Asked<'_>| {
+        asked.is_denied_by_word() && asked.asks_the_public() && is_private_name(&asked.name.name)
+    };
+    for asked in asked(case, subject)?.into_iter().filter(is_told) {
+        let name = asked.name.name.clone();
+        let Observed::Unknown(gap) = or_ask(case.facts.addresses(case.gateway.security, &name))? else {
+            continue;
+        };
+        let open = Case::open(gap, "whether the system knows the name");
+        let says = format!("{name:?} can exist in a private network only, and its servers are public ones");
+        let why = Evidence::supporting(says, Origin::Derived);
+        return Ok(Some(asked.finding(&CAUSE, Confidence::Likely, subject).with([why]).open([open])));
+    }
+    Ok(None)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let subject = finding.subjects.first();
     let found = subject.and_then(|subject| asked(case, subject).ok()).unwrap_or_default();
-    let name =
-        found.iter().find(|asked| asked.is_denied_by_all()).map_or("the name", |asked| &asked.name.name);
+    let name = found.first().map_or("the name", |asked| &asked.name.name);
+    let title = match finding.confidence {
+        Confidence::Confirmed => {
+            format!("nginx's resolver asks servers that do not know {name}, and the system's own do")
+        }
+        _ => format!("nginx's resolver asks public servers for {name}, a name of a private network"),
+    };
     Explanation {
-        title: format!("nginx's resolver asks servers that do not know {name}, and the system's own do"),
+        title,
         why: "nginx asks the servers of its resolver line, and they say that there is no such name. Those that the system asks know it, but \
               nginx does not ask them."
             .to_owned(),
@@ -143,5 +167,18 @@ mod tests {
     fn gap_nobody_could_ask_the_system_s_servers() {
         let summary = hit().without("ask system app.internal").summary();
         assert!(!summary.contains("resolver-wrong-server"), "{summary}");
+    }
+
+    #[test]
+    fn hit_a_private_name_asked_of_the_public_is_likely() {
+        let public = DEAD
+            .replace("resolver 10.0.0.53 ", "resolver 8.8.8.8 ")
+            .replace("(110: Operation timed out)", "(3: Host not found)");
+        insta::assert_snapshot!(Fixture::new(&public).with("options", "offline").summary(), @"
+        Broken
+        Likely resolver-wrong-server -> dns-name-not-found: nginx's resolver asks public servers for app.internal, a name of a private network [1 requests]
+          open: what that name server says: not looked at: --offline
+          open: whether the system knows the name: not looked at: --offline
+        ");
     }
 }

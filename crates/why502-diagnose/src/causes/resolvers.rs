@@ -22,7 +22,9 @@ pub(super) struct Asked<'c> {
     pub(super) replies: Vec<Reply<'c>>,
     /// Servers that nobody could ask.
     pub(super) gaps: Vec<Gap>,
-    /// How many servers nginx may ask; they are written as names where fewer were asked.
+    /// The servers that nginx may ask, as far as they are written as addresses.
+    servers: Vec<SocketAddr>,
+    /// How many servers are written.
     n_written: usize,
     at: Option<Span>,
 }
@@ -60,7 +62,7 @@ pub(super) fn asked<'c>(case: &'c Case<'_>, subject: &Subject) -> Result<Vec<Ask
             }
         }
         let at = resolver.and_then(|resolver| resolver.at.clone());
-        found.push(Asked { name, replies, gaps, n_written: written.len(), at });
+        found.push(Asked { name, replies, gaps, servers: servers.clone(), n_written: written.len(), at });
     }
     if asks.is_empty() { Ok(found) } else { Err(asks) }
 }
@@ -77,6 +79,30 @@ fn address(written: &str) -> Option<SocketAddr> {
     with_port.or_else(|| Some(SocketAddr::new(bare.parse::<IpAddr>().ok()?, PORT)))
 }
 
+/// Whether an address is one of the public internet, and no private one (RFC 1918, RFC 4193, RFC 6598) or local one.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || shared)
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified())
+        }
+    }
+}
+
+/// Whether a name can exist in some private network only: its last labels are kept for that (RFC 6761, RFC 6762, RFC 8375;
+/// `internal`, `corp`, `home` and `mail` by ICANN).
+pub(super) fn is_private_name(name: &str) -> bool {
+    const PRIVATE: [&str; 9] =
+        ["corp", "home", "home.arpa", "internal", "intranet", "lan", "local", "mail", "test"];
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    PRIVATE
+        .iter()
+        .any(|last| name.strip_suffix(last).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')))
+}
+
 impl Asked<'_> {
     /// Whether every server that nginx may ask was asked.
     pub(super) fn is_whole(&self) -> bool {
@@ -91,6 +117,18 @@ impl Asked<'_> {
     /// Whether every server was asked, and all say that there is no such name.
     pub(super) fn is_denied_by_all(&self) -> bool {
         self.is_whole() && self.replies.iter().all(|reply| *reply.says == NameReply::NoSuchName)
+    }
+
+    /// Whether nginx says that there is no such name, and nobody could ask its servers.
+    pub(super) fn is_denied_by_word(&self) -> bool {
+        self.name.code == Some(NXDOMAIN) && self.replies.is_empty()
+    }
+
+    /// Whether all servers that nginx may ask are public ones.
+    pub(super) fn asks_the_public(&self) -> bool {
+        !self.servers.is_empty()
+            && self.servers.len() == self.n_written
+            && self.servers.iter().all(|server| is_public(server.ip()))
     }
 
     /// A finding about it, with the log line and what the servers say.
@@ -116,6 +154,21 @@ impl Asked<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_names_and_public_servers_are_known() {
+        for name in ["tools.svc.cluster.local", "staging.test", "db.corp.", "printer.home.arpa"] {
+            assert!(is_private_name(name), "{name}");
+        }
+        for name in ["www.example.com", "local", "mylocal", "api.latest"] {
+            assert!(!is_private_name(name), "{name}");
+        }
+        let public = |text: &str| is_public(text.parse().unwrap());
+        assert!(public("8.8.8.8") && public("2606:4700:4700::1111"));
+        assert!(
+            !public("10.96.0.10") && !public("127.0.0.11") && !public("100.100.2.136") && !public("fd00::1")
+        );
+    }
 
     #[test]
     fn servers_are_written_with_and_without_a_port() {
