@@ -32,12 +32,12 @@
 //!
 //! nginx: `ngx_resolver_create_name_query`, `ngx_resolver_process_a`; resolv.conf(5), nsswitch.conf(5).
 
-use super::resolvers::{Asked, ask, asked};
-use crate::case::{Case, Subject, or_ask};
+use super::resolvers::{Asked, Denied, denied, name_of};
+use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::finding::{Confidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{NameReply, Observed, Resolver};
+use why502_facts::NameReply;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "resolver-ignores-system-names",
@@ -54,55 +54,32 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    for asked in asked(case, subject)?.into_iter().filter(Asked::is_denied_by_all) {
-        let name = asked.name.name.clone();
-        let Some(addresses) = or_ask(case.facts.addresses(case.gateway.security, &name))?.known() else {
-            continue;
-        };
-        let servers = Resolver::SystemServers;
-        let reply = or_ask(case.facts.name_reply(case.gateway.security, &name, servers))?;
-        let Some(says) = reply.known().filter(|says| *says == &NameReply::NoSuchName) else { continue };
-        let known = addresses.first().map_or_else(String::new, ToString::to_string);
-        let system = Evidence::supporting(
-            format!("the system resolves {name:?}: {known}"),
-            Origin::Probe(ask(case, &name, Resolver::System)),
-        );
-        let own = Evidence::supporting(
-            format!("asked for just that name, the system's own name server {says}"),
-            Origin::Probe(ask(case, &name, servers)),
-        );
-        let mut finding = asked.finding(&CAUSE, Confidence::Confirmed, subject);
+    let mut ruling = denied(case, subject, &Denied { cause: &CAUSE, fits: is_unknown, by_word })?;
+    if let Ruling::Found(finding) = &mut ruling {
+        // The name is to be changed, not the servers.
         let pass = subject.route().and_then(|route| case.pass_of(route, None));
         finding.at = pass.map(|pass| pass.at.clone()).into_iter().collect();
-        return Ok(Ruling::found(finding.still_failing(Some(true)).with([system, own])));
     }
-    Ok(told(case, subject)?.map_or(Ruling::NoSign, Ruling::found))
+    Ok(ruling)
 }
 
-/// A name of one label, where nobody could ask the system: the search list, which nginx does not use, completes such names.
-fn told(case: &Case<'_>, subject: &Subject) -> Result<Option<Finding>, Asks> {
-    let is_told = |asked: &Asked<'_>| {
-        asked.is_denied_by_word() && !asked.asks_the_public() && !asked.name.name.contains('.')
-    };
-    for asked in asked(case, subject)?.into_iter().filter(is_told) {
-        let name = asked.name.name.clone();
-        let Observed::Unknown(gap) = or_ask(case.facts.addresses(case.gateway.security, &name))? else {
-            continue;
-        };
-        let open = Case::open(gap, "whether the system knows the name");
-        let says = format!(
+fn is_unknown(says: &NameReply) -> bool {
+    *says == NameReply::NoSuchName
+}
+
+/// A name of one label: the search list, which nginx does not use, completes such names.
+fn by_word(asked: &Asked<'_>) -> Option<String> {
+    let name = &asked.name.name;
+    let says = || {
+        format!(
             "{name:?} has one label: the system completes such names by its search list, and nginx does not"
-        );
-        let why = Evidence::supporting(says, Origin::Derived);
-        return Ok(Some(asked.finding(&CAUSE, Confidence::Likely, subject).with([why]).open([open])));
-    }
-    Ok(None)
+        )
+    };
+    (!asked.asks_the_public() && !name.contains('.')).then(says)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let subject = finding.subjects.first();
-    let found = subject.and_then(|subject| asked(case, subject).ok()).unwrap_or_default();
-    let name = found.first().map_or("the name", |asked| &asked.name.name);
+    let name = name_of(case, finding);
     let title = match finding.confidence {
         Confidence::Confirmed => format!(
             "{name} is known to the system alone (/etc/hosts or its search list), and nginx's resolver asks name servers"

@@ -4,7 +4,7 @@
 use super::names::{Unresolved, unresolved};
 use crate::case::{Case, Subject, or_ask};
 use crate::cause::{Asks, Cause};
-use crate::finding::{Confidence, Evidence, Finding, Open, Origin};
+use crate::finding::{Confidence, Evidence, Finding, Open, Origin, Ruling};
 use std::net::{IpAddr, SocketAddr};
 use why502_facts::{Ask, Gap, NameReply, Observed, Phrase, Resolver};
 use why502_model::{Span, Target};
@@ -68,7 +68,7 @@ pub(super) fn asked<'c>(case: &'c Case<'_>, subject: &Subject) -> Result<Vec<Ask
 }
 
 /// The ask for a name.
-pub(super) fn ask(case: &Case<'_>, name: &str, resolver: Resolver) -> Ask {
+fn ask(case: &Case<'_>, name: &str, resolver: Resolver) -> Ask {
     Ask::Resolve { security: case.gateway.security, name: name.to_owned(), resolver }
 }
 
@@ -103,6 +103,62 @@ pub(super) fn is_private_name(name: &str) -> bool {
         .any(|last| name.strip_suffix(last).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')))
 }
 
+/// What tells one cause of a name that nginx's servers deny and the system has from the other.
+pub(super) struct Denied {
+    pub(super) cause: &'static Cause,
+    /// Whether it is this, by what the system's own name servers say of just that name.
+    pub(super) fits: fn(&NameReply) -> bool,
+    /// Why the name itself speaks for it, where nobody could ask.
+    pub(super) by_word: fn(&Asked<'_>) -> Option<String>,
+}
+
+/// Rules on a name that nginx's servers deny: confirmed where all were asked, and the system and its servers as well; likely
+/// where nobody could ask, and the name speaks for itself.
+pub(super) fn denied(case: &Case<'_>, subject: &Subject, denied: &Denied) -> Result<Ruling, Asks> {
+    for asked in asked(case, subject)? {
+        let name = asked.name.name.clone();
+        let by_word = (denied.by_word)(&asked)
+            .filter(|_| asked.name.code == Some(NXDOMAIN) && asked.replies.is_empty());
+        if by_word.is_none() && !asked.is_denied_by_all() {
+            continue;
+        }
+        let system = or_ask(case.facts.addresses(case.gateway.security, &name))?;
+        match (by_word, system) {
+            (Some(says), Observed::Unknown(gap)) => {
+                let why = Evidence::supporting(says, Origin::Derived);
+                let open = Case::open(gap, "whether the system knows the name");
+                let finding = asked.finding(denied.cause, Confidence::Likely, subject);
+                return Ok(Ruling::found(finding.with([why]).open([open])));
+            }
+            (None, Observed::Known(addresses)) => {
+                let servers = Resolver::SystemServers;
+                let reply = or_ask(case.facts.name_reply(case.gateway.security, &name, servers))?;
+                let Some(says) = reply.known().filter(|says| (denied.fits)(says)) else { continue };
+                let known = addresses.first().map_or_else(String::new, ToString::to_string);
+                let system = Evidence::supporting(
+                    format!("the system resolves {name:?}: {known}"),
+                    Origin::Probe(ask(case, &name, Resolver::System)),
+                );
+                let own = Evidence::supporting(
+                    format!("asked for just that name, the system's own name server {says}"),
+                    Origin::Probe(ask(case, &name, servers)),
+                );
+                let finding = asked.finding(denied.cause, Confidence::Confirmed, subject);
+                return Ok(Ruling::found(finding.still_failing(Some(true)).with([system, own])));
+            }
+            _ => {}
+        }
+    }
+    Ok(Ruling::NoSign)
+}
+
+/// The name that a finding is about.
+pub(super) fn name_of(case: &Case<'_>, finding: &Finding) -> String {
+    let subject = finding.subjects.first();
+    let found = subject.and_then(|subject| asked(case, subject).ok()).unwrap_or_default();
+    found.first().map_or_else(|| "the name".to_owned(), |asked| asked.name.name.clone())
+}
+
 impl Asked<'_> {
     /// Whether every server that nginx may ask was asked.
     pub(super) fn is_whole(&self) -> bool {
@@ -115,13 +171,8 @@ impl Asked<'_> {
     }
 
     /// Whether every server was asked, and all say that there is no such name.
-    pub(super) fn is_denied_by_all(&self) -> bool {
+    fn is_denied_by_all(&self) -> bool {
         self.is_whole() && self.replies.iter().all(|reply| *reply.says == NameReply::NoSuchName)
-    }
-
-    /// Whether nginx says that there is no such name, and nobody could ask its servers.
-    pub(super) fn is_denied_by_word(&self) -> bool {
-        self.name.code == Some(NXDOMAIN) && self.replies.is_empty()
     }
 
     /// Whether all servers that nginx may ask are public ones.
