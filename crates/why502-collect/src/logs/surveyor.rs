@@ -120,6 +120,7 @@ impl LogSurveyor {
         let route = |key: &RequestKey<'_>| route(owner, key);
         let route: Option<&RouteOf<'_>> = if self.has_routes { Some(&route) } else { None };
         let (formats, mut facts) = formats(set, wanted);
+        self.note_gaps(set, &facts);
         let plan = plan(set, wanted, &formats, route);
         if plan.errors.is_none() && plan.accesses.is_none() {
             return facts;
@@ -130,10 +131,21 @@ impl LogSurveyor {
             Ok((sides, complete)) => facts.extend(finish(sides, complete, open)),
             Err(error) => {
                 let gap = Answer::unknown(GapReason::Failed, format!("{}: {error}", set.name()));
-                facts.extend(open.map(|(ask, _)| fact(ask, gap.clone())));
+                let failed: Vec<Fact> = open.map(|(ask, _)| fact(ask, gap.clone())).collect();
+                self.note_gaps(set, &failed);
+                facts.extend(failed);
             }
         }
         facts
+    }
+
+    /// Notes why a log cannot be digested; an empty one has nothing to be digested.
+    fn note_gaps(&self, set: &LogSet, facts: &[Fact]) {
+        for fact in facts.iter().filter(|_| set.n_bytes() != Some(0)) {
+            if let Answer::Unknown { says, .. } = &fact.answer {
+                self.note(says.clone());
+            }
+        }
     }
 
     /// The digests of a log, and whether it was read whole.

@@ -10,6 +10,8 @@ use why502_facts::{FirstBytes, HttpAnswer, ProbeSpec};
 
 /// What every record of FastCGI begins with.
 const FASTCGI_VERSION: u8 = 1;
+/// So many bytes tell the protocols apart that are known by their first ones.
+const MIN_LOOK: usize = 8;
 /// So many bytes are looked at before they are given up as none of the protocol.
 const MAX_LOOK: usize = 512;
 
@@ -72,7 +74,8 @@ impl Protocol {
                 _ => is_none(bytes),
             },
             Self::Scgi => match parse_scgi_answer(bytes) {
-                Some(answer) => answer.complete,
+                // An empty line may be the length of a database's packet.
+                Some(answer) => answer.complete && bytes.len() >= MIN_LOOK,
                 None => is_none(bytes) && !may_become_a_header(bytes),
             },
         }

@@ -130,6 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_line_alone_does_not_tell_the_protocol() {
+        let spec = ProbeSpec::Scgi(CgiRequestSpec::default());
+        let packet = b"\n\0\0\0\xff\x10\x04too many";
+        let mut machine = Machine::new(&spec);
+        while !matches!(machine.want(), Want::Read) {}
+        for byte in packet {
+            if machine.want() == Want::Read {
+                machine.feed(&[*byte]);
+            }
+        }
+        assert_eq!(first_bytes(&machine.into_received()), FirstBytes::Banner("MySQL"));
+    }
+
+    #[test]
     fn memory_is_bounded() {
         for spec in specs() {
             let mut machine = Machine::new(&spec);

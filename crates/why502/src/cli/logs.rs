@@ -18,7 +18,7 @@ use why502_collect::{Collector, LogSet, LogSurveyor, Policy, RouteOfOwner, open_
 use why502_decode::{load, logs::LogContent};
 use why502_diagnose::{GroupBy, Selection, StatusRange, survey, survey_requests};
 use why502_facts::{
-    AccessLogFormat, Ask, Bundle, FORMAT_VERSION, Fact, FormatEscape, Invocation, Manifest, Stamp,
+    AccessLogFormat, Ask, Bundle, FORMAT_VERSION, Fact, FormatEscape, Invocation, Manifest, Observed, Stamp,
 };
 
 /// The bound of the little that is read besides the logs: the configuration.
@@ -157,13 +157,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = rounds::with_progress(&|elapsed| progress(&surveyor, elapsed), || {
         rounds::collect_logs(&mut bundle, &answer)
     });
-    for trouble in surveyor.troubles() {
+    let facts = load(&bundle);
+    let troubles = surveyor.troubles();
+    let is_digested = |(ask, answer): (&Ask, &Observed<_>)| {
+        matches!(ask, Ask::Log(_)) && matches!(answer, Observed::Known(_))
+    };
+    if !troubles.is_empty() && !facts.iter().any(is_digested) {
+        return Err(Failure::trouble(troubles.join("; ")));
+    }
+    for trouble in troubles {
         complain(&format!("why502: {trouble}"));
     }
     if stop.load(Ordering::Relaxed) {
         complain("why502: interrupted: what follows is what was read until then");
     }
-    let facts = load(&bundle);
     let selection = selection(args);
     let text = match args.format {
         Format::Text => {

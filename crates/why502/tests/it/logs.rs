@@ -310,6 +310,16 @@ fn what_cannot_be_read_is_said() {
     assert!(complaint(&[&logs.path("access.log"), "--status", "50x"]).contains("50x"));
     logs.write("binary.log", &[0, 1, 2, 255, 0, 7].repeat(500));
     assert!(complaint(&[&logs.path("binary.log")]).contains("is no log"));
+    logs.write("words.log", b"hello\nworld\n");
+    assert!(complaint(&[&logs.path("words.log")]).contains("format of"));
+    logs.write("endless.log", &vec![b'a'; 3 << 20]);
+    assert!(complaint(&[&logs.path("endless.log")]).contains("format of"));
+    // Beside a log that is one it is a warning.
+    let beside = why502(&["logs", &logs.path("access.log"), &logs.path("words.log")]);
+    assert_eq!(beside.status.code(), Some(0));
+    assert!(stderr(&beside).contains("words.log is not recognised"), "{}", stderr(&beside));
+    logs.write("empty.log", b"");
+    assert_eq!(why502(&["logs", &logs.path("empty.log")]).status.code(), Some(0));
     let cut = gzipped(&access_lines());
     logs.write("cut.log.gz", &cut[..cut.len() - 40]);
     let output = why502(&["logs", &logs.path("cut.log.gz")]);

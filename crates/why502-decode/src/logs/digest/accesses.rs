@@ -26,7 +26,7 @@ use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Extent, Position};
 use super::worth::{Trouble, Worth, of_access_line};
 use crate::logs::envelope::without_carriage_return;
-use crate::logs::format::{AccessFormat, AccessLine, Spans};
+use crate::logs::format::{AccessFormat, AccessLine, Field, Spans};
 use memchr::memchr_iter;
 use std::ops::Range;
 use std::sync::Arc;
@@ -79,10 +79,12 @@ struct Answered {
 }
 
 /// What is told of all requests, failed or not.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Series {
     counts: Counts,
     times: Times,
+    /// Whether the format tells any.
+    tells_times: bool,
 }
 
 /// A line, and where it begins among those that were pushed with it.
@@ -109,7 +111,11 @@ impl<'a> AccessDigester<'a> {
             tells_trouble: tells_trouble(source.format),
             answered: (options.extent == Extent::Diagnosis)
                 .then(|| Answered { successes: Successes::default(), answers: Answers::new(source.format) }),
-            series: (options.extent == Extent::Survey).then(Series::default),
+            series: (options.extent == Extent::Survey).then(|| Series {
+                counts: Counts::default(),
+                times: Times::default(),
+                tells_times: source.format.has_upstream() || source.format.has(Field::RequestTime),
+            }),
         }
     }
 
@@ -184,7 +190,7 @@ impl<'a> AccessDigester<'a> {
             self.end_run();
             self.run = Some(Run::of(seen));
         }
-        if let Some(series) = &mut self.series {
+        if let Some(series) = self.series.as_mut().filter(|series| series.tells_times) {
             series.times.count(parsed);
         }
         let trouble = if self.tells_trouble { trouble(parsed) } else { Trouble::None };
