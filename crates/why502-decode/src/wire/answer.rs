@@ -69,7 +69,9 @@ impl Protocol {
                 None => is_none(bytes),
             },
             Self::Peek => match first_bytes(bytes) {
-                FirstBytes::Banner(_) | FirstBytes::FastCgi | FirstBytes::Uwsgi => true,
+                // What looks like the begin of a database's packet may become a record of FastCGI.
+                FirstBytes::Banner(_) => bytes.len() >= MIN_LOOK,
+                FirstBytes::FastCgi | FirstBytes::Uwsgi => true,
                 FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
                 _ => is_none(bytes),
             },

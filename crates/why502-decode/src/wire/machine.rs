@@ -130,17 +130,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_alone_does_not_tell_the_protocol() {
-        let spec = ProbeSpec::Scgi(CgiRequestSpec::default());
-        let packet = b"\n\0\0\0\xff\x10\x04too many";
-        let mut machine = Machine::new(&spec);
-        while !matches!(machine.want(), Want::Read) {}
-        for byte in packet {
-            if machine.want() == Want::Read {
-                machine.feed(&[*byte]);
+    fn a_few_bytes_do_not_tell_the_protocol() {
+        let asked = ProbeSpec::Scgi(CgiRequestSpec::default());
+        let packet = b"\n\0\0\0\xff\x10\x04too many".as_slice();
+        let record = b"\x01\x07\0\0\xff\0\0\0_^^U".as_slice();
+        for (spec, bytes, expected) in [
+            (asked, packet, FirstBytes::Banner("MySQL")),
+            (ProbeSpec::FastCgiValues, record, FirstBytes::FastCgi),
+        ] {
+            let mut machine = Machine::new(&spec);
+            while !matches!(machine.want(), Want::Read) {}
+            for byte in bytes {
+                if machine.want() == Want::Read {
+                    machine.feed(&[*byte]);
+                }
             }
+            assert_eq!(first_bytes(&machine.into_received()), expected);
         }
-        assert_eq!(first_bytes(&machine.into_received()), FirstBytes::Banner("MySQL"));
     }
 
     #[test]
