@@ -8,6 +8,8 @@
 mod compile;
 mod direct;
 mod line;
+mod marks;
+mod quotes;
 mod secret;
 mod shape;
 mod tries;
@@ -17,12 +19,14 @@ mod walk;
 
 pub use self::compile::FormatError;
 pub use self::line::AccessLine;
+pub(crate) use self::marks::{MarkedLine, Marks, first_lines};
 pub(crate) use self::tries::{AttemptTimes, milliseconds};
 pub(crate) use self::variable::Field;
 pub(crate) use self::walk::Spans;
 
 use self::compile::Step;
 use self::direct::Direct;
+use self::quotes::{Known, Quotes, Unknown};
 use self::secret::Secret;
 use self::walk::{Walk, is_short};
 use std::borrow::Cow;
@@ -79,25 +83,27 @@ impl AccessFormat {
     pub fn parse<'a>(&'a self, line: &'a [u8]) -> Option<AccessLine<'a>> {
         let line = super::envelope::without_carriage_return(line);
         let mut spans = Spans::default();
-        self.find(line, &mut spans).then(|| AccessLine::new(self, line, Cow::Owned(spans)))
+        self.find(line, Unknown, &mut spans).then(|| AccessLine::new(self, line, Cow::Owned(spans)))
     }
 
     /// Reads a line as [`Self::parse`] does; `spans` is room that is used again for each line.
-    pub(crate) fn parse_in<'a>(&'a self, line: &'a [u8], spans: &'a mut Spans) -> Option<AccessLine<'a>> {
-        let line = super::envelope::without_carriage_return(line);
-        self.find(line, spans).then(|| AccessLine::new(self, line, Cow::Borrowed(spans)))
+    pub(crate) fn parse_in<'a>(
+        &'a self,
+        marked: MarkedLine<'a>,
+        spans: &'a mut Spans,
+    ) -> Option<AccessLine<'a>> {
+        let MarkedLine { line, places, begin } = marked;
+        let (line, quotes) = (super::envelope::without_carriage_return(line), Known { places, begin });
+        self.find(line, quotes, spans).then(|| AccessLine::new(self, line, Cow::Borrowed(spans)))
     }
 
     /// Finds the values of a line; whether it fits.
-    fn find(&self, line: &[u8], spans: &mut Spans) -> bool {
+    fn find(&self, line: &[u8], quotes: impl Quotes, spans: &mut Spans) -> bool {
         if !is_short(line) {
             return false;
         }
-        if self
-            .direct
-            .as_ref()
-            .is_some_and(|direct| direct.read(&self.lead, &self.steps, line, spans).is_some())
-        {
+        let direct = self.direct.as_ref();
+        if direct.is_some_and(|direct| direct.read(&self.lead, line, quotes, spans).is_some()) {
             return true;
         }
         let found = Walk::run(&self.lead, &self.steps, line);
@@ -115,7 +121,7 @@ impl AccessFormat {
         }
         let mut masked = line.to_vec();
         let mut spans = Spans::default();
-        let is_read = self.find(super::envelope::without_carriage_return(line), &mut spans);
+        let is_read = self.find(super::envelope::without_carriage_return(line), Unknown, &mut spans);
         for secret in &self.secrets {
             let range = if is_read { secret.range(line, &spans) } else { None };
             let value = &mut masked[range.unwrap_or(0..line.len())];

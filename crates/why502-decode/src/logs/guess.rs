@@ -22,6 +22,10 @@ const ONE_OF: usize = 50;
 /// the list wins: it is the more specific one. Where none of them fits, columns are named by their values.
 pub fn guess_format(lines: &[&[u8]]) -> Option<(AccessLogFormat, usize, usize)> {
     let lines = &lines[..lines.len().min(MAX_LINES)];
+    // What all lines of the most frequent format fit is no other: its last value ends with the line.
+    if !lines.is_empty() && n_hits(&AccessFormat::combined(), lines) == lines.len() {
+        return Some((AccessFormat::combined(), lines.len(), lines.len()));
+    }
     let known =
         escapes(lines).flat_map(|escape| known_formats().map(move |text| AccessLogFormat { text, escape }));
     let escape = json_escape(lines);

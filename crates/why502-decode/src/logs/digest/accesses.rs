@@ -26,9 +26,7 @@ use super::store::{Entry, MAX_EXEMPLARS};
 use super::window::{Counter, DigestOptions, Extent, Position};
 use super::worth::{Trouble, Worth, of_access_line};
 use crate::logs::envelope::without_carriage_return;
-use crate::logs::format::{AccessFormat, AccessLine, Field, Spans};
-use memchr::memchr_iter;
-use std::ops::Range;
+use crate::logs::format::{AccessFormat, AccessLine, Field, Marks, Spans, first_lines};
 use std::sync::Arc;
 use why502_facts::{AccessDigest, AccessRecord, AccessWriting, OwnRequest};
 
@@ -63,6 +61,8 @@ pub struct AccessDigester<'a> {
     stamps: StampMemo,
     /// Room for the places of a line's values.
     spans: Option<Box<Spans>>,
+    /// Room for the quotes and ends of lines.
+    marks: Marks,
     /// Whether the format tells of anything that can go wrong beside the status.
     tells_trouble: bool,
     /// Only for a diagnosis.
@@ -108,6 +108,7 @@ impl<'a> AccessDigester<'a> {
             scribe: Scribe::new(options),
             stamps: StampMemo::new(source.format),
             spans: None,
+            marks: Marks::default(),
             tells_trouble: tells_trouble(source.format),
             answered: (options.extent == Extent::Diagnosis)
                 .then(|| Answered { successes: Successes::default(), answers: Answers::new(source.format) }),
@@ -132,20 +133,34 @@ impl<'a> AccessDigester<'a> {
 
     /// Takes lines, with their ends, and where the first one stands.
     pub fn lines(&mut self, file: &Arc<str>, offset: u64, lines: &[u8]) {
-        let mut begin = 0;
-        for end in memchr_iter(b'\n', lines).chain(std::iter::once(lines.len())) {
-            // The last line may lack its end.
-            if begin < lines.len() {
-                self.line_of(file, offset + begin as u64, lines, begin..end);
-            }
-            begin = end + 1;
+        if lines.is_empty() {
+            return;
         }
+        self.counter.file(file);
+        let (mut marks, mut room) = (std::mem::take(&mut self.marks), self.spans.take().unwrap_or_default());
+        let mut begin = 0;
+        while begin < lines.len() {
+            let block = first_lines(&lines[begin..]);
+            marks.find(block);
+            for marked in marks.lines(block) {
+                let begin = begin + marked.begin();
+                let parsed = self.source.format.parse_in(marked, &mut room);
+                let line = without_carriage_return(marked.line);
+                let place = self.counter.line(file, offset + begin as u64, line);
+                self.read_line(place, Pushed { line, begin }, parsed.as_ref());
+            }
+            begin += block.len();
+        }
+        (self.marks, self.spans) = (marks, Some(room));
         self.settle(lines);
     }
 
     /// Takes a line, without its end, and where it stands.
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
-        self.line_of(file, offset, line, 0..line.len());
+        self.counter.file(file);
+        let line = without_carriage_return(line);
+        let place = self.counter.line(file, offset, line);
+        self.read_line(place, Pushed { line, begin: 0 }, self.source.format.parse(line).as_ref());
         self.settle(line);
     }
 
@@ -153,16 +168,6 @@ impl<'a> AccessDigester<'a> {
         if let Some(answered) = &mut self.answered {
             answered.successes.settle(lines);
         }
-    }
-
-    fn line_of(&mut self, file: &Arc<str>, offset: u64, lines: &[u8], range: Range<usize>) {
-        let line = without_carriage_return(&lines[range.clone()]);
-        let place = self.counter.line(file, offset, line);
-        let format = self.source.format;
-        let mut room = self.spans.take().unwrap_or_default();
-        let parsed = format.parse_in(line, &mut room);
-        self.read_line(place, Pushed { line, begin: range.start }, parsed.as_ref());
-        self.spans = Some(room);
     }
 
     fn read_line(&mut self, place: LinePlace<'_>, pushed: Pushed<'_>, parsed: Option<&AccessLine<'_>>) {

@@ -86,6 +86,7 @@ impl<'a> ErrorDigester<'a> {
 
     /// Takes a line, without its end, and where it stands.
     pub fn line(&mut self, file: &Arc<str>, offset: u64, line: &[u8]) {
+        self.counter.file(file);
         let place = self.counter.line(file, offset, line);
         let line = without_carriage_return(line);
         match parse_error_line(line) {

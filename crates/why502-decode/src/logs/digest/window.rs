@@ -82,10 +82,14 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn line<'f>(&mut self, file: &'f Arc<str>, offset: u64, line: &[u8]) -> LinePlace<'f> {
+    /// Notes which file the lines that follow stand in.
+    pub(super) fn file(&mut self, file: &Arc<str>) {
         if self.coverage.files.last().is_none_or(|last| !Arc::ptr_eq(last, file) && last != file) {
             self.coverage.files.push(Arc::clone(file));
         }
+    }
+
+    pub(super) fn line<'f>(&mut self, file: &'f Arc<str>, offset: u64, line: &[u8]) -> LinePlace<'f> {
         self.coverage.bytes += line.len() as u64 + 1;
         self.n_pushed += 1;
         LinePlace { file, offset, seq: self.n_pushed - 1 }

@@ -6,10 +6,12 @@
 //! that the search has one way to go on, or gives the line up.
 
 use super::compile::{Ending, Step};
+use super::quotes::Quotes;
 use super::shape::Shape;
 use super::variable::Field;
 use super::walk::{Spans, json_quote, n_trailing_backslashes};
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memmem};
+use std::ops::Range;
 
 /// A longer format is searched: the search's limit on steps is then surely not reached by lines that are read here.
 const MAX_STEPS: usize = 200;
@@ -43,9 +45,11 @@ struct DirectStep {
     field: Option<Field>,
     shape: Shape,
     end: End,
-    literal: Box<[u8]>,
     /// The literal's first eight bytes as a number, and which of them it has: one comparison instead of a call.
     head: (u64, u64),
+    /// The length of the literal.
+    length: usize,
+    literal: memmem::Finder<'static>,
     /// Whether its value has one element per attempt.
     is_list: bool,
     /// Whether a quote inside would count for an anchor before it; only a time stands behind an anchor.
@@ -82,8 +86,9 @@ impl Direct {
                 field: step.field,
                 shape: step.shape,
                 end,
-                literal: literal.into(),
                 head: head(literal),
+                length: literal.len(),
+                literal: step.literal.clone(),
                 is_list: step.field.is_some_and(|field| Field::TRIES.contains(&field)),
                 is_counted: idx > 0 && anchors[idx - 1],
             }
@@ -92,20 +97,29 @@ impl Direct {
     }
 
     /// Reads a line into `spans`, all of whose fields are then its own; `None` says nothing about it.
-    pub(super) fn read(&self, lead: &[u8], steps: &[Step], line: &[u8], spans: &mut Spans) -> Option<()> {
-        let mut rest = line.strip_prefix(lead)?;
+    pub(super) fn read(
+        &self,
+        lead: &[u8],
+        line: &[u8],
+        mut quotes: impl Quotes,
+        spans: &mut Spans,
+    ) -> Option<()> {
+        if !begins_with(line, lead) {
+            return None;
+        }
         let (last, before) = self.steps.split_last()?;
-        for (step, source) in before.iter().zip(steps) {
-            let length = step.length(source, rest)?;
-            let (value, after) = rest.split_at_checked(length)?;
-            if !step.is_followed(after) {
+        let mut at = lead.len();
+        for step in before {
+            let rest = line.get(at..)?;
+            let end = at + step.value(rest, &mut || quotes.next(line, at))?;
+            if !step.is_followed(line, end) {
                 return None;
             }
-            step.store(value, line.len() - rest.len(), spans)?;
-            rest = after.get(step.literal.len()..)?;
+            step.store(line, at..end, spans)?;
+            at = end + step.length;
         }
-        let value = last.last_value(rest)?;
-        last.store(value, line.len() - rest.len(), spans)
+        let end = at + last.last_value(line.get(at..)?, &mut || quotes.next(line, at))?;
+        last.store(line, at..end, spans)
     }
 }
 
@@ -121,18 +135,18 @@ fn reach_of(shape: Shape) -> End {
 }
 
 impl DirectStep {
-    /// The length of the value.
+    /// The length of the value; `quote` tells how far the next quote is away.
     #[inline]
-    fn length(&self, source: &Step, rest: &[u8]) -> Option<usize> {
+    fn value(&self, rest: &[u8], quote: &mut impl FnMut() -> Option<usize>) -> Option<usize> {
         match self.end {
-            End::Quote => memchr(b'"', rest),
+            End::Quote => quote(),
             End::JsonQuote => json_quote(rest),
             End::Decimal => Some(Shape::Decimal.reach(rest)),
             End::Digits => Some(Shape::Digits.reach(rest)),
             End::Word => Some(Shape::Word.reach(rest)),
             End::TimeLocal => {
                 let length = Shape::TimeLocal.reach(rest);
-                let has_quote = self.is_counted && memchr(b'"', &rest[..length]).is_some();
+                let has_quote = self.is_counted && quote().is_some_and(|quote| quote < length);
                 (!has_quote).then_some(length)
             }
             End::Reach => {
@@ -149,56 +163,64 @@ impl DirectStep {
             // A variable that is not set.
             End::First
                 if rest.first() == Some(&b'-')
-                    && self.literal.first() == Some(&b' ')
-                    && self.is_followed(&rest[1..]) =>
+                    && self.literal.needle().first() == Some(&b' ')
+                    && self.is_followed(rest, 1) =>
             {
                 Some(1)
             }
-            End::First => source.literal.find(rest),
+            End::First => self.literal.find(rest),
             End::Only => {
                 let reach = self.shape.reach(rest);
-                let horizon = &rest[..(reach + self.literal.len()).min(rest.len())];
-                let end = source.literal.find(horizon)?;
-                let is_only = source.literal.find(&horizon[end + 1..]).is_none();
+                let horizon = &rest[..(reach + self.length).min(rest.len())];
+                let end = self.literal.find(horizon)?;
+                let is_only = self.literal.find(&horizon[end + 1..]).is_none();
                 (is_only && self.shape.fits(&rest[..end])).then_some(end)
             }
         }
     }
 
-    /// Whether the literal stands here.
+    /// Whether the literal stands at a place.
     #[inline]
-    fn is_followed(&self, rest: &[u8]) -> bool {
-        if let Some(begin) = rest.first_chunk::<8>() {
-            let (bytes, mask) = self.head;
-            let begins = (u64::from_le_bytes(*begin) ^ bytes) & mask == 0;
-            if !begins || self.literal.len() <= 8 {
-                return begins;
-            }
-        }
-        rest.starts_with(&self.literal)
+    fn is_followed(&self, text: &[u8], at: usize) -> bool {
+        let Some(rest) = text.get(at..) else { return false };
+        let Some(begin) = rest.first_chunk::<8>() else { return begins_with(rest, self.literal.needle()) };
+        let (bytes, mask) = self.head;
+        let begins = (u64::from_le_bytes(*begin) ^ bytes) & mask == 0;
+        begins && (self.length <= 8 || rest.starts_with(self.literal.needle()))
     }
 
-    /// The value that ends the line.
-    fn last_value<'l>(&self, rest: &'l [u8]) -> Option<&'l [u8]> {
-        let value = rest.strip_suffix(&*self.literal)?;
+    /// The length of the value that ends the line.
+    fn last_value(&self, rest: &[u8], quote: &mut impl FnMut() -> Option<usize>) -> Option<usize> {
+        let (value, literal) = rest.split_at_checked(rest.len().checked_sub(self.length)?)?;
+        if !begins_with(literal, self.literal.needle()) {
+            return None;
+        }
         let is_whole = match self.end {
-            End::Quote => memchr(b'"', value).is_none(),
+            // The literal begins with one.
+            End::Quote => quote() == Some(value.len()),
             End::JsonQuote => json_quote(value).is_none() && n_trailing_backslashes(value).is_multiple_of(2),
             _ => self.shape.reach(value) == value.len() && self.shape.fits(value),
         };
-        is_whole.then_some(value)
+        is_whole.then_some(value.len())
     }
 
     /// Keeps a value. More than one attempt may be told by lists of different lengths, and that is to be looked at.
-    fn store(&self, value: &[u8], at: usize, spans: &mut Spans) -> Option<()> {
-        if self.is_list && memchr(b' ', value).is_some() {
+    #[inline]
+    fn store(&self, line: &[u8], value: Range<usize>, spans: &mut Spans) -> Option<()> {
+        if self.is_list && memchr(b' ', &line[value.clone()]).is_some() {
             return None;
         }
         if let Some(field) = self.field {
-            spans.set(field, at, at + value.len());
+            spans.set(field, value.start, value.end);
         }
         Some(())
     }
+}
+
+/// Whether a text begins with a few bytes, which are compared here faster than a function for it is called.
+#[inline]
+fn begins_with(text: &[u8], begin: &[u8]) -> bool {
+    text.len() >= begin.len() && begin.iter().zip(text).all(|(one, other)| one == other)
 }
 
 fn head(literal: &[u8]) -> (u64, u64) {

@@ -38,8 +38,13 @@ impl Spans {
     }
 
     /// Keeps where a value stands; lines are shorter than 4 GiB ([`is_short`]).
+    #[inline]
     pub(super) fn set(&mut self, field: Field, begin: usize, end: usize) {
-        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "lines are short, and a check for each value of each costs"
+        )]
+        let offset = |at: usize| at as u32;
         self.0[field.idx()] = (offset(begin), offset(end));
     }
 }

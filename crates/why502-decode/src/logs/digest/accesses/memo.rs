@@ -18,6 +18,8 @@ const ISO8601_SECONDS: usize = "2026-11-21T02:28:".len();
 pub(super) struct StampMemo {
     /// The variable that is remembered; `None` if the format has finer stamps, or none.
     field: Option<Field>,
+    /// The last `$time_local`: most lines have that of the line before.
+    last: ([u8; TIME_LOCAL], Option<Stamp>),
     text: [u8; MAX_LEN],
     length: usize,
     /// The begin of the minute, with the fraction of the second.
@@ -28,13 +30,28 @@ impl StampMemo {
     pub(super) fn new(format: &AccessFormat) -> Self {
         let field = [Field::TimeIso8601, Field::TimeLocal].into_iter().find(|&field| format.has(field));
         let field = field.filter(|_| !format.has(Field::Msec));
-        Self { field, text: [0; MAX_LEN], length: 0, minute: 0 }
+        Self { field, last: ([0; TIME_LOCAL], None), text: [0; MAX_LEN], length: 0, minute: 0 }
     }
 
     /// The stamp of a line, as [`AccessLine::stamp`] tells it.
+    #[inline]
     pub(super) fn stamp(&mut self, parsed: &AccessLine<'_>) -> Option<Stamp> {
         let Some(field) = self.field else { return parsed.stamp() };
         let text = parsed.raw(field)?;
+        let moment = <&[u8; TIME_LOCAL]>::try_from(text).ok().filter(|_| field == Field::TimeLocal);
+        if let Some(moment) = moment
+            && is_same(moment, &self.last.0)
+        {
+            return self.last.1;
+        }
+        let stamp = self.read(parsed, field, text);
+        if let Some(moment) = moment {
+            self.last = (*moment, stamp);
+        }
+        stamp
+    }
+
+    fn read(&mut self, parsed: &AccessLine<'_>, field: Field, text: &[u8]) -> Option<Stamp> {
         let seconds = if field == Field::TimeLocal { TIME_LOCAL_SECONDS } else { ISO8601_SECONDS };
         if let Some(second) = self.second(text, seconds) {
             return Some(Stamp(self.minute + second * 1000));
@@ -53,7 +70,8 @@ impl StampMemo {
         if self.length == 0 || text.len() != self.length {
             return None;
         }
-        let same = is_same_minute(text, &self.text[..self.length], seconds);
+        let known = &self.text[..self.length];
+        let same = text[..seconds] == known[..seconds] && text[seconds + 2..] == known[seconds + 2..];
         let second = [text[seconds], text[seconds + 1]];
         // Up to 59 at least it is the same minute; a leap second is read like any other moment.
         match second {
@@ -77,23 +95,15 @@ impl StampMemo {
     }
 }
 
-/// Whether two moments of the same length differ at most where their seconds stand.
-fn is_same_minute(one: &[u8], other: &[u8], seconds: usize) -> bool {
-    let (Ok(one), Ok(other)) = (<&[u8; TIME_LOCAL]>::try_from(one), <&[u8; TIME_LOCAL]>::try_from(other))
-    else {
-        return one[..seconds] == other[..seconds] && one[seconds + 2..] == other[seconds + 2..];
-    };
-    // Of `$time_local`, whose length no other notation has, no function has to be called for the comparison.
+/// Whether two moments are the same, without a call for so few bytes.
+#[inline]
+fn is_same(one: &[u8; TIME_LOCAL], other: &[u8; TIME_LOCAL]) -> bool {
     let differs = |at: usize| {
         let word =
             |text: &[u8; TIME_LOCAL]| text[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
         word(one) ^ word(other)
     };
-    let but_seconds = !(0xffff << (8 * (TIME_LOCAL_SECONDS - 16)));
-    let end = TIME_LOCAL - 8;
-    // The last word begins with the seconds.
-    seconds == TIME_LOCAL_SECONDS
-        && differs(0) | differs(8) | differs(16) & but_seconds | differs(end) >> 16 == 0
+    differs(0) | differs(8) | differs(16) | differs(TIME_LOCAL - 8) == 0
 }
 
 #[cfg(test)]

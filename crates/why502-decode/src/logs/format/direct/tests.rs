@@ -1,4 +1,6 @@
 use super::super::compile;
+use super::super::marks::{MarkedLine, Marks};
+use super::super::quotes::{Known, Unknown};
 use super::super::walk::Walk;
 use super::*;
 use proptest::prelude::*;
@@ -117,8 +119,18 @@ fn agree(text: &str, line: &[u8]) -> Result<bool, TestCaseError> {
     let mut read = false;
     for escape in [FormatEscape::Default, FormatEscape::Json, FormatEscape::None] {
         let (lead, steps) = compile::steps(text, escape).unwrap();
+        let rules = Direct::compile(&steps).unwrap();
         let mut spans = Spans::default();
-        let direct = Direct::compile(&steps).unwrap().read(&lead, &steps, line, &mut spans).map(|()| spans);
+        let direct = rules.read(&lead, line, Unknown, &mut spans).map(|()| spans);
+        let mut marks = Marks::default();
+        marks.find(line);
+        if let Some(MarkedLine { line: marked, places, begin }) = marks.lines(line).next()
+            && marked == line
+        {
+            let mut spans = Spans::default();
+            let with_marks = rules.read(&lead, line, Known { places, begin }, &mut spans).map(|()| spans);
+            prop_assert_eq!(&with_marks, &direct);
+        }
         let searched = Walk::run(&lead, &steps, line);
         if direct.is_some() {
             prop_assert_eq!(&direct, &searched, "{:?} {} {}", escape, text, String::from_utf8_lossy(line));
