@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// How much is read and digested at once.
-const CHUNK: usize = 1 << 19;
+const CHUNK: usize = 1 << 20;
 /// What is left of a line that is longer than a chunk: nothing that a gateway logs comes near it.
 const CUT_LINE: usize = 64 << 10;
 /// So many chunks per worker may be digested before the one whose turn it is to be merged.

@@ -118,26 +118,31 @@ fn example(line: &LineRef) -> Example {
 
 /// Who and what was hit most.
 pub(super) fn top(failures: &[&Selected<'_>], most: usize) -> Top {
-    let by = |name: fn(&Selected<'_>) -> Option<String>| {
+    let by = |name: for<'s> fn(&'s Selected<'_>) -> Option<&'s str>| {
         counts(failures.iter().filter_map(|one| Some((name(one)?, one.failure.weight))), most)
     };
     Top {
-        routes: by(|one| one.route.clone()),
-        paths: by(|one| one.failure.path.as_deref().map(select::masked)),
-        peers: by(|one| one.peer.clone()),
-        clients: by(|one| one.failure.client.clone()),
-        user_agents: by(|one| one.failure.user_agent.as_deref().map(select::masked)),
+        routes: by(|one| one.route.as_deref()),
+        paths: by(|one| one.failure.path.as_deref()),
+        peers: by(|one| one.peer.as_deref()),
+        clients: by(|one| one.failure.client.as_deref()),
+        user_agents: by(|one| one.failure.user_agent.as_deref()),
     }
 }
 
-/// The most frequent of some names; between equals the first by name.
-pub(super) fn counts(named: impl Iterator<Item = (String, u64)>, most: usize) -> Vec<Count> {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+/// The most frequent of some names, masked; between equals the first by name.
+pub(super) fn counts<N: AsRef<str> + Ord>(named: impl Iterator<Item = (N, u64)>, most: usize) -> Vec<Count> {
+    let mut counts: BTreeMap<N, u64> = BTreeMap::new();
     for (name, weight) in named {
         *counts.entry(name).or_default() += weight;
     }
+    // Names that differ in their secrets alone are one.
+    let mut masked: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, weight) in counts {
+        *masked.entry(select::masked(name.as_ref())).or_default() += weight;
+    }
     let mut counts: Vec<Count> =
-        counts.into_iter().map(|(name, requests)| Count { name, requests }).collect();
+        masked.into_iter().map(|(name, requests)| Count { name, requests }).collect();
     counts.sort_by_key(|count| Reverse(count.requests));
     counts.truncate(most);
     counts
