@@ -16,6 +16,7 @@ mod dns_stale_address;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
 mod handshakes;
+mod header_limits;
 mod late_answers;
 mod limits;
 mod names;
@@ -30,6 +31,7 @@ mod rate_limited;
 mod read_timeout_too_short;
 mod refusals;
 mod refused;
+mod request_header_too_big_for_upstream;
 mod resolver_dead_member;
 mod resolver_ignores_system_names;
 mod resolver_missing;
@@ -100,6 +102,7 @@ pub static CAUSES: &[&Cause] = &[
     &proxy_pass_variable_invalid::CAUSE,
     &rate_limited::CAUSE,
     &read_timeout_too_short::CAUSE,
+    &request_header_too_big_for_upstream::CAUSE,
     &resolver_dead_member::CAUSE,
     &resolver_ignores_system_names::CAUSE,
     &resolver_missing::CAUSE,
