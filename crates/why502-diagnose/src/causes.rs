@@ -27,6 +27,7 @@ mod plaintext_to_tls_upstream;
 mod protocol_mismatch;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
+mod rate_limit_shared_key;
 mod rate_limited;
 mod read_timeout_too_short;
 mod refusals;
@@ -100,6 +101,7 @@ pub static CAUSES: &[&Cause] = &[
     &protocol_mismatch::CAUSE,
     &proxy_loop::CAUSE,
     &proxy_pass_variable_invalid::CAUSE,
+    &rate_limit_shared_key::CAUSE,
     &rate_limited::CAUSE,
     &read_timeout_too_short::CAUSE,
     &request_header_too_big_for_upstream::CAUSE,
