@@ -17,6 +17,7 @@ mod fastcgi_script_not_found;
 mod gateway_not_running;
 mod handshakes;
 mod header_limits;
+mod host_header_rejected;
 mod late_answers;
 mod limits;
 mod names;
@@ -95,6 +96,7 @@ pub static CAUSES: &[&Cause] = &[
     &dns_stale_address::CAUSE,
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
+    &host_header_rejected::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
