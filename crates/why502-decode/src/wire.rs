@@ -7,6 +7,7 @@ mod cgi;
 mod dns;
 mod fastcgi;
 mod first_bytes;
+mod header_line;
 mod http1;
 mod machine;
 mod scgi;

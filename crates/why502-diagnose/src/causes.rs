@@ -16,6 +16,8 @@ mod dns_stale_address;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
 mod handshakes;
+mod header_limits;
+mod host_header_rejected;
 mod late_answers;
 mod limits;
 mod names;
@@ -26,10 +28,12 @@ mod plaintext_to_tls_upstream;
 mod protocol_mismatch;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
+mod rate_limit_shared_key;
 mod rate_limited;
 mod read_timeout_too_short;
 mod refusals;
 mod refused;
+mod request_header_too_big_for_upstream;
 mod resolver_dead_member;
 mod resolver_ignores_system_names;
 mod resolver_missing;
@@ -92,14 +96,17 @@ pub static CAUSES: &[&Cause] = &[
     &dns_stale_address::CAUSE,
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
+    &host_header_rejected::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
     &protocol_mismatch::CAUSE,
     &proxy_loop::CAUSE,
     &proxy_pass_variable_invalid::CAUSE,
+    &rate_limit_shared_key::CAUSE,
     &rate_limited::CAUSE,
     &read_timeout_too_short::CAUSE,
+    &request_header_too_big_for_upstream::CAUSE,
     &resolver_dead_member::CAUSE,
     &resolver_ignores_system_names::CAUSE,
     &resolver_missing::CAUSE,

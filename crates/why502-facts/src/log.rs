@@ -275,6 +275,9 @@ pub struct AccessRecord {
     pub body_bytes: Option<u64>,
     /// The User-Agent header, if the format has it.
     pub user_agent: Option<Arc<str>>,
+    /// The X-Forwarded-For header, if the format has it.
+    #[serde(default)]
+    pub forwarded: Option<Arc<str>>,
     /// What the cache did (`HIT`, `STALE`, …).
     pub cache_status: Option<Arc<str>>,
     /// What the limit of requests or connections did (`REJECTED`, …).

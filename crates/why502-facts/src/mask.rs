@@ -226,6 +226,7 @@ fn mask_body(body: &mut FactBody) {
                 mask_text(&mut record.line.text);
                 mask_request(&mut record.request);
                 mask_text(&mut record.user_agent);
+                mask_text(&mut record.forwarded);
             }
             digest.own.iter_mut().for_each(|own| mask_request(&mut own.request));
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));

@@ -42,6 +42,8 @@ pub struct FailedRequest {
     pub body_bytes: Option<u64>,
     /// The User-Agent header, if an access log tells it.
     pub user_agent: Option<Arc<str>>,
+    /// The X-Forwarded-For header, if an access log tells it.
+    pub forwarded: Option<Arc<str>>,
     /// What the cache did (`HIT`, `STALE`, …).
     pub cache_status: Option<Arc<str>>,
     /// What a limit did (`REJECTED`, …).

@@ -75,12 +75,17 @@ pub struct HttpHeader {
     pub bytes: u64,
 }
 
-/// A breach of HTTP's rules in a response header.
+/// A breach of HTTP's rules in a response header, which some version of nginx refuses: [`HeaderFault::refused_since`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HeaderFault {
-    /// A byte that may not stand in a header's name or value; the line up to it.
+    /// NUL, or a carriage return that does not end the line.
     InvalidLine {
-        /// The line as far as it was read.
+        /// The line, or its begin.
+        line: String,
+    },
+    /// A space or a control byte in a header's name, or no name.
+    InvalidName {
+        /// The line, or its begin.
         line: String,
     },
     /// Content-Length and Transfer-Encoding together.
@@ -105,6 +110,20 @@ pub enum HeaderFault {
         /// Its value.
         value: String,
     },
+}
+
+impl HeaderFault {
+    /// The version of nginx that refuses it, and all later ones do (CHANGES of nginx).
+    pub fn refused_since(&self) -> (u16, u16, u16) {
+        match self {
+            Self::InvalidLine { .. } | Self::InvalidStatus { .. } => (0, 0, 0),
+            Self::InvalidName { .. } => (1, 21, 1),
+            Self::Duplicate { .. }
+            | Self::InvalidLength { .. }
+            | Self::LengthAndEncoding
+            | Self::UnknownEncoding { .. } => (1, 23, 0),
+        }
+    }
 }
 
 /// What a TLS library told of a handshake.

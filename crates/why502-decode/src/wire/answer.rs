@@ -1,9 +1,9 @@
 //! The answer to a request in the protocol that it was made in.
 
-use super::cgi::parse_scgi_answer;
+use super::cgi::{may_become_cgi_answer, parse_scgi_answer};
 use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_values};
 use super::first_bytes::first_bytes;
-use super::http1::{may_become_a_header, parse_http_answer, print_request};
+use super::http1::{parse_http_answer, print_request};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
 use why502_facts::{FirstBytes, HttpAnswer, ProbeSpec};
@@ -78,7 +78,7 @@ impl Protocol {
             Self::Scgi => match parse_scgi_answer(bytes) {
                 // An empty line may be the length of a database's packet.
                 Some(answer) => answer.complete && bytes.len() >= MIN_LOOK,
-                None => is_none(bytes) && !may_become_a_header(bytes),
+                None => is_none(bytes) && !may_become_cgi_answer(bytes),
             },
         }
     }

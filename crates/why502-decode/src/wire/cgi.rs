@@ -1,35 +1,43 @@
 //! What applications behind FastCGI, SCGI and uwsgi answer: header lines with a `Status` among them, for SCGI and uwsgi
 //! also a status line as HTTP/1 has one.
 
-use super::http1::{begins_with_a_header, framing_faults, parse_http_answer, read_headers};
-use why502_facts::{Blob, HeaderFault, HttpAnswer};
+use super::header_line::HeaderLine;
+use super::http1::{parse_http_answer, read_headers, unread_answer};
+use why502_facts::{HeaderFault, HttpAnswer};
 
 /// Reads the header of an answer of SCGI or uwsgi, as far as it came (`ngx_http_scgi_process_status_line`,
 /// `ngx_http_uwsgi_process_status_line`): a status line, or else header lines alone.
 pub fn parse_scgi_answer(bytes: &[u8]) -> Option<HttpAnswer> {
-    parse_http_answer(bytes).or_else(|| parse_cgi_answer(bytes))
+    let Some(mut answer) = parse_http_answer(bytes) else { return parse_cgi_answer(bytes) };
+    if answer.status == 0 {
+        // To nginx that is no status yet.
+        answer.status = 200;
+        take_status(&mut answer);
+    }
+    Some(answer)
 }
 
 /// Reads header lines without a status line, as far as they came (`ngx_http_fastcgi_process_header`); `None` if the first
 /// line is no header line, or no line has come yet.
+///
+/// A first line without a colon is one to nginx, and nginx waits for more. It is the beginning of an answer here only once
+/// the empty line came: before, it may as well be the greeting of another protocol.
 pub(super) fn parse_cgi_answer(bytes: &[u8]) -> Option<HttpAnswer> {
-    if !begins_with_a_header(bytes) {
+    let first = HeaderLine::of(&bytes[..memchr::memchr(b'\n', bytes)?]);
+    if matches!(first, HeaderLine::Bad | HeaderLine::BadName) {
         return None;
     }
-    let mut answer = HttpAnswer {
-        minor_version: None,
-        status: 200,
-        reason: String::new(),
-        headers: Vec::new(),
-        head_bytes: bytes.len() as u64,
-        complete: false,
-        faults: Vec::new(),
-        body: Blob::default(),
-    };
+    let mut answer = unread_answer(bytes);
     read_headers(bytes, 0, &mut answer);
     take_status(&mut answer);
-    framing_faults(&mut answer);
-    Some(answer)
+    let is_sure = matches!(first, HeaderLine::End | HeaderLine::Header { value: Some(_), .. });
+    (is_sure || answer.complete).then_some(answer)
+}
+
+/// Whether a first line, as far as it came, may begin such an answer.
+pub(super) fn may_become_cgi_answer(bytes: &[u8]) -> bool {
+    let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    !matches!(HeaderLine::of(&bytes[..end]), HeaderLine::Bad | HeaderLine::BadName)
 }
 
 /// The status that the header lines tell.
@@ -46,7 +54,9 @@ fn take_status(answer: &mut HttpAnswer) {
             answer.status = status;
             value[3..].trim().clone_into(&mut answer.reason);
         }
-        None => answer.faults.push(HeaderFault::InvalidStatus { value }),
+        // nginx looks at it once all lines have come.
+        None if answer.complete => answer.faults.push(HeaderFault::InvalidStatus { value }),
+        None => {}
     }
 }
 
@@ -75,10 +85,16 @@ mod tests {
 
     #[test]
     fn text_is_no_header() {
-        for text in ["", "Content-ty", "Traceback (most recent call last):\n", "\0\0\n", "Warning\n\n"] {
+        for text in ["", "Content-ty", "Traceback (most recent call last):\n", "\0\0\n", "ERROR\r\n"] {
             assert_eq!(parse_cgi_answer(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(parse_cgi_answer(b"PHP Warning: x in y\nStatus: 200\n\n"), None, "a space in the name");
+    }
+
+    #[test]
+    fn a_line_without_a_colon_is_a_header_if_an_empty_line_ends_it() {
+        assert_eq!(parse_cgi_answer(b"Warning\nStatus: 404\n\n").map(|answer| answer.status), Some(404));
+        assert_eq!(parse_cgi_answer(b"HTTP/1.1 404 x\n\n").map(|answer| answer.status), Some(200));
     }
 
     #[test]

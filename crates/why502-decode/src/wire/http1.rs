@@ -3,6 +3,7 @@
 //! A lenient client hides faults. What nginx refuses is noted as a [`HeaderFault`]; whether a version of nginx already
 //! refuses it is the reader's to judge.
 
+use super::header_line::HeaderLine;
 use why502_facts::{Blob, HeaderFault, HttpAnswer, HttpHeader, HttpRequestSpec, lossy};
 
 /// So much of a line that is no header is kept, in bytes.
@@ -23,128 +24,146 @@ pub fn print_request(request: &HttpRequestSpec) -> Vec<u8> {
 
 /// Reads the header of a response, as far as it came; `None` if the first line is no status line.
 pub fn parse_http_answer(bytes: &[u8]) -> Option<HttpAnswer> {
-    let (line_end, after) = end_of_line(bytes).unwrap_or((bytes.len(), bytes.len()));
-    let (minor_version, status, reason) = parse_status_line(&bytes[..line_end])?;
-    let mut answer = HttpAnswer {
-        minor_version: Some(minor_version),
-        status,
-        reason,
+    let feed = memchr::memchr(b'\n', bytes);
+    let line = &bytes[..feed.unwrap_or(bytes.len())];
+    let (minor_version, status, reason) = parse_status_line(line)?;
+    let mut answer = unread_answer(bytes);
+    answer.minor_version = Some(minor_version);
+    answer.status = status;
+    answer.reason = reason;
+    read_headers(bytes, feed.map_or(bytes.len(), |feed| feed + 1), &mut answer);
+    Some(answer)
+}
+
+/// An answer of which no line was read: 200, as nginx takes it where nothing says otherwise.
+pub(super) fn unread_answer(bytes: &[u8]) -> HttpAnswer {
+    HttpAnswer {
+        minor_version: None,
+        status: 200,
+        reason: String::new(),
         headers: Vec::new(),
         head_bytes: bytes.len() as u64,
         complete: false,
         faults: Vec::new(),
         body: Blob::default(),
-    };
-    read_headers(bytes, after, &mut answer);
-    framing_faults(&mut answer);
-    Some(answer)
+    }
 }
 
-/// Reads header lines from a place on, as far as they came, up to the empty line.
+/// Reads header lines from a place on, as far as they came, up to the empty line. It goes on after a fault, as an older
+/// version of nginx would.
 pub(super) fn read_headers(bytes: &[u8], mut at: usize, answer: &mut HttpAnswer) {
-    while let Some((length, next)) = end_of_line(&bytes[at..]) {
-        let line = &bytes[at..at + length];
-        at += next;
-        if line.is_empty() {
+    while let Some(feed) = memchr::memchr(b'\n', &bytes[at..]) {
+        let line = &bytes[at..at + feed];
+        at += feed + 1;
+        if HeaderLine::of(line) == HeaderLine::End {
             answer.complete = true;
             answer.head_bytes = at as u64;
             answer.body = Blob::from(&bytes[at..]);
-            break;
+            return;
         }
-        read_header(line, next as u64, answer);
+        read_header(line, answer);
     }
+    // nginx does not wait for the end of a line that is wrong already.
+    answer.faults.extend(fault_of(&bytes[at..]));
 }
 
-/// Whether the first line came, and is a header line or the empty one.
-pub(super) fn begins_with_a_header(bytes: &[u8]) -> bool {
-    end_of_line(bytes).is_some_and(|(length, _)| length == 0 || !is_invalid(&bytes[..length]))
-}
-
-/// The length of the first line without its end, and with it; nginx takes LF with or without CR.
-fn end_of_line(bytes: &[u8]) -> Option<(usize, usize)> {
-    let feed = memchr::memchr(b'\n', bytes)?;
-    let length = if feed > 0 && bytes[feed - 1] == b'\r' { feed - 1 } else { feed };
-    Some((length, feed + 1))
-}
-
-/// `HTTP/` digits `.` digits, spaces, three digits, then a space, a point or the end (`ngx_http_parse_status_line`).
+/// The two parts of the version, each of at most three digits beside zeros in front, spaces, three digits with spaces between
+/// them or not, then a space, a point or the end; no CR but at the end (`ngx_http_parse_status_line`).
 fn parse_status_line(line: &[u8]) -> Option<(u16, u16, String)> {
     let rest = line.strip_prefix(b"HTTP/")?;
-    let (_, rest) = digits(rest)?;
-    let (minor, rest) = digits(rest.strip_prefix(b".")?)?;
-    let code = rest.strip_prefix(b" ")?.trim_ascii_start();
-    let (status, rest) = (code.get(..3)?, &code[3..]);
-    if !status.iter().all(u8::is_ascii_digit) || !matches!(rest.first(), None | Some(b' ' | b'.')) {
+    if rest.first() == Some(&b'0') {
         return None;
     }
-    let status = status.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
-    Some((minor, status, lossy(rest.trim_ascii())))
+    let (_, rest) = version_part(rest)?;
+    let (minor, rest) = version_part(rest.strip_prefix(b".")?)?;
+    let (status, rest) = status_code(rest.strip_prefix(b" ")?)?;
+    let reason = rest.strip_suffix(b"\r").unwrap_or(rest);
+    if !matches!(reason.first(), None | Some(b' ' | b'.')) || reason.contains(&b'\r') {
+        return None;
+    }
+    Some((minor, status, lossy(reason.trim_ascii())))
 }
 
-fn digits(bytes: &[u8]) -> Option<(u16, &[u8])> {
+/// A number that takes no more digits once it is above 99.
+fn version_part(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let end = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
-    let number = std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()?;
-    Some((number, &bytes[end..]))
-}
-
-/// Whether a first line that has no end yet is the begin of a header line.
-pub(super) fn may_become_a_header(bytes: &[u8]) -> bool {
-    let name_end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
-    end_of_line(bytes).is_none() && bytes[..name_end].iter().all(|byte| !is_no_name(*byte))
-}
-
-fn is_no_name(byte: u8) -> bool {
-    matches!(byte, 0..=b' ' | 0x7f)
-}
-
-fn read_header(line: &[u8], size: u64, answer: &mut HttpAnswer) {
-    if is_invalid(line) {
-        answer.faults.push(HeaderFault::InvalidLine { line: lossy(&line[..line.len().min(MAX_SHOWN)]) });
-    }
-    let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
-    let value = line.get(colon + 1..).unwrap_or_default();
-    answer.headers.push(HttpHeader {
-        name: lossy(line[..colon].trim_ascii()),
-        value: lossy(value.trim_ascii()),
-        bytes: size,
+    let number = bytes[..end].iter().try_fold(0, |number: u16, digit| {
+        (number <= 99).then_some(number.wrapping_mul(10) + u16::from(digit - b'0'))
     });
+    number.filter(|_| end > 0).map(|number| (number, &bytes[end..]))
 }
 
-/// Whether nginx stops in a line (`ngx_http_parse_header_line`): at a control byte or a space in the name, for want of a
-/// name or a colon, or at NUL or CR in the value.
-fn is_invalid(line: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', line) else { return true };
-    let (name, value) = line.split_at(colon);
-    name.is_empty()
-        || name.iter().any(|byte| is_no_name(*byte))
-        || value.iter().any(|byte| matches!(byte, 0 | b'\r'))
-}
-
-/// The faults of lengths and encodings (`ngx_http_upstream_process_content_length`, `…_transfer_encoding`).
-pub(super) fn framing_faults(answer: &mut HttpAnswer) {
-    let values = |name: &str| {
-        let found = answer.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
-        found.map(|header| header.value.clone()).collect::<Vec<_>>()
-    };
-    let (lengths, encodings) = (values("Content-Length"), values("Transfer-Encoding"));
-    let mut faults = Vec::new();
-    for (name, found) in [("Content-Length", &lengths), ("Transfer-Encoding", &encodings)] {
-        if found.len() > 1 {
-            faults.push(HeaderFault::Duplicate { name: name.to_owned() });
+/// Three digits, and spaces before each.
+fn status_code(mut bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let mut status = 0;
+    let mut n_digits = 0;
+    while n_digits < 3 {
+        let (byte, rest) = bytes.split_first()?;
+        match byte {
+            b' ' => {}
+            b'0'..=b'9' => {
+                status = status * 10 + u16::from(byte - b'0');
+                n_digits += 1;
+            }
+            _ => return None,
         }
+        bytes = rest;
     }
-    if !lengths.is_empty() && !encodings.is_empty() {
-        faults.push(HeaderFault::LengthAndEncoding);
+    Some((status, bytes))
+}
+
+/// Takes a line that is not the empty one.
+fn read_header(line: &[u8], answer: &mut HttpAnswer) {
+    answer.faults.extend(fault_of(line));
+    let (name, value) = match HeaderLine::of(line) {
+        HeaderLine::StatusLine => return,
+        HeaderLine::Header { name, value } => (name, value.unwrap_or_default()),
+        HeaderLine::Bad | HeaderLine::BadName | HeaderLine::End => {
+            let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+            (line[..colon].trim_ascii(), line.get(colon + 1..).unwrap_or_default().trim_ascii())
+        }
+    };
+    let header = HttpHeader { name: lossy(name), value: lossy(value), bytes: line.len() as u64 + 1 };
+    answer.faults.extend(framing_fault(&header, answer));
+    answer.headers.push(header);
+}
+
+/// What is wrong with a line, as far as it came.
+fn fault_of(line: &[u8]) -> Option<HeaderFault> {
+    let shown = || {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        lossy(&line[..line.len().min(MAX_SHOWN)])
+    };
+    match HeaderLine::of(line) {
+        HeaderLine::Bad => Some(HeaderFault::InvalidLine { line: shown() }),
+        HeaderLine::BadName => Some(HeaderFault::InvalidName { line: shown() }),
+        HeaderLine::End | HeaderLine::Header { .. } | HeaderLine::StatusLine => None,
     }
-    for value in
-        lengths.iter().filter(|value| value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        faults.push(HeaderFault::InvalidLength { value: value.clone() });
+}
+
+/// What is wrong with a length or an encoding, after the headers before it (`ngx_http_upstream_process_content_length`,
+/// `ngx_http_upstream_process_transfer_encoding`).
+fn framing_fault(header: &HttpHeader, before: &HttpAnswer) -> Option<HeaderFault> {
+    let (name, other) = match header.name.to_ascii_lowercase().as_str() {
+        "content-length" => ("Content-Length", "Transfer-Encoding"),
+        "transfer-encoding" => ("Transfer-Encoding", "Content-Length"),
+        _ => return None,
+    };
+    let value = || header.value.clone();
+    if before.header(name).is_some() {
+        return Some(HeaderFault::Duplicate { name: name.to_owned() });
     }
-    for value in encodings.iter().filter(|value| !value.eq_ignore_ascii_case("chunked")) {
-        faults.push(HeaderFault::UnknownEncoding { value: value.clone() });
+    if before.header(other).is_some() {
+        return Some(HeaderFault::LengthAndEncoding);
     }
-    answer.faults.extend(faults);
+    if name == "Transfer-Encoding" {
+        let is_chunked = header.value.eq_ignore_ascii_case("chunked");
+        return (!is_chunked).then(|| HeaderFault::UnknownEncoding { value: value() });
+    }
+    // No sign, and no more than `off_t` holds (`ngx_atoof`).
+    let is_number =
+        header.value.bytes().all(|byte| byte.is_ascii_digit()) && header.value.parse::<i64>().is_ok();
+    (!is_number).then(|| HeaderFault::InvalidLength { value: value() })
 }
 
 #[cfg(test)]
@@ -187,6 +206,12 @@ mod tests {
             ("HTTP 200 OK\r\n", None),
             ("http/1.1 200 OK\r\n", None),
             ("ICY 200 OK\r\n", None),
+            ("HTTP/2.0 2 0 0.1 x\n", Some(200)),
+            ("HTTP/999.0001 200\n", Some(200)),
+            ("HTTP/0.9 200\n", None),
+            ("HTTP/1.100 200\n", Some(200)),
+            ("HTTP/1.1000 200\n", None),
+            ("HTTP/1.1 200 a\rb\r\n", None),
         ] {
             assert_eq!(parse_http_answer(line.as_bytes()).map(|answer| answer.status), status, "{line:?}");
         }
@@ -197,10 +222,12 @@ mod tests {
         let fault =
             |header: &str| parsed(&format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n")).faults.into_iter().next();
         let invalid = |line: &str| Some(HeaderFault::InvalidLine { line: line.to_owned() });
-        assert_eq!(fault("Foo Bar: x"), invalid("Foo Bar: x"));
-        assert_eq!(fault("\tfolded"), invalid("\tfolded"));
-        assert_eq!(fault("nocolon"), invalid("nocolon"));
+        let unnamed = |line: &str| Some(HeaderFault::InvalidName { line: line.to_owned() });
+        assert_eq!(fault("Foo Bar: x"), unnamed("Foo Bar: x"));
+        assert_eq!(fault("\tfolded"), unnamed("\tfolded"));
+        assert_eq!(fault("nocolon"), None);
         assert_eq!(fault("X: a\0b"), invalid("X: a\0b"));
+        assert_eq!(fault("A B: c\r\nX: a\rb"), unnamed("A B: c"), "in the order of the lines");
         assert_eq!(
             fault("Content-Length: 2\r\nContent-Length: 2"),
             Some(HeaderFault::Duplicate { name: "Content-Length".to_owned() })

@@ -1,5 +1,6 @@
 //! The decoders against what they have to understand: every template of nginx, recorded lines, a real nginx.
 
+mod heads;
 mod logs_fixtures;
 mod logs_formats;
 mod logs_nginx;

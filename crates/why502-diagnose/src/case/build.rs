@@ -269,6 +269,7 @@ fn failure(
         host: owned(request.host.as_ref()),
         client: owned(request.client.as_ref()),
         user_agent: owned(request.user_agent.as_ref()),
+        forwarded: owned(request.forwarded.as_ref()),
         symptoms,
         access_line: request.access_line.clone(),
         tries_logged: logged.tries,

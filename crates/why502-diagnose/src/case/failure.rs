@@ -27,6 +27,8 @@ pub(crate) struct Failure {
     pub(crate) host: Option<String>,
     pub(crate) client: Option<String>,
     pub(crate) user_agent: Option<String>,
+    /// The X-Forwarded-For header.
+    pub(crate) forwarded: Option<String>,
     /// What was seen of each attempt, in order, then the messages about the request as a whole: these have no peer.
     pub(crate) symptoms: Vec<Symptom>,
     /// The access-log line, if there is one.

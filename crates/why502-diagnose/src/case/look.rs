@@ -216,16 +216,23 @@ impl Case<'_> {
 
     /// Whether everybody who listens on a peer's address was started after a moment, as far as that can be seen.
     pub(crate) fn started_after(&self, peer: &PeerSubject, moment: Stamp) -> bool {
-        let Observed::Known(table) = self.sockets() else { return false };
+        let listeners = self.listeners_of(peer);
+        !listeners.is_empty()
+            && listeners.iter().all(|process| process.started.is_some_and(|started| started > moment))
+    }
+
+    /// The processes that are seen to listen on a peer's address; none where one of them may not be seen.
+    pub(crate) fn listeners_of(&self, peer: &PeerSubject) -> Vec<&Process> {
+        let (Observed::Known(table), Observed::Known(list)) = (self.sockets(), self.facts.processes()) else {
+            return Vec::new();
+        };
         let pids: Vec<u32> = match &peer.address {
             PeerAddress::Inet(inet) => table.accepting(*inet).flat_map(|own| own.pids.clone()).collect(),
             PeerAddress::Unix(path) => {
                 table.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()
             }
         };
-        let Observed::Known(list) = self.facts.processes() else { return false };
-        let started = |pid: &u32| list.get(*pid).and_then(|process| process.started);
-        !pids.is_empty() && pids.iter().all(|pid| started(pid).is_some_and(|started| started > moment))
+        pids.iter().map(|pid| list.get(*pid)).collect::<Option<_>>().unwrap_or_default()
     }
 
     /// Whether a worker that serves now, and so knows no other configuration, wrote of an attempt.

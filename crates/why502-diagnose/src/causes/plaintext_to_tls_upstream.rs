@@ -50,7 +50,12 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[400, 502],
     scope: Scope::Peer,
-    supersedes: &["response-not-http", "upstream-closed-before-response", "upstream-reset-before-response"],
+    supersedes: &[
+        "host-header-rejected",
+        "response-not-http",
+        "upstream-closed-before-response",
+        "upstream-reset-before-response",
+    ],
     detect: Detect::Alone(detect),
     explain,
     remedies,

@@ -3,8 +3,9 @@
 //! ## What happens
 //!
 //! The response header breaks HTTP's rules, and this nginx enforces them: a space or control byte in a header's name
-//! (since 1.21.1), NUL in a value, Content-Length twice or together with Transfer-Encoding, a Transfer-Encoding other
-//! than `chunked` (all since 1.23.0), a `Status` that is none, a missing `:status` or gRPC field. nginx drops the answer.
+//! (since 1.21.1), NUL or a lone CR in a line, Content-Length twice, no number, or together with Transfer-Encoding, a
+//! Transfer-Encoding other than `chunked` (all since 1.23.0), a `Status` that is none, a missing `:status` or gRPC field.
+//! nginx drops the answer.
 //!
 //! ## What you see
 //!
@@ -41,6 +42,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{HeaderFault, Phrase};
+use why502_model::Version;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "response-header-invalid",
@@ -90,11 +92,15 @@ fn is_of_cgi(case: &Case<'_>, finding: &Finding) -> bool {
     })
 }
 
-/// What is wrong with the header of the peer's answer to the probe.
+/// What is wrong with the header of the peer's answer to the probe, by the rules of this version.
 fn fault(case: &Case<'_>, peer: &PeerSubject) -> Option<String> {
     let answer = case.probe(peer).known()?.answer.as_ref()?;
-    Some(match answer.faults.first()? {
-        HeaderFault::InvalidLine { line } => format!("the line {line:?}"),
+    let is_refused = |fault: &&HeaderFault| {
+        let (major, minor, patch) = fault.refused_since();
+        case.gateway.is_at_least(Version(major, minor, patch)) != Some(false)
+    };
+    Some(match answer.faults.iter().find(is_refused)? {
+        HeaderFault::InvalidLine { line } | HeaderFault::InvalidName { line } => format!("the line {line:?}"),
         HeaderFault::LengthAndEncoding => "Content-Length and Transfer-Encoding together".to_owned(),
         HeaderFault::Duplicate { name } => format!("{name} twice"),
         HeaderFault::InvalidStatus { value } => format!("Status {value:?}"),
@@ -182,6 +188,14 @@ mod tests {
         let log = CLOSED.replace("upstream prematurely closed connection", "upstream sent too big header");
         let summary = Fixture::new(&log).summary();
         assert!(!summary.contains("response-header-invalid"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_a_line_that_this_version_takes() {
+        let answer = "answers\nHTTP/1.1 200 OK\nFoo Bar: x\nX: a\0b\n\n";
+        let old = hit().with("options", "version=1.18.0").with("probe 127.0.0.1:3000", answer);
+        let summary = old.summary();
+        assert!(summary.contains(r#"the line "X: a\0b""#), "{summary}");
     }
 
     #[test]

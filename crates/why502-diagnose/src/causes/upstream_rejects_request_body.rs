@@ -92,7 +92,7 @@ fn is_reset(symptom: &Symptom) -> bool {
 }
 
 /// Whether a request's method has a body as a rule (RFC 9110, section 9.3); `None` if the method is not known.
-fn has_body(failure: &Failure) -> Option<bool> {
+pub(super) fn has_body(failure: &Failure) -> Option<bool> {
     Some(matches!(failure.method.as_deref()?, "POST" | "PUT" | "PATCH" | "PROPFIND" | "REPORT"))
 }
 

@@ -10,15 +10,7 @@ pub(super) fn told_uwsgi(case: &Case<'_>, peer: &PeerSubject, protocol: Protocol
     if protocol == Protocol::Uwsgi {
         return None;
     }
-    let table = case.sockets().known()?;
-    let pids: Vec<u32> = match &peer.address {
-        PeerAddress::Inet(inet) => table.accepting(*inet).flat_map(|own| own.pids.clone()).collect(),
-        PeerAddress::Unix(path) => {
-            table.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()
-        }
-    };
-    let processes = case.facts.processes().known()?;
-    let speaker = pids.iter().filter_map(|pid| processes.get(*pid)).find(|process| {
+    let speaker = case.listeners_of(peer).into_iter().find(|process| {
         process.comm.starts_with("uwsgi") && has_uwsgi_socket(&process.argv, &peer.address)
     })?;
     let says = format!("{} was started with a --socket there, which speaks uwsgi", speaker.comm);

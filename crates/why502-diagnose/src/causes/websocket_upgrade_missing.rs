@@ -49,7 +49,7 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[400, 426, 502],
     scope: Scope::Route,
-    supersedes: &[],
+    supersedes: &["host-header-rejected"],
     detect: Detect::Alone(detect),
     explain,
     remedies,

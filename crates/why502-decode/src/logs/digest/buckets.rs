@@ -139,6 +139,7 @@ mod tests {
             request_ms: None,
             body_bytes: None,
             user_agent: None,
+            forwarded: None,
             cache_status: None,
             limit_status: None,
             route: None,

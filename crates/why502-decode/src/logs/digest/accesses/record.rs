@@ -76,6 +76,7 @@ impl<'a> Scribe<'a> {
             server: text(Field::ServerName),
             host: text(Field::HttpHost).or_else(|| text(Field::Host)),
             user_agent: text(Field::UserAgent),
+            forwarded: text(Field::ForwardedFor),
             cache_status: text(Field::CacheStatus),
             limit_status,
             client: parsed.client().map(|client| interner.bytes(client, MAX_NAME)),
