@@ -21,7 +21,7 @@ const MAX_PEERS: usize = 64;
 /// How many of the newest failures of a peer are looked through for one that is worth repeating.
 const MAX_FAILURES: usize = 256;
 /// How a probe names itself.
-const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
+pub(crate) const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
 
 /// The probes and looks that every case begins with.
 pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
@@ -93,6 +93,30 @@ fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> O
         }
         Protocol::Grpc | Protocol::Memcached => None,
     }
+}
+
+/// What a route would send for a path, to whomever it passes to; where a request cannot be made up, the least that its
+/// protocol has.
+pub(crate) fn spec_of_route(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> ProbeSpec {
+    let tls = pass.tls.then(|| tls_spec(case, pass));
+    let wanted = Wanted { route, pass, path: path.to_owned(), host: server_name(case, route) };
+    if let Some(spec) = request_spec(case, &wanted, tls.clone()) {
+        return spec;
+    }
+    match (pass.protocol, tls) {
+        (_, Some(tls)) => ProbeSpec::Tls(tls),
+        (Protocol::FastCgi, None) => ProbeSpec::FastCgiValues,
+        (Protocol::Uwsgi, None) => ProbeSpec::UwsgiPing,
+        (Protocol::Grpc | Protocol::Http | Protocol::Memcached | Protocol::Scgi, None) => ProbeSpec::Connect,
+    }
+}
+
+/// A path that comes to a route, as far as its location names one.
+pub(crate) fn path_of_location(case: &Case<'_>, route: RouteId) -> String {
+    let location = case.gateway.route(route).location.as_deref().unwrap_or("/");
+    let prefix = location.trim_start_matches(['=', '^', '~', ' ']);
+    let is_pattern = location.starts_with('~') || !prefix.starts_with('/');
+    if is_pattern { "/".to_owned() } else { prefix.to_owned() }
 }
 
 /// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.

@@ -7,7 +7,7 @@ mod diff;
 mod gaps;
 mod summary;
 
-pub(crate) use assemble::build_report;
+pub(crate) use assemble::{build_report, sent};
 
 use crate::{ActsOn, Confidence, Risk, Role};
 use schemars::JsonSchema;

@@ -65,7 +65,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
         ruled_out: report_ruled_out.into_values().collect(),
         undecided: undecided.into_values().collect(),
         unexplained: unexplained(cases, judged),
-        actions: actions(facts),
+        actions: actions(facts.iter()),
         gaps: gaps::gaps(facts, cases),
         notes,
     }
@@ -292,9 +292,9 @@ fn example(failure: &Failure) -> Option<String> {
 }
 
 /// What was sent, summed up per kind and target.
-fn actions(facts: &Facts) -> Vec<ActionInfo> {
+fn actions<'f>(facts: impl Iterator<Item = (&'f Ask, &'f Observed<Datum>)>) -> Vec<ActionInfo> {
     let mut sent: BTreeMap<(ActionKind, String), (u64, u64)> = BTreeMap::new();
-    for (ask, answer) in facts.iter() {
+    for (ask, answer) in facts {
         if let Some(action) = action(ask, answer.as_ref()) {
             let (count, answered) = sent.entry(action).or_default();
             *count += 1;
@@ -306,12 +306,21 @@ fn actions(facts: &Facts) -> Vec<ActionInfo> {
         .collect()
 }
 
+/// What was sent in several runs that begin with the same facts: only probes were repeated.
+pub(crate) fn sent(runs: &[Facts]) -> Vec<ActionInfo> {
+    let further = runs.iter().skip(1).flat_map(Facts::iter);
+    let repeated = further.filter(|(ask, _)| matches!(ask, Ask::Probe { .. }));
+    actions(runs.iter().take(1).flat_map(Facts::iter).chain(repeated))
+}
+
 /// Whether what was sent was answered: at the furthest step that it came to.
 fn is_answered(answer: &Observed<Datum>) -> bool {
     match answer {
         Observed::Known(Datum::Probe(probe)) if probe.outcome(StepKind::Send).is_some() => {
             // A question to the server itself is answered by what it speaks.
-            probe.answer.is_some() || matches!(probe.first_bytes, FirstBytes::FastCgi | FirstBytes::Uwsgi)
+            let of_itself =
+                matches!(probe.first_bytes, FirstBytes::Banner(_) | FirstBytes::FastCgi | FirstBytes::Uwsgi);
+            probe.answer.is_some() || of_itself
         }
         Observed::Known(Datum::Probe(probe)) => {
             probe.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::Done)

@@ -216,7 +216,7 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
 }
 
 /// A URL without its passwords and tokens.
-fn masked(url: &str) -> String {
+pub(super) fn masked(url: &str) -> String {
     lossy(&mask_secrets(url.as_bytes()))
 }
 
@@ -224,12 +224,12 @@ fn masked(url: &str) -> String {
 /// prefix.
 fn policy(invocation: &Invocation) -> Policy {
     if !invocation.offline {
-        return Policy { only_files: None, may_probe: !invocation.no_probe };
+        return Policy { only_files: None, may_probe: !invocation.no_probe, reads_logs: true };
     }
     let mut files: Vec<PathBuf> = config_tree(invocation).into_iter().collect();
     let given = invocation.error_logs.iter().chain(&invocation.access_logs).chain(&invocation.prefix);
     files.extend(given.map(PathBuf::from));
-    Policy { only_files: Some(files), may_probe: false }
+    Policy { only_files: Some(files), may_probe: false, reads_logs: true }
 }
 
 /// The directory of the configuration, or the root of the tree that was copied with it.

@@ -8,6 +8,7 @@ mod logs;
 mod logs_journal;
 mod offline;
 mod output;
+mod probe;
 mod run;
 mod text;
 mod usage;
