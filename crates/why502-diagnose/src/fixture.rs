@@ -157,6 +157,7 @@ impl Fixture {
                 None => Some(Duration::from_hours(1)),
             },
             offline,
+            replay: self.option("replay").is_some(),
             timeout: Duration::from_secs(10),
             ..Invocation::default()
         };

@@ -2,12 +2,15 @@
 //!
 //! Every address that the gateway dials gets exactly one probe: a mere connection, a TLS handshake where the gateway
 //! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given), in the
-//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself.
+//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself; only
+//! where a replay is asked for, the failing request is sent to it once.
 
 mod cgi;
+mod replay;
 mod tls;
 
 pub(crate) use cgi::asked_script;
+pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
 use crate::case::{Case, Failure, FailureId, PeerSubject};
@@ -32,6 +35,8 @@ pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
             asks.push(Ask::PathWalk { root: case.gateway.root, path: path.clone() });
         }
     }
+    asks.extend(replay(case).and_then(Result::ok).map(|replay| replay.ask));
+    asks.extend(replay_name(case));
     asks
 }
 

@@ -3,7 +3,7 @@
 use super::summary::{explains, group, impact, masked, peers, place, route_info, routes, statuses};
 use super::{
     ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
-    RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
+    RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps, replay,
 };
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::engine::{Judged, n_failed, verdict};
@@ -22,6 +22,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
     let mut report_ruled_out = BTreeMap::new();
     let mut undecided = BTreeMap::new();
     let mut notes = model.notes.clone();
+    let mut replayed = None;
     for (case, judged) in cases.iter().zip(judged) {
         findings.extend(judged.findings.iter().map(|finding| finding_info(case, finding)));
         for (cause, evidence) in &judged.ruled_out {
@@ -44,6 +45,9 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
             )
         }));
         notes.extend(url_notes(case, judged));
+        let (info, told) = replay::replay_info(case);
+        replayed = replayed.or(info);
+        notes.extend(told);
         notes.extend(
             judged.crashed.iter().map(|id| format!("the rule for {id} crashed: please report this as a bug")),
         );
@@ -65,6 +69,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
         ruled_out: report_ruled_out.into_values().collect(),
         undecided: undecided.into_values().collect(),
         unexplained: unexplained(cases, judged),
+        replay: replayed,
         actions: actions(facts.iter()),
         gaps: gaps::gaps(facts, cases),
         notes,

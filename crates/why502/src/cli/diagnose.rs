@@ -63,6 +63,10 @@ pub(crate) struct Scope {
     /// Look at this host, send nothing.
     #[arg(long)]
     pub(crate) no_probe: bool,
+    /// Send the failing request through nginx once more, as a HEAD, beside the same one straight to its upstreams, and say who
+    /// made the answer.
+    #[arg(long, conflicts_with_all = ["offline", "no_probe"])]
+    pub(crate) replay: bool,
     /// The bound of the whole run.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = options::parse_duration)]
     pub(crate) timeout: Duration,
@@ -78,7 +82,7 @@ pub(crate) struct Args {
     scope: Scope,
     /// Diagnose a recorded bundle instead of this host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath,
-          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe", "timeout"])]
+          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe", "replay", "timeout"])]
     bundle: Option<PathBuf>,
     /// From which verdict on the exit code is 1.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = FailOn::Broken)]
@@ -211,6 +215,7 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
         around: scope.around,
         offline: scope.offline,
         no_probe: scope.no_probe,
+        replay: scope.replay,
         timeout: scope.timeout,
     })
 }

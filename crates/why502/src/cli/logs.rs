@@ -224,6 +224,7 @@ fn invocation(args: &Args, sets: &[LogSet]) -> Result<Invocation, Failure> {
         around: args.around,
         offline: true,
         no_probe: true,
+        replay: false,
         timeout: CONFIG_TIMEOUT,
     })
 }

@@ -230,6 +230,7 @@ fn invocation(args: &Args, question: &TargetQuestion) -> Result<Invocation, Fail
         around: None,
         offline: false,
         no_probe: false,
+        replay: false,
         timeout: args.timeout,
     })
 }

@@ -9,6 +9,8 @@ mod logs_journal;
 mod offline;
 mod output;
 mod probe;
+mod replay;
 mod run;
 mod text;
 mod usage;
+mod world;

@@ -1,9 +1,7 @@
 //! `why502 probe`, against real backends.
 
-mod world;
-
-use self::world::{World, free_port, php_fpm, probe, run, steps};
 use crate::run::{stderr, stdout};
+use crate::world::{World, free_port, php_fpm, probe, run, steps};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 const STARTING: Duration = Duration::from_secs(20);
 
 /// A directory with the backends that were started in it.
-pub(super) struct World {
+pub(crate) struct World {
     directory: tempfile::TempDir,
     children: Vec<Child>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("why502-probe").tempdir().unwrap();
         // nginx's workers are another user's.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -29,19 +29,19 @@ impl World {
     }
 
     /// The path of a file in it.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
     }
 
     /// Writes a file; `DIR` in it is the directory.
-    pub(super) fn write(&self, name: &str, content: &str) -> String {
+    pub(crate) fn write(&self, name: &str, content: &str) -> String {
         let directory = self.directory.path().display().to_string();
         fs::write(self.directory.path().join(name), content.replace("DIR", &directory)).unwrap();
         self.path(name)
     }
 
     /// Starts a program and waits until it listens on a port.
-    pub(super) fn start(&mut self, argv: &[&str], port: u16) {
+    pub(crate) fn start(&mut self, argv: &[&str], port: u16) {
         let mut command = Command::new(argv[0]);
         command.args(&argv[1..]).current_dir(self.directory.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Starts nginx with the content of its `http` block, and waits until it listens on a port; its configuration.
-    pub(super) fn nginx(&mut self, name: &str, http: &str, port: u16) -> String {
+    pub(crate) fn nginx(&mut self, name: &str, http: &str, port: u16) -> String {
         let head = format!(
             "daemon off;\nworker_processes 1;\npid DIR/{name}.pid;\nerror_log DIR/{name}-error.log;\nevents {{}}\nhttp {{\n    access_log DIR/{name}-access.log;\n"
         );
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// A certificate for `app.internal` and its key.
-    pub(super) fn certificate(&self) -> (String, String) {
+    pub(crate) fn certificate(&self) -> (String, String) {
         let (certificate, key) = (self.path("cert.pem"), self.path("key.pem"));
         let subject = ["-subj", "/CN=app.internal", "-addext", "subjectAltName=DNS:app.internal"];
         let mut command = Command::new("openssl");
@@ -92,12 +92,12 @@ impl Drop for World {
 }
 
 /// A port that is free now.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Where PHP-FPM is, whatever its version.
-pub(super) fn php_fpm() -> Option<PathBuf> {
+pub(crate) fn php_fpm() -> Option<PathBuf> {
     let entries = fs::read_dir("/usr/sbin").ok()?.flatten();
     entries
         .map(|entry| entry.path())
@@ -105,7 +105,7 @@ pub(super) fn php_fpm() -> Option<PathBuf> {
 }
 
 /// Runs `why502 probe` and reads its JSON, with the exit code.
-pub(super) fn probe(arguments: &[&str]) -> (Value, i32) {
+pub(crate) fn probe(arguments: &[&str]) -> (Value, i32) {
     let output = run(&[arguments, &["--format", "json"]].concat());
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr));
@@ -117,7 +117,7 @@ pub(super) fn probe(arguments: &[&str]) -> (Value, i32) {
 }
 
 /// Runs `why502 probe`.
-pub(super) fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     crate::run::why502(&[&["probe"], arguments].concat())
 }
 
@@ -130,7 +130,7 @@ fn schema() -> &'static jsonschema::Validator {
 }
 
 /// The steps of the first conversation of a peer that counts, each with its verdict: `connect ok, answer fail`.
-pub(super) fn steps(report: &Value, peer: usize) -> String {
+pub(crate) fn steps(report: &Value, peer: usize) -> String {
     let conversations = report["peers"][peer]["conversations"].as_array().unwrap();
     let counted = conversations.iter().find(|own| own["aside"] == false).unwrap();
     let steps = counted["steps"].as_array().unwrap().iter();
