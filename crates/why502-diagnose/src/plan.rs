@@ -17,7 +17,7 @@ use crate::case::{Case, Failure, FailureId, PeerSubject};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
-use why502_model::{GroupId, Pass, Protocol, RouteId, Version};
+use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 
 /// The most peers that are probed.
 const MAX_PEERS: usize = 64;
@@ -232,10 +232,15 @@ fn host_of(case: &Case<'_>, pass: &Pass) -> Option<String> {
     match &pass.target {
         why502_model::Target::Group(id) => {
             let group = case.gateway.group(*id);
-            group.name.clone().or_else(|| group.peers.first().map(|peer| peer.text.clone()))
+            group.name.clone().or_else(|| group.peers.first().map(literal_host))
         }
         why502_model::Target::Unresolved(unresolved) => unresolved.values.first().cloned(),
     }
+}
+
+/// What a literal address is called: a unix socket has the name of this host (`ngx_http_proxy_set_vars`).
+fn literal_host(peer: &Peer) -> String {
+    if matches!(peer.host, Host::Unix(_)) { "localhost".to_owned() } else { peer.text.clone() }
 }
 
 /// Whether an address is a listener of this gateway.

@@ -15,7 +15,7 @@ const OF_CONNECTION: [&str; 2] = ["Connection", "Upgrade"];
 
 /// The conversation that is wanted with a peer.
 pub(super) fn spec(found: &Found<'_>, peer: &FoundPeer<'_>, question: &TargetQuestion) -> ProbeSpec {
-    let mut spec = match (wanted_protocol(question), of_route(found, peer)) {
+    let mut spec = match (wanted_protocol(question), of_route(found, peer, question)) {
         (None, Some(spec)) => spec,
         (None, None) if question.server_name.is_some() => free_spec(question, SpokenProtocol::Http),
         (None, None) => ProbeSpec::WhoSpeaks(free_request(question)),
@@ -62,11 +62,14 @@ fn wants_tls(question: &TargetQuestion) -> Option<bool> {
 }
 
 /// The conversation as the route has it that leads to a peer.
-fn of_route(found: &Found<'_>, peer: &FoundPeer<'_>) -> Option<ProbeSpec> {
+fn of_route(found: &Found<'_>, peer: &FoundPeer<'_>, question: &TargetQuestion) -> Option<ProbeSpec> {
     let (case, (route, pass)) = (found.case?, peer.way?);
     let asked = case.asked_route().map(|(_, path)| path.to_owned());
-    let path = asked.unwrap_or_else(|| plan::path_of_location(case, route));
-    Some(plan::spec_of_route(case, route, pass, &path))
+    let typed = path(question).map(|path| path.split('?').next().unwrap_or(path).to_owned());
+    let is_typed = asked.is_none() && typed.is_some();
+    let path = asked.or(typed).unwrap_or_else(|| plan::path_of_location(case, route));
+    // A path that was typed is asked for, whether the route would pass it on or not.
+    Some(plan::spec_of_route(case, route, pass, &path)).filter(|spec| spec.is_request() || !is_typed)
 }
 
 /// Whether a conversation is one in a protocol.

@@ -302,3 +302,25 @@ fn the_text_keeps_its_form() {
         }
     }
 }
+
+#[test]
+fn a_path_that_was_typed_is_asked_for() {
+    let mut world = World::new();
+    let (app, front) = (free_port(), free_port());
+    let http = format!(
+        "server {{ listen 127.0.0.1:{app}; listen unix:DIR/app.sock; location / {{ return 204; }} location /typed {{ return 201; }} }}"
+    );
+    world.nginx("app", &http, app);
+    let http = format!(
+        "server {{ listen 127.0.0.1:{front}; location /cart/ {{ proxy_pass http://127.0.0.1:{app}; }}
+         location /unix/ {{ proxy_pass http://unix:DIR/app.sock:/; }} }}"
+    );
+    let config = world.nginx("front", &http, front);
+    for target in
+        [format!("http://127.0.0.1:{app}/typed"), format!("http://unix:{}:/typed", world.path("app.sock"))]
+    {
+        let (report, code) = probe(&[&target, "--config", &config]);
+        let answer = &report["peers"][0]["conversations"][0]["answer"];
+        assert_eq!((code, &answer["status"]), (0, &201.into()), "{target}: {answer}");
+    }
+}
