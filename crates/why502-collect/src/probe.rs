@@ -65,6 +65,12 @@ impl Driver<'_> {
                     }
                     break;
                 }
+                Want::Listen(patience) => {
+                    if let Some(outcome) = self.listen(&mut channel, &mut machine, patience) {
+                        self.note(StepKind::Receive, Instant::now(), outcome);
+                        break;
+                    }
+                }
                 Want::Tls(tls) => match self.shake_hands(channel, &tls) {
                     Some(established) => channel = established,
                     None => break,
@@ -97,6 +103,21 @@ impl Driver<'_> {
         self.transcript.tls = Some(answer);
         self.note(StepKind::Handshake, begin, outcome);
         stream.map(|stream| Channel::Tls(Box::new(stream)))
+    }
+
+    /// Waits for the peer to speak first; tells how the conversation ended, if it did.
+    fn listen(
+        &mut self,
+        channel: &mut Channel,
+        machine: &mut Machine,
+        patience: Duration,
+    ) -> Option<ProbeOutcome> {
+        let begin = Instant::now();
+        let Channel::Plain(recorder) = &*channel else { return None };
+        let is_spoken = recorder.is_readable_within(patience);
+        let ended = if is_spoken { self.read_once(channel, machine) } else { None };
+        self.note(StepKind::Listen, begin, ProbeOutcome::Done);
+        ended
     }
 
     /// Reads once; tells how the reading ended, if it did.
@@ -190,6 +211,17 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// Whether there is something to read, or the peer has closed, within a time that the deadline bounds.
+    fn is_readable_within(&self, patience: Duration) -> bool {
+        let left = self.deadline.saturating_duration_since(Instant::now()).min(patience);
+        let Ok(timeout) = Timespec::try_from(left) else { return false };
+        let socket = match &self.stream {
+            Stream::Tcp(stream) => PollFd::new(stream, PollFlags::IN),
+            Stream::Unix(stream) => PollFd::new(stream, PollFlags::IN),
+        };
+        rustix::event::poll(&mut [socket], Some(&timeout)).is_ok_and(|n_ready| n_ready > 0)
+    }
+
     fn arm(&self) -> io::Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { self.stream.set_timeouts(left) }

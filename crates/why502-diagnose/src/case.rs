@@ -18,6 +18,7 @@ pub(crate) use asked::Asked;
 pub(crate) use failure::{Failure, FailureId, Symptom};
 pub(crate) use logs::LogTopic;
 pub(crate) use look::{Reach, or_ask};
+pub(crate) use lookup::passes;
 pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 

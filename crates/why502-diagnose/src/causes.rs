@@ -15,7 +15,7 @@ mod dns_server_unreachable;
 mod dns_stale_address;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
-mod handshakes;
+pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
 mod late_answers;

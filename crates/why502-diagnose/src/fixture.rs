@@ -33,8 +33,8 @@ use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
 };
 use why502_facts::{
-    AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
-    FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
+    AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts, FileContent,
+    FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
     PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
     RequestKey, Resolver, SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict,
     Transcript, ZoneOffset, ZoneOffsets, lossy,
@@ -106,6 +106,11 @@ impl Fixture {
 
     /// The bundle that a run on the fixture's world would record.
     pub(crate) fn bundle(&self) -> Bundle {
+        self.bundle_with(wanted)
+    }
+
+    /// The bundle that would be recorded where other things are wanted than a diagnosis wants.
+    pub(crate) fn bundle_with(&self, wanted: impl Fn(&Facts, &Model) -> Vec<Ask>) -> Bundle {
         let mut bundle = Bundle::new(self.manifest());
         for _ in 0..20 {
             let facts = load(&bundle);
@@ -122,7 +127,7 @@ impl Fixture {
                 .into_iter()
                 .map(|ask| {
                     let answer = self.answer(&ask, &model);
-                    Fact { ask, at: self.now(), answer }.masked()
+                    Fact { ask, at: self.now(), answer, micros: None }.masked()
                 })
                 .collect();
             bundle.facts.extend(answers);
@@ -152,6 +157,7 @@ impl Fixture {
                 None => Some(Duration::from_hours(1)),
             },
             offline,
+            replay: self.option("replay").is_some(),
             timeout: Duration::from_secs(10),
             ..Invocation::default()
         };
@@ -581,6 +587,8 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",
         ProbeSpec::Uwsgi { tls: Some(_), .. } => "suwsgi",
         ProbeSpec::UwsgiPing => "uwsgi-ping",
+        ProbeSpec::WebSocket { .. } => "websocket",
+        ProbeSpec::WhoSpeaks(_) => "who-speaks",
     }
 }
 

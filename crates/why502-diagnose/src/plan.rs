@@ -2,26 +2,29 @@
 //!
 //! Every address that the gateway dials gets exactly one probe: a mere connection, a TLS handshake where the gateway
 //! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given), in the
-//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself.
+//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself; only
+//! where a replay is asked for, the failing request is sent to it once.
 
 mod cgi;
+mod replay;
 mod tls;
 
 pub(crate) use cgi::asked_script;
+pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
 use crate::case::{Case, Failure, FailureId, PeerSubject};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
-use why502_model::{GroupId, Pass, Protocol, RouteId, Version};
+use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 
 /// The most peers that are probed.
 const MAX_PEERS: usize = 64;
 /// How many of the newest failures of a peer are looked through for one that is worth repeating.
 const MAX_FAILURES: usize = 256;
 /// How a probe names itself.
-const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
+pub(crate) const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
 
 /// The probes and looks that every case begins with.
 pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
@@ -32,6 +35,8 @@ pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
             asks.push(Ask::PathWalk { root: case.gateway.root, path: path.clone() });
         }
     }
+    asks.extend(replay(case).and_then(Result::ok).map(|replay| replay.ask));
+    asks.extend(replay_name(case));
     asks
 }
 
@@ -93,6 +98,30 @@ fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> O
         }
         Protocol::Grpc | Protocol::Memcached => None,
     }
+}
+
+/// What a route would send for a path, to whomever it passes to; where a request cannot be made up, the least that its
+/// protocol has.
+pub(crate) fn spec_of_route(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> ProbeSpec {
+    let tls = pass.tls.then(|| tls_spec(case, pass));
+    let wanted = Wanted { route, pass, path: path.to_owned(), host: server_name(case, route) };
+    if let Some(spec) = request_spec(case, &wanted, tls.clone()) {
+        return spec;
+    }
+    match (pass.protocol, tls) {
+        (_, Some(tls)) => ProbeSpec::Tls(tls),
+        (Protocol::FastCgi, None) => ProbeSpec::FastCgiValues,
+        (Protocol::Uwsgi, None) => ProbeSpec::UwsgiPing,
+        (Protocol::Grpc | Protocol::Http | Protocol::Memcached | Protocol::Scgi, None) => ProbeSpec::Connect,
+    }
+}
+
+/// A path that comes to a route, as far as its location names one.
+pub(crate) fn path_of_location(case: &Case<'_>, route: RouteId) -> String {
+    let location = case.gateway.route(route).location.as_deref().unwrap_or("/");
+    let prefix = location.trim_start_matches(['=', '^', '~', ' ']);
+    let is_pattern = location.starts_with('~') || !prefix.starts_with('/');
+    if is_pattern { "/".to_owned() } else { prefix.to_owned() }
 }
 
 /// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
@@ -203,10 +232,15 @@ fn host_of(case: &Case<'_>, pass: &Pass) -> Option<String> {
     match &pass.target {
         why502_model::Target::Group(id) => {
             let group = case.gateway.group(*id);
-            group.name.clone().or_else(|| group.peers.first().map(|peer| peer.text.clone()))
+            group.name.clone().or_else(|| group.peers.first().map(literal_host))
         }
         why502_model::Target::Unresolved(unresolved) => unresolved.values.first().cloned(),
     }
+}
+
+/// What a literal address is called: a unix socket has the name of this host (`ngx_http_proxy_set_vars`).
+fn literal_host(peer: &Peer) -> String {
+    if matches!(peer.host, Host::Unix(_)) { "localhost".to_owned() } else { peer.text.clone() }
 }
 
 /// Whether an address is a listener of this gateway.

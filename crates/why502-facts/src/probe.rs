@@ -35,6 +35,15 @@ pub enum ProbeSpec {
     },
     /// Asks a uwsgi server whether it is there (modifier 100): no request, and no application is called.
     UwsgiPing,
+    /// Sends one request to change to WebSocket, through TLS if wanted, and closes what was opened.
+    WebSocket {
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// The request, a `GET`: see [`websocket_request`](crate::websocket_request).
+        request: HttpRequestSpec,
+    },
+    /// Waits a moment for the peer to speak first; sends one HTTP/1 request where it does not.
+    WhoSpeaks(HttpRequestSpec),
 }
 
 impl ProbeSpec {
@@ -46,9 +55,14 @@ impl ProbeSpec {
     /// The TLS settings, if it shakes hands.
     pub fn tls(&self) -> Option<&TlsSpec> {
         match self {
-            Self::Http { tls, .. } | Self::Uwsgi { tls, .. } => tls.as_ref(),
+            Self::Http { tls, .. } | Self::Uwsgi { tls, .. } | Self::WebSocket { tls, .. } => tls.as_ref(),
             Self::Tls(tls) => Some(tls),
-            Self::Connect | Self::FastCgi(_) | Self::FastCgiValues | Self::Scgi(_) | Self::UwsgiPing => None,
+            Self::Connect
+            | Self::FastCgi(_)
+            | Self::FastCgiValues
+            | Self::Scgi(_)
+            | Self::UwsgiPing
+            | Self::WhoSpeaks(_) => None,
         }
     }
 }
@@ -161,6 +175,8 @@ pub enum StepKind {
     Connect,
     /// The TLS handshake.
     Handshake,
+    /// Waiting for the peer to speak first.
+    Listen,
     /// Writing the request.
     Send,
     /// Reading the answer.
@@ -212,6 +228,11 @@ impl ProbeReport {
     /// request that was made up for the probe.
     pub fn good_answer(&self) -> Option<&HttpAnswer> {
         self.answer.as_deref().filter(|answer| answer.status < 500 && answer.status != 400)
+    }
+
+    /// Whether TLS was established.
+    pub fn tls_stands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.established)
     }
 
     /// Whether the connection was established.

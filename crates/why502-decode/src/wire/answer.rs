@@ -24,6 +24,8 @@ pub(super) enum Protocol {
     Peek,
     /// SCGI and uwsgi, whose answers are alike.
     Scgi,
+    /// HTTP is requested of a peer that did not speak first; what it says may be anything.
+    WhoSpeaks,
 }
 
 /// What was answered.
@@ -43,7 +45,9 @@ pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
             let answer = parse_fastcgi_answer(bytes);
             ProbeAnswer { header: answer.header, stderr: answer.stderr }
         }
-        Some(Protocol::Http) => ProbeAnswer { header: parse_http_answer(bytes), stderr: String::new() },
+        Some(Protocol::Http | Protocol::WhoSpeaks) => {
+            ProbeAnswer { header: parse_http_answer(bytes), stderr: String::new() }
+        }
         Some(Protocol::Scgi) => ProbeAnswer { header: parse_scgi_answer(bytes), stderr: String::new() },
     }
 }
@@ -55,8 +59,9 @@ impl Protocol {
             ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
             ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
-            ProbeSpec::Http { .. } => Some(Self::Http),
+            ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
+            ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
         }
     }
 
@@ -74,6 +79,16 @@ impl Protocol {
                 FirstBytes::FastCgi | FirstBytes::Uwsgi => true,
                 FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
                 _ => is_none(bytes),
+            },
+            // A greeting is read for the line that it is, anything else for what it is at all.
+            Self::WhoSpeaks => match first_bytes(bytes) {
+                FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
+                FirstBytes::Nothing => false,
+                FirstBytes::Other => is_none(bytes),
+                FirstBytes::Banner(_) if bytes.is_ascii() => {
+                    bytes.ends_with(b"\n") || bytes.len() >= MAX_LOOK
+                }
+                _ => bytes.len() >= MIN_LOOK,
             },
             Self::Scgi => match parse_scgi_answer(bytes) {
                 // An empty line may be the length of a database's packet.
@@ -97,7 +112,9 @@ pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
         ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
         ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
-        ProbeSpec::Http { request, .. } => Some(print_request(request)),
+        ProbeSpec::Http { request, .. }
+        | ProbeSpec::WebSocket { request, .. }
+        | ProbeSpec::WhoSpeaks(request) => Some(print_request(request)),
         ProbeSpec::Scgi(request) => Some(print_scgi_request(request)),
         ProbeSpec::Uwsgi { request, modifiers, .. } => Some(print_uwsgi_request(request, *modifiers)),
     }

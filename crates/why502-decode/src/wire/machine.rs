@@ -1,7 +1,15 @@
 //! The machine behind every probe: it says what it wants, and is fed what came.
 
 use super::answer::{Protocol, print};
+use std::time::Duration;
 use why502_facts::{ProbeSpec, TlsSpec};
+
+/// How long a peer is given to speak first: servers that do greet as soon as they accept.
+const GREETING: Duration = Duration::from_millis(400);
+/// What ends a WebSocket without a word: a masked close frame without content, its key being zeros (RFC 6455, section 5.2).
+const WEBSOCKET_CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
+/// What begins the answer of a server that changes the protocol.
+const SWITCHING: &[u8] = b"HTTP/1.1 101";
 
 /// The most bytes of an answer that are kept.
 const MAX_RECEIVED: usize = 64 * 1024;
@@ -11,6 +19,8 @@ const MAX_RECEIVED: usize = 64 * 1024;
 pub enum Want {
     /// Nothing more: close the connection.
     Done,
+    /// Bytes of the peer, or so long a silence.
+    Listen(Duration),
     /// Bytes of the peer, or its close.
     Read,
     /// A TLS handshake; everything after it goes through TLS.
@@ -26,6 +36,8 @@ pub struct Machine {
     received: Vec<u8>,
     /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
     protocol: Option<Protocol>,
+    /// What ends the conversation where the peer changed the protocol.
+    farewell: Option<Vec<u8>>,
     finished: bool,
     truncated: bool,
 }
@@ -34,17 +46,30 @@ impl Machine {
     /// The conversation that a probe asks for, once the connection stands.
     pub fn new(spec: &ProbeSpec) -> Self {
         let mut script: Vec<Want> = spec.tls().cloned().map(Want::Tls).into_iter().collect();
+        if matches!(spec, ProbeSpec::WhoSpeaks(_)) {
+            script.push(Want::Listen(GREETING));
+        }
         if let Some(request) = print(spec) {
             script.extend([Want::Write(request), Want::Read]);
         }
         script.reverse();
-        Self { script, received: Vec::new(), protocol: Protocol::of(spec), finished: false, truncated: false }
+        Self {
+            script,
+            received: Vec::new(),
+            protocol: Protocol::of(spec),
+            farewell: matches!(spec, ProbeSpec::WebSocket { .. }).then(|| WEBSOCKET_CLOSE.to_vec()),
+            finished: false,
+            truncated: false,
+        }
     }
 
     /// What comes next. `Read` is repeated until enough came; the others are to be done once.
+    ///
+    /// What came while it listened is fed; a peer that begins to speak is read on, and nothing is sent.
     pub fn want(&mut self) -> Want {
         if self.finished {
-            return Want::Done;
+            let farewell = self.farewell.take().filter(|_| self.received.starts_with(SWITCHING));
+            return farewell.map_or(Want::Done, Want::Write);
         }
         match self.script.last() {
             None => Want::Done,
@@ -58,12 +83,15 @@ impl Machine {
         let room = MAX_RECEIVED - self.received.len();
         self.truncated |= bytes.len() > room;
         self.received.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // Who speaks first is not interrupted.
+        self.script.retain(|want| *want == Want::Read);
         self.finished = self.truncated || self.received.len() == MAX_RECEIVED || self.has_enough();
     }
 
     /// Takes the peer's close.
     pub fn eof(&mut self) {
         self.finished = true;
+        self.farewell = None;
     }
 
     /// Whether the answer went on after what was kept.
@@ -91,7 +119,7 @@ mod tests {
     use super::*;
     use crate::wire::{ProbeAnswer, first_bytes, parse_answer};
     use proptest::prelude::*;
-    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec};
+    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, websocket_request};
 
     fn http() -> ProbeSpec {
         let request = HttpRequestSpec {
@@ -124,9 +152,41 @@ mod tests {
         for spec in specs() {
             let mut machine = Machine::new(&spec);
             let wants: Vec<Want> = std::iter::repeat_with(|| machine.want()).take(3).collect();
-            let wants = wants.iter().skip_while(|want| matches!(want, Want::Tls(_))).collect::<Vec<_>>();
+            let wants = wants
+                .iter()
+                .skip_while(|want| matches!(want, Want::Listen(_) | Want::Tls(_)))
+                .collect::<Vec<_>>();
             assert!(matches!(wants[..2], [Want::Write(_), Want::Read]), "{spec:?} {wants:?}");
         }
+    }
+
+    #[test]
+    fn who_speaks_first_is_sent_nothing() {
+        let ProbeSpec::Http { request, .. } = http() else { unreachable!() };
+        let spec = ProbeSpec::WhoSpeaks(request);
+        let mut greeted = Machine::new(&spec);
+        assert!(matches!(greeted.want(), Want::Listen(_)));
+        greeted.feed(b"220-mail.example");
+        assert_eq!(greeted.want(), Want::Read);
+        greeted.feed(b"\r\n");
+        assert_eq!(greeted.want(), Want::Done);
+        let mut silent = Machine::new(&spec);
+        assert!(matches!(silent.want(), Want::Listen(_)));
+        assert!(matches!(silent.want(), Want::Write(_)));
+    }
+
+    #[test]
+    fn a_websocket_that_was_opened_is_closed() {
+        let spec = ProbeSpec::WebSocket { tls: None, request: websocket_request("/ws", Vec::new()) };
+        let mut machine = Machine::new(&spec);
+        let Want::Write(request) = machine.want() else { panic!("no request") };
+        assert!(request.starts_with(b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n"));
+        machine.feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert_eq!(machine.want(), Want::Write(WEBSOCKET_CLOSE.to_vec()));
+        assert_eq!(machine.want(), Want::Done);
+        let mut refused = Machine::new(&spec);
+        refused.feed(b"HTTP/1.1 426 Upgrade Required\r\n\r\n");
+        assert_eq!(refused.want(), Want::Done);
     }
 
     #[test]
@@ -192,13 +252,15 @@ mod tests {
         b"",
         b"HTTP/1.1 200 OK\r\n",
         b"Status: 404 Not Found\r\n",
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
         b"\x01\x06\0\x01\0\x0d\0\0Status: 200\r\n\x01\x06\0\x01\0\x04\0\0",
         b"\x01\x07\0\x01\0\x04\x04\0oops\0\0\0\0\x01\x06\0\x01\0\x40\0\0Status: 200\r\n",
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 6] {
+    fn specs() -> [ProbeSpec; 8] {
         let request = CgiRequestSpec::default();
+        let ProbeSpec::Http { request: http_request, .. } = http() else { unreachable!() };
         [
             http(),
             ProbeSpec::FastCgi(request.clone()),
@@ -206,6 +268,8 @@ mod tests {
             ProbeSpec::UwsgiPing,
             ProbeSpec::Scgi(request.clone()),
             ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request },
+            ProbeSpec::WebSocket { tls: None, request: websocket_request("/", Vec::new()) },
+            ProbeSpec::WhoSpeaks(http_request),
         ]
     }
 }
