@@ -16,6 +16,8 @@ mod dns_stale_address;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
 mod handshakes;
+mod idle_timeouts;
+mod keepalive_race;
 mod late_answers;
 mod limits;
 mod names;
@@ -42,6 +44,7 @@ mod response_header_too_big;
 mod response_not_http;
 mod retries;
 mod retry_suppressed;
+mod servers;
 mod some_peers_failing;
 mod ties;
 mod tls_certificate_expired;
@@ -92,6 +95,7 @@ pub static CAUSES: &[&Cause] = &[
     &dns_stale_address::CAUSE,
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
+    &keepalive_race::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
