@@ -41,12 +41,16 @@
 //! nginx: `ngx_http_upstream_keepalive_close_handler`, `ngx_http_upstream_next` (`u->peer.cached`); RFC 9112, section 9.3.1;
 //! Node.js, `server.keepAliveTimeout`; gunicorn, `keepalive`; Uvicorn, `--timeout-keep-alive`; Apache, `KeepAliveTimeout`.
 
+mod evidence;
+mod mend;
+
+use self::evidence::{kept, repeated};
+use self::mend::remedies;
 use super::idle_timeouts::{IdleTimeout, idle_timeout, millis};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::durations::seconds;
-use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
-use crate::remedy::{Remedy, Risk};
+use crate::finding::{Confidence, Explanation, Finding, Ruling};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use why502_model::{GroupId, Span};
@@ -69,8 +73,6 @@ pub(super) static CAUSE: Cause = Cause {
 const MAX_SHARE: u64 = 10;
 /// So many of them in one second may be chance.
 const MAX_AT_ONCE: u64 = 2;
-/// What is left between the two timeouts, so that the gateway closes first.
-const MARGIN: Duration = Duration::from_secs(1);
 
 /// An attempt that may have been lost to the race.
 type Lost<'c> = (FailureId, &'c Failure, &'c Symptom);
@@ -135,32 +137,6 @@ fn is_sporadic(case: &Case<'_>, peer: &PeerSubject, lost: &[Lost<'_>]) -> bool {
     total > 0 && n_lost * 100 <= total * MAX_SHARE && n_lost <= MAX_AT_ONCE * moments.len() as u64
 }
 
-/// That the gateway repeated a request where nothing but a kept connection lets it.
-fn repeated(lost: &[Lost<'_>]) -> Option<Evidence> {
-    let line = lost.iter().rev().find_map(|(_, failure, _)| failure.access_line.clone())?;
-    let says =
-        "nginx repeated a request at the only address, which it does for a connection that was used before";
-    Some(Evidence::supporting(says, Origin::Log(line)))
-}
-
-/// For how long the gateway keeps idle connections.
-fn kept(case: &Case<'_>, group: GroupId) -> Evidence {
-    match (case.keeps_idle(group), &case.gateway.group(group).reuse.timeout.at) {
-        (None, _) => {
-            Evidence::supporting("this version of nginx keeps idle connections for ever", Origin::Derived)
-        }
-        (Some(kept), Some(at)) => {
-            let says = format!("keepalive_timeout {} is in force for the group", seconds(millis(kept)));
-            Evidence::supporting(says, Origin::File(at.clone()))
-        }
-        (Some(kept), None) => {
-            let says =
-                format!("no keepalive_timeout is set for the group: {} by default", seconds(millis(kept)));
-            Evidence::supporting(says, Origin::Derived)
-        }
-    }
-}
-
 /// Where the gateway's side of it is set: the timer, what switches it on, or the group.
 fn timer(case: &Case<'_>, group: GroupId) -> Span {
     let group = case.gateway.group(group);
@@ -205,52 +181,6 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
             "proxy_next_upstream non_idempotent: a POST that did arrive may be carried out twice".to_owned(),
             "raising keepalive_timeout: the longer nginx keeps idle connections, the more are lost".to_owned(),
         ],
-    }
-}
-
-fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some((group, kept, idle)) = told(case, finding) else { return Vec::new() };
-    let longer =
-        kept.map_or("than nginx does".to_owned(), |kept| format!("than nginx's {}", seconds(millis(kept))));
-    let raise = Remedy::new(format!("Let the backend keep idle connections longer {longer}"), Risk::ShowOnly)
-        .advice(
-            "Node.js: server.keepAliveTimeout and above it server.headersTimeout; gunicorn: --keep-alive; uvicorn: --timeout-keep-alive; \
-             Apache: KeepAliveTimeout; Tomcat: keepAliveTimeout of the connector",
-        )
-        .verify("POSTs after a pause are answered");
-    let shorter = idle.filter(|_| kept.is_some()).map(|idle| below(idle).map_or(idle / 2, |below| below));
-    let lower = shorter.map(|timeout| {
-        let value = nginx_time(timeout);
-        let own = case.gateway.group(group);
-        let near = own.keepalive.as_ref().and_then(|keepalive| keepalive.at.clone());
-        let near = near.or_else(|| own.peers.last().map(|peer| peer.at.clone()));
-        let wanted = [("keepalive_timeout".to_owned(), vec![value.clone()], own.reuse.timeout.at.clone())];
-        let mut remedy = Remedy::new(
-            format!("Let nginx close idle connections first: keepalive_timeout {value}"),
-            Risk::Review,
-        )
-        .verify("POSTs after a pause are answered");
-        for (at, text) in near.map(|near| case.gateway.set_directives(&near, &wanted)).unwrap_or_default() {
-            remedy = remedy.edit(at, text);
-        }
-        remedy
-    });
-    lower.into_iter().chain([raise]).collect()
-}
-
-/// A timeout that leaves the margin, if there is room for one.
-fn below(idle: Duration) -> Option<Duration> {
-    // Whole seconds: what was measured is a little more than what is set.
-    let whole = Duration::from_secs(idle.as_secs());
-    whole.checked_sub(MARGIN).filter(|below| !below.is_zero())
-}
-
-/// As nginx writes it: `4s`, `500ms`.
-fn nginx_time(timeout: Duration) -> String {
-    if timeout.subsec_millis() == 0 {
-        format!("{}s", timeout.as_secs())
-    } else {
-        format!("{}ms", timeout.as_millis())
     }
 }
 
