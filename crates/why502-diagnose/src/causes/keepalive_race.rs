@@ -44,14 +44,13 @@
 mod evidence;
 mod mend;
 
-use self::evidence::{kept, repeated};
+use self::evidence::{are_apart, are_few, fails_anew, kept, repeated};
 use self::mend::remedies;
 use super::idle_timeouts::{IdleTimeout, idle_timeout, millis};
-use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse, Subject, Symptom, count, or_ask};
+use crate::case::{Case, Failure, FailureId, Reuse, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::durations::seconds;
 use crate::finding::{Confidence, Explanation, Finding, Ruling};
-use std::collections::BTreeSet;
 use std::time::Duration;
 use why502_model::{GroupId, Span};
 
@@ -68,11 +67,6 @@ pub(super) static CAUSE: Cause = Cause {
     remedies,
     manual: manual!("keepalive_race.rs"),
 };
-
-/// Of a hundred requests of its routes a race loses no more than that.
-const MAX_SHARE: u64 = 10;
-/// So many of them in one second may be chance.
-const MAX_AT_ONCE: u64 = 2;
 
 /// An attempt that may have been lost to the race.
 type Lost<'c> = (FailureId, &'c Failure, &'c Symptom);
@@ -92,21 +86,29 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     }
     or_ask(case.probe(peer))?;
+    if let Some(evidence) = fails_anew(case, peer) {
+        return Ok(Ruling::RuledOut(vec![evidence]));
+    }
     let is_shown = losses.iter().any(|(.., reuse)| *reuse == Reuse::Shown);
     let is_beside = losses.iter().any(|(_, failure, _, reuse)| !fits(*reuse) && !failure.is_hidden());
     let is_repeated = is_shown || lost.iter().any(|(_, failure, _)| failure.is_hidden());
-    let is_sporadic = is_sporadic(case, peer, &lost);
+    let are_apart = are_apart(&lost);
+    let is_sporadic = are_apart && (is_repeated || are_few(case, peer, &lost));
     let known = idle_timeout(case, peer, case.keeps_idle(group));
     let (confidence, idle, open) = match known {
         IdleTimeout::KeepsNone(evidence) | IdleTimeout::Longer(evidence) => {
             return Ok(Ruling::RuledOut(vec![evidence]));
         }
-        IdleTimeout::Seen(_, idle) if is_shown && !is_beside => (Confidence::Confirmed, Some(idle), None),
-        IdleTimeout::Seen(_, idle) | IdleTimeout::Usual(_, idle) if is_repeated || is_sporadic => {
+        IdleTimeout::Seen(_, idle) if is_shown && are_apart && !is_beside => {
+            (Confidence::Confirmed, Some(idle), None)
+        }
+        IdleTimeout::Seen(_, idle) | IdleTimeout::Usual(_, idle) if is_sporadic => {
             (Confidence::Likely, Some(idle), None)
         }
         IdleTimeout::Seen(_, idle) | IdleTimeout::Usual(_, idle) => (Confidence::Possible, Some(idle), None),
-        IdleTimeout::Unknown(open) if is_repeated && !is_beside => (Confidence::Likely, None, open),
+        IdleTimeout::Unknown(open) if is_repeated && are_apart && !is_beside => {
+            (Confidence::Likely, None, open)
+        }
         IdleTimeout::Unknown(open) => (Confidence::Possible, None, open),
     };
     let says = |n| {
@@ -126,15 +128,6 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .open(open)
         .at([timer(case, group)]);
     Ok(Ruling::found(finding))
-}
-
-/// Whether few of the requests of a peer's routes were lost so, as far as an access log tells their number, and at moments
-/// apart: an idle connection that is closed takes no more than one request with it.
-fn is_sporadic(case: &Case<'_>, peer: &PeerSubject, lost: &[Lost<'_>]) -> bool {
-    let total: u64 = peer.routes.iter().filter_map(|route| case.n_total(*route)).sum();
-    let n_lost: u64 = lost.iter().map(|(_, failure, _)| failure.weight).sum();
-    let moments: BTreeSet<i64> = lost.iter().map(|(_, failure, _)| failure.at.0 / 1000).collect();
-    total > 0 && n_lost * 100 <= total * MAX_SHARE && n_lost <= MAX_AT_ONCE * moments.len() as u64
 }
 
 /// Where the gateway's side of it is set: the timer, what switches it on, or the group.
