@@ -43,6 +43,7 @@ fn specs() -> [ProbeSpec; 8] {
         target: "/".to_owned(),
         version: "1.0".to_owned(),
         headers: Vec::new(),
+        idle: None,
     };
     [
         ProbeSpec::Http { tls: None, request: http.clone() },

@@ -169,7 +169,9 @@ impl Collector {
         if left.is_zero() {
             return asks.iter().map(|ask| fact(ask, out_of_time())).collect();
         }
-        let timed = |ask: &&Ask| Some((task(ask)?.1, left.min(self.patience(ask))));
+        // What is held open leaves the time that other looks may still need.
+        let idle = left.saturating_sub(self.probe_timeout);
+        let timed = |ask: &&Ask| Some((task(ask)?.1.with_idle_at_most(idle), left.min(self.patience(ask))));
         let job = Job { security, tasks: asks.iter().filter_map(timed).collect() };
         let performed = run_job(&job, self.end);
         for (ask, (answer, _)) in asks.iter().zip(&performed) {
@@ -201,10 +203,12 @@ impl Collector {
 
 /// How long a peer took to answer what was sent, or to end the conversation; `None` if it did neither.
 fn pace(transcript: &Transcript) -> Option<Duration> {
-    let last = transcript.steps.last()?;
+    // How long the connection was held open afterwards is no pace.
+    let spoken = || transcript.steps.iter().filter(|step| step.kind != StepKind::Idle);
+    let last = spoken().next_back()?;
     let reacted = matches!(last.kind, StepKind::Handshake | StepKind::Receive)
         && last.outcome != ProbeOutcome::TimedOut;
-    reacted.then(|| Duration::from_micros(transcript.steps.iter().map(|step| step.micros).sum()))
+    reacted.then(|| Duration::from_micros(spoken().map(|step| step.micros).sum()))
 }
 
 /// Looks, unless it is too late.

@@ -33,7 +33,7 @@ const MAX_AT_ONCE: usize = 256;
 pub(crate) struct Job {
     /// Whose place it takes.
     pub(crate) security: Security,
-    /// Its tasks, each with how long it may take.
+    /// Its tasks, each with how long it may take; a connection that is held open afterwards is beside that.
     pub(crate) tasks: Vec<(Task, Duration)>,
 }
 
@@ -62,6 +62,21 @@ impl Task {
             Self::Probe { spec, .. } => Some(spec),
             Self::Resolve { .. } => None,
         }
+    }
+
+    /// The same with no longer a hold of a connection than that.
+    pub(crate) fn with_idle_at_most(self, most: Duration) -> Self {
+        match self {
+            Self::Probe { target, spec } => {
+                Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)) }
+            }
+            Self::Resolve { .. } => self,
+        }
+    }
+
+    /// How long it takes at most beyond its own time.
+    fn idle(&self) -> Duration {
+        self.spec().and_then(ProbeSpec::idle).unwrap_or_default()
     }
 }
 
@@ -100,7 +115,7 @@ pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Performed> {
         }
     };
     // Starting, entering and the last reply take a moment beyond the tasks' own time.
-    let longest = job.tasks.iter().map(|(_, timeout)| *timeout).max().unwrap_or_default();
+    let longest = job.tasks.iter().map(|(task, timeout)| *timeout + task.idle()).max().unwrap_or_default();
     let n_turns = u32::try_from(job.tasks.len().div_ceil(MAX_AT_ONCE)).unwrap_or(u32::MAX);
     let patience = longest.saturating_mul(n_turns).saturating_add(Duration::from_millis(500));
     let deadline = Instant::now().checked_add(patience).map_or(end, |own| own.min(end));

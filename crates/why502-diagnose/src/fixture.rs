@@ -8,6 +8,8 @@
 //!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
+//!                          `answers idle=5003` or `held=6000`: behind that it closes after so many milliseconds, or leaves the
+//!                          connection open for so long, where one is held;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
@@ -635,9 +637,18 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
         transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
         transcript.steps.push(step(StepKind::Receive, receive));
+        transcript.steps.extend(spec.idle().and_then(|_| idle_step(&words)));
         transcript.received = bytes.into();
     }
     Answer::known(FactBody::Probe(transcript))
+}
+
+/// How a connection that is held open behind an answer ends: `idle=MILLISECONDS` or `held=MILLISECONDS`.
+fn idle_step(words: &[&str]) -> Option<ProbeStep> {
+    let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
+    let closed = value("idle=").map(|millis| (millis, ProbeOutcome::Closed));
+    let (millis, outcome) = closed.or_else(|| Some((value("held=")?, ProbeOutcome::TimedOut)))?;
+    Some(ProbeStep { kind: StepKind::Idle, micros: millis * 1000, outcome })
 }
 
 /// Lines as an application behind FastCGI sends them: those that begin with `stderr ` to its error stream.

@@ -13,9 +13,10 @@ pub(crate) use cgi::asked_script;
 pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
-use crate::case::{Case, Failure, FailureId, PeerSubject};
+use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse};
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::time::Duration;
 use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
 use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 
@@ -23,6 +24,10 @@ use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 const MAX_PEERS: usize = 64;
 /// How many of the newest failures of a peer are looked through for one that is worth repeating.
 const MAX_FAILURES: usize = 256;
+/// For how long a connection is held open at most, to see when the peer closes it.
+const MAX_IDLE: Duration = Duration::from_mins(2);
+/// How much longer it is held than the gateway keeps it: a peer that closes later than that loses no request.
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// How a probe names itself.
 pub(crate) const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
 
@@ -75,6 +80,8 @@ struct Wanted<'c> {
     pass: &'c Pass,
     path: String,
     host: String,
+    /// How long the connection is held open afterwards.
+    idle: Option<Duration>,
 }
 
 /// The failing request that a peer is asked again; none to a listener of this gateway.
@@ -83,7 +90,19 @@ fn wanted_request<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Option<Wanted<'
         return None;
     }
     let (route, path, host) = failing_path(case, peer)?;
-    Some(Wanted { route, pass: case.pass_of(route, peer.group)?, path, host })
+    let pass = case.pass_of(route, peer.group)?;
+    Some(Wanted { route, pass, path, host, idle: idle(case, peer, pass) })
+}
+
+/// How long the connection to a peer is held open behind the answer: where requests were lost on connections that may have
+/// been used before, it matters whether the peer or the gateway closes idle ones first.
+fn idle(case: &Case<'_>, peer: &PeerSubject, pass: &Pass) -> Option<Duration> {
+    let group = peer.group.filter(|_| pass.keeps_alive)?;
+    let mut losses = case.losses(peer);
+    losses.any(|(.., reuse)| reuse > Reuse::Excluded).then(|| {
+        let kept = case.keeps_idle(group).unwrap_or(MAX_IDLE);
+        kept.saturating_add(IDLE_MARGIN).min(MAX_IDLE)
+    })
 }
 
 /// One `HEAD` of a failing path without its query, in the protocol of the route; `None` where that is one without such.
@@ -104,7 +123,7 @@ fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> O
 /// protocol has.
 pub(crate) fn spec_of_route(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> ProbeSpec {
     let tls = pass.tls.then(|| tls_spec(case, pass));
-    let wanted = Wanted { route, pass, path: path.to_owned(), host: server_name(case, route) };
+    let wanted = Wanted { route, pass, path: path.to_owned(), host: server_name(case, route), idle: None };
     if let Some(spec) = request_spec(case, &wanted, tls.clone()) {
         return spec;
     }
@@ -126,7 +145,7 @@ pub(crate) fn path_of_location(case: &Case<'_>, route: RouteId) -> String {
 
 /// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
 pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
-    request_spec(case, &wanted_request(case, peer)?, None)
+    request_spec(case, &Wanted { idle: None, ..wanted_request(case, peer)? }, None)
 }
 
 /// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
@@ -137,14 +156,12 @@ pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing]
 }
 
-fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec> {
-    let Wanted { route, pass, path, host } = wanted;
-    let is_http1 = !pass.http_version.value.starts_with('2');
-    is_http1.then(|| request(case, pass, &upstream_path(case, *route, pass, path), host))
-}
-
 /// A request as the gateway would send it; headers whose values only a request decides are left out.
-fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestSpec {
+fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec> {
+    let Wanted { route, pass, path, host, idle } = wanted;
+    if pass.http_version.value.starts_with('2') {
+        return None;
+    }
     let newer = case.gateway.is_at_least(Version(1, 29, 7)) == Some(true);
     let mut headers = vec![("Host".to_owned(), host_header(case, pass, host))];
     for header in &pass.headers {
@@ -158,17 +175,34 @@ fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestS
             headers.push((name.clone(), value.clone()));
         }
     }
-    // One request and no more: whatever the gateway would keep open, a probe closes.
-    headers.push(("Connection".to_owned(), "close".to_owned()));
+    headers.extend(connection(pass, *idle).map(|value| ("Connection".to_owned(), value.to_owned())));
     headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
     let version =
         if pass.http_version.at.is_none() && newer { "1.1" } else { pass.http_version.value.as_str() };
-    HttpRequestSpec {
+    Some(HttpRequestSpec {
         method: "HEAD".to_owned(),
-        target: path.to_owned(),
+        target: upstream_path(case, *route, pass, path),
         version: version.to_owned(),
         headers,
+        idle: *idle,
+    })
+}
+
+/// What the `Connection` header of a probe says. One request and no more: whatever the gateway would keep open, a probe
+/// closes, unless the connection is to be held. An upgrade that the gateway asks for with every request, of whatever kind,
+/// is asked for by the probe too: the peer may refuse just that.
+fn connection(pass: &Pass, idle: Option<Duration>) -> Option<&str> {
+    let own = pass.header("Connection").map(|header| header.value.1.as_str());
+    let own = own.filter(|value| !value.contains(['$', '*']) && !value.is_empty());
+    match own {
+        Some(value) if idle.is_some() || names_upgrade(value) => Some(value),
+        _ => idle.is_none().then_some("close"),
     }
+}
+
+/// Whether the value of a `Connection` header asks for an upgrade.
+pub(crate) fn names_upgrade(value: &str) -> bool {
+    value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
 }
 
 /// The newest failing request of a route that leads to the peer: the route, the path and the host.
@@ -214,8 +248,7 @@ pub(crate) fn upstream_path(case: &Case<'_>, route: RouteId, pass: &Pass, path: 
 
 pub(crate) fn host_header(case: &Case<'_>, pass: &Pass, host: &str) -> String {
     let of_target = || host_of(case, pass).unwrap_or_default();
-    let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
-    match set.map(|header| header.value.1.as_str()) {
+    match pass.header("Host").map(|header| header.value.1.as_str()) {
         None | Some("$proxy_host") => of_target(),
         // An empty Host would be answered with 400.
         Some("$host" | "$http_host") if host.is_empty() => of_target(),

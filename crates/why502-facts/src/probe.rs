@@ -2,6 +2,7 @@
 
 use crate::{Blob, Errno, FirstBytes, HttpAnswer, TlsAnswer};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What a probe does with a peer, as the gateway would.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,6 +66,20 @@ impl ProbeSpec {
             | Self::WhoSpeaks(_) => None,
         }
     }
+
+    /// How long the connection is held open at most after the answer; `None`: not at all.
+    pub fn idle(&self) -> Option<Duration> {
+        if let Self::Http { request, .. } = self { request.idle } else { None }
+    }
+
+    /// The same with no longer a hold than that.
+    #[must_use]
+    pub fn with_idle_at_most(mut self, most: Duration) -> Self {
+        if let Self::Http { request, .. } = &mut self {
+            request.idle = request.idle.map(|idle| idle.min(most));
+        }
+        self
+    }
 }
 
 /// How TLS is spoken to a peer.
@@ -108,6 +123,9 @@ pub struct HttpRequestSpec {
     pub version: String,
     /// Header lines in order.
     pub headers: Vec<(String, String)>,
+    /// How long the connection is held open after the answer, to see when the peer closes it; `None`: it is closed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
 }
 
 /// One request without a body to an application that takes parameters in place of a request line and header lines.
@@ -181,6 +199,8 @@ pub enum StepKind {
     Send,
     /// Reading the answer.
     Receive,
+    /// Holding the connection open without a word, after the answer.
+    Idle,
 }
 
 /// How a step of a probe ended.
@@ -233,6 +253,12 @@ impl ProbeReport {
     /// Whether TLS was established.
     pub fn tls_stands(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.established)
+    }
+
+    /// How long the connection was held open after the answer, and what ended that; `None` if it was not held.
+    pub fn idle(&self) -> Option<(Duration, ProbeOutcome)> {
+        let step = self.steps.iter().find(|step| step.kind == StepKind::Idle)?;
+        Some((Duration::from_micros(step.micros), step.outcome))
     }
 
     /// Whether the connection was established.

@@ -23,6 +23,7 @@ pub fn websocket_request(target: &str, mut headers: Vec<(String, String)>) -> Ht
         target: target.to_owned(),
         version: "1.1".to_owned(),
         headers,
+        idle: None,
     }
 }
 

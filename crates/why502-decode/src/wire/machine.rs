@@ -1,6 +1,7 @@
 //! The machine behind every probe: it says what it wants, and is fed what came.
 
 use super::answer::{Protocol, print};
+use super::http1::parse_http_answer;
 use std::time::Duration;
 use why502_facts::{ProbeSpec, TlsSpec};
 
@@ -13,12 +14,16 @@ const SWITCHING: &[u8] = b"HTTP/1.1 101";
 
 /// The most bytes of an answer that are kept.
 const MAX_RECEIVED: usize = 64 * 1024;
+/// How exactly a peer names its idle timeout: servers round to whole seconds, and some add one.
+const NAMED_TO: Duration = Duration::from_secs(2);
 
 /// What a machine wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
     /// Nothing more: close the connection.
     Done,
+    /// To hold the connection open for so long at most, without a word, until the peer closes it.
+    Idle(Duration),
     /// Bytes of the peer, or so long a silence.
     Listen(Duration),
     /// Bytes of the peer, or its close.
@@ -34,6 +39,8 @@ pub enum Want {
 pub struct Machine {
     script: Vec<Want>,
     received: Vec<u8>,
+    /// How long the connection is to be held open at most, behind the answer.
+    idle: Option<Duration>,
     /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
     protocol: Option<Protocol>,
     /// What ends the conversation where the peer changed the protocol.
@@ -56,6 +63,7 @@ impl Machine {
         Self {
             script,
             received: Vec::new(),
+            idle: spec.idle(),
             protocol: Protocol::of(spec),
             farewell: matches!(spec, ProbeSpec::WebSocket { .. }).then(|| WEBSOCKET_CLOSE.to_vec()),
             finished: false,
@@ -68,8 +76,10 @@ impl Machine {
     /// What came while it listened is fed; a peer that begins to speak is read on, and nothing is sent.
     pub fn want(&mut self) -> Want {
         if self.finished {
-            let farewell = self.farewell.take().filter(|_| self.received.starts_with(SWITCHING));
-            return farewell.map_or(Want::Done, Want::Write);
+            if let Some(farewell) = self.farewell.take().filter(|_| self.received.starts_with(SWITCHING)) {
+                return Want::Write(farewell);
+            }
+            return self.idle.take().map_or(Want::Done, Want::Idle);
         }
         match self.script.last() {
             None => Want::Done,
@@ -86,12 +96,16 @@ impl Machine {
         // Who speaks first is not interrupted.
         self.script.retain(|want| *want == Want::Read);
         self.finished = self.truncated || self.received.len() == MAX_RECEIVED || self.has_enough();
+        if self.finished {
+            self.idle = self.idle.filter(|most| is_worth_holding(&self.received, *most));
+        }
     }
 
     /// Takes the peer's close.
     pub fn eof(&mut self) {
         self.finished = true;
         self.farewell = None;
+        self.idle = None;
     }
 
     /// Whether the answer went on after what was kept.
@@ -114,6 +128,14 @@ impl Machine {
     }
 }
 
+/// Whether holding the connection behind an answer tells something: the peer keeps it open, and does not name a time that
+/// is, to the second, another one.
+fn is_worth_holding(received: &[u8], most: Duration) -> bool {
+    let Some(answer) = parse_http_answer(received).filter(|answer| answer.complete) else { return false };
+    let is_told = |named: Duration| named.abs_diff(most) > NAMED_TO;
+    answer.keeps_open() && !answer.named_idle_timeout().is_some_and(is_told)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +149,7 @@ mod tests {
             target: "/".to_owned(),
             version: "1.0".to_owned(),
             headers: Vec::new(),
+            idle: None,
         };
         ProbeSpec::Http { tls: Some(TlsSpec::default()), request }
     }
@@ -140,6 +163,30 @@ mod tests {
         assert_eq!(machine.want(), Want::Read);
         machine.feed(b"HTTP/1.0 200 OK\r\n\r\n");
         assert_eq!(machine.want(), Want::Done);
+    }
+
+    #[test]
+    fn a_connection_is_held_where_that_tells_something() {
+        let most = Duration::from_mins(1);
+        for (head, wanted) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Want::Idle(most)),
+            ("HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\n\r\n", Want::Idle(most)),
+            // Whether it is longer or shorter, whole seconds do not tell.
+            ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=60, max=99\r\n\r\n", Want::Idle(most)),
+            ("HTTP/1.1 200 OK\r\nKeep-Alive: max=99, timeout=5\r\n\r\n", Want::Done),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", Want::Done),
+            ("HTTP/1.0 200 OK\r\n\r\n", Want::Done),
+            ("SSH-2.0-OpenSSH_9.2\r\n", Want::Read),
+        ] {
+            let ProbeSpec::Http { request, .. } = http() else { panic!() };
+            let request = HttpRequestSpec { idle: Some(most), ..request };
+            let mut machine = Machine::new(&ProbeSpec::Http { tls: None, request });
+            while machine.want() != Want::Read {}
+            machine.feed(head.as_bytes());
+            assert_eq!(machine.want(), wanted, "{head}");
+            machine.eof();
+            assert_eq!(machine.want(), Want::Done);
+        }
     }
 
     #[test]

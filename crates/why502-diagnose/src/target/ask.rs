@@ -165,6 +165,7 @@ fn free_request(question: &TargetQuestion) -> HttpRequestSpec {
         target: path(question).unwrap_or("/").to_owned(),
         version: "1.1".to_owned(),
         headers,
+        idle: None,
     }
 }
 

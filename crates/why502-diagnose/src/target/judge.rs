@@ -113,6 +113,8 @@ fn judge_step(
     let (kind, (verdict, says)) = match step.kind {
         StepKind::Connect => (TargetStepKind::Connect, by_outcome("connected".to_owned())),
         StepKind::Handshake => (TargetStepKind::Tls, handshake(report, step)),
+        // The question of a target asks for no hold.
+        StepKind::Idle => (TargetStepKind::Answer, by_outcome("held open".to_owned())),
         StepKind::Listen => (TargetStepKind::Listen, (StepVerdict::Ok, greeting(report))),
         StepKind::Send => (TargetStepKind::Request, by_outcome(request(spec))),
         StepKind::Receive => (TargetStepKind::Answer, answer(spec, report, step)),
