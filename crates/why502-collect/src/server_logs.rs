@@ -42,6 +42,11 @@ pub(crate) fn read_server_logs(pid: u32) -> Answer {
         Some(errno) if logs.is_empty() => {
             Answer::unknown(GapReason::Denied, format!("{directory}: {}", words(errno)))
         }
+        // What it writes goes to somebody else: a pipe, the journal.
+        None if logs.is_empty() => {
+            let says = format!("process {pid} appends to no file, so it says nothing of its workers here");
+            Answer::unknown(GapReason::Unsupported, says)
+        }
         _ => Answer::known(FactBody::ServerLogs(logs)),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::server_words::{Told, told};
 use crate::logs::stamps::{Reading, server_stamp};
+use std::time::Duration;
 use why502_facts::{ServerEvent, ServerLogRecord, ServerWord, Stamp, lossy};
 
 /// The most bytes of a line that are kept.
@@ -11,6 +12,10 @@ const MAX_LINE: usize = 1024;
 const WITHOUT_STAMP: &[u8] = b"...";
 /// Time zones differ by quarters of an hour.
 const ZONE_STEP_SECONDS: i64 = 900;
+/// How long a worker takes to die, from the word that says why to the word that it is dead.
+const MAX_DYING: Duration = Duration::from_secs(40);
+/// So many words about other workers may stand between these two.
+const MAX_BETWEEN: usize = 64;
 /// How long after the moment of its stamp a line may be written, in seconds.
 const MAX_WRITING_SECONDS: i64 = 5;
 
@@ -74,12 +79,15 @@ fn decode_log(log: &ServerLogRecord, zone: Option<i32>) -> Vec<ServerWord> {
     for (place, line) in lines.iter().enumerate() {
         let line = lossy(line);
         let Some(Told { event, pid, pool }) = told(&line) else { continue };
-        // Whoever was ended over a limit or by a signal is reported as dead once more.
-        let is_told = |word: &ServerWord| pid.is_some() && word.pid == pid;
-        if event != ServerEvent::PoolFull && words.iter().any(is_told) {
+        let before = stamps[..=place].iter().rev().find_map(|stamp| *stamp);
+        // Whoever was ended over a limit or by a signal is reported as dead once more; later the number is another's.
+        let is_told = |word: &ServerWord| {
+            let is_soon = word.from.zip(before).is_none_or(|(one, other)| other.since(one) <= MAX_DYING);
+            pid.is_some() && word.pid == pid && is_soon
+        };
+        if event != ServerEvent::PoolFull && words.iter().rev().take(MAX_BETWEEN).any(is_told) {
             continue;
         }
-        let before = stamps[..=place].iter().rev().find_map(|stamp| *stamp);
         let after = stamps[place..].iter().find_map(|stamp| *stamp);
         words.push(ServerWord {
             event,
@@ -134,6 +142,13 @@ mod tests {
         assert_eq!(words.len(), 1);
         assert_eq!((words[0].event, words[0].pid), (ServerEvent::TimedOut, Some(15)));
         assert_eq!(words[0].from.unwrap().to_string(), "2026-11-30T05:00:01Z");
+    }
+
+    #[test]
+    fn numbers_of_processes_come_back() {
+        let log = "[2026-11-30 04:00:01 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:7)\n\
+                   [2026-11-30 05:00:01 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:7)\n";
+        assert_eq!(decoded(log, MODIFIED).len(), 2);
     }
 
     #[test]

@@ -70,6 +70,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         told.words.iter().partition(|word| is_crash(word));
     let limits: Vec<&ServerWord> =
         others.into_iter().filter(|word| word.event == ServerEvent::TimedOut).collect();
+    let n_ended = ended.symptoms.len();
     ended
         .symptoms
         .retain(|(_, failure, _)| word_at(&deaths, failure).is_some() && word_at(&limits, failure).is_none());
@@ -77,7 +78,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         ended.symptoms.iter().find_map(|(_, failure, _)| word_at(&deaths, failure).filter(|word| wants(word)))
     };
     let Some(word) = word_of(is_narrow).or_else(|| word_of(|_| true)) else { return Ok(Ruling::NoSign) };
-    let confidence = if is_narrow(word) { Confidence::Confirmed } else { Confidence::Likely };
+    // Among many that ended otherwise, one that ends when another worker dies is chance.
+    let is_rule = ended.symptoms.len() * 2 >= n_ended;
+    let confidence = if is_narrow(word) && is_rule { Confidence::Confirmed } else { Confidence::Likely };
     let says = |n| format!("{} ended without an answer", count(n, "attempt"));
     let ends_so =
         ended.ended_so(ProbeOutcome::Closed) || ended.ended_so(ProbeOutcome::Failed(Errno::ConnectionReset));

@@ -66,8 +66,10 @@ pub(super) static CAUSE: Cause = Cause {
 
 /// No server's limit is shorter than a second; nginx's clock is cut to milliseconds.
 const MIN_LIMIT_MS: u32 = 900;
-/// How long after its limit a server may take to notice, beside a third of it (PHP-FPM looks three times per limit).
+/// How long after its limit a server may take to notice: gunicorn and uWSGI look once a second.
 const NOTICE_MS: u32 = 1200;
+/// So many attempts must end at a limit that is only known to be the default.
+const MIN_AT_DEFAULT: usize = 2;
 /// gunicorn's own default.
 const GUNICORN_DEFAULT_MS: u32 = 30_000;
 
@@ -86,8 +88,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let is_at_limit = |attempt: &(FailureId, &Failure, &Symptom)| {
         limit.zip(took(attempt)).is_some_and(|(limit, ms)| limit.is_reached_in(ms))
     };
+    let n_ended = ended.symptoms.iter().filter(|attempt| lasted(attempt)).count();
     ended.symptoms.retain(|attempt| lasted(attempt) && (is_told(attempt) || is_at_limit(attempt)));
-    if ended.symptoms.is_empty() {
+    let n_told = ended.symptoms.iter().filter(|attempt| is_told(attempt)).count();
+    let too_few = limit.is_some_and(|limit| limit.is_default) && ended.symptoms.len() < MIN_AT_DEFAULT;
+    if ended.symptoms.is_empty() || n_told == 0 && too_few {
         return Ok(Ruling::NoSign);
     }
     let word = ended
@@ -95,7 +100,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .iter()
         .find_map(|(_, failure, _)| word_at(&words, failure).filter(|word| is_narrow(word)));
     let wide = ended.symptoms.iter().find_map(|(_, failure, _)| word_at(&words, failure));
-    let confidence = if word.is_some() { Confidence::Confirmed } else { Confidence::Likely };
+    // Among many that ended otherwise, one that ends when the server speaks of another request is chance.
+    let is_rule = n_told * 2 >= n_ended;
+    let confidence = if word.is_some() && is_rule { Confidence::Confirmed } else { Confidence::Likely };
     let says = |n| format!("{} ended without an answer", count(n, "attempt"));
     let ends_so =
         ended.ended_so(ProbeOutcome::Closed) || ended.ended_so(ProbeOutcome::Failed(Errno::ConnectionReset));
@@ -124,7 +131,7 @@ struct Limit {
 impl Limit {
     /// Whether an attempt that took so long may have been ended by it.
     fn is_reached_in(&self, ms: u32) -> bool {
-        ms + 100 >= self.ms && ms <= self.ms.saturating_add(self.ms / 3).saturating_add(NOTICE_MS)
+        ms + 100 >= self.ms && ms <= self.ms.saturating_add(NOTICE_MS)
     }
 
     fn evidence(&self, server: &Server<'_>, ms: u32) -> Evidence {
@@ -140,9 +147,14 @@ impl Limit {
 fn limit(master: &Process) -> Option<Limit> {
     let ms = |value: &str| Some(value.parse::<u32>().ok()?.saturating_mul(1000));
     if is_program(master, "gunicorn") {
+        if !serves_in_its_main_thread(master) {
+            return None;
+        }
         let option = "--timeout";
         let set = option_value(&master.argv, option, Some("-t")).map(ms);
-        let (ms, is_default) = set.map_or((Some(GUNICORN_DEFAULT_MS), true), |set| (set, false));
+        let is_elsewhere = option_value(&master.argv, "--config", Some("-c")).is_some();
+        let default = (!is_elsewhere).then_some(GUNICORN_DEFAULT_MS);
+        let (ms, is_default) = set.map_or((default, true), |set| (set, false));
         return ms.filter(|ms| *ms > 0).map(|ms| Limit { option, ms, is_default });
     }
     if is_program(master, "uwsgi") {
@@ -151,6 +163,14 @@ fn limit(master: &Process) -> Option<Limit> {
         return (ms > 0).then_some(Limit { option, ms, is_default: false });
     }
     None
+}
+
+/// Whether a gunicorn's workers are of the class that serves where it tells its master that it lives: for all others
+/// `--timeout` is no limit for a request.
+fn serves_in_its_main_thread(master: &Process) -> bool {
+    let class = option_value(&master.argv, "--worker-class", Some("-k"));
+    let threads = option_value(&master.argv, "--threads", None);
+    class.is_none_or(|class| class == "sync") && threads.is_none_or(|threads| threads == "1")
 }
 
 /// The server of a finding.
@@ -252,6 +272,16 @@ closed
         // Without a word it is nobody's limit.
         let other = Fixture::new(&HIT.replace("gunicorn --timeout 12", "node")).with("server-log", "");
         assert!(!other.summary().contains("upstream-worker-timeout"), "{}", other.summary());
+    }
+
+    #[test]
+    fn near_miss_the_timeout_is_no_limit_for_a_request() {
+        for other in ["gunicorn -k gevent --timeout 12 app:app", "gunicorn --threads 4 --timeout 12 app:app"]
+        {
+            let threaded = HIT.replace("gunicorn --timeout 12 app:app", other);
+            let summary = Fixture::new(&threaded).with("server-log", "").summary();
+            assert!(!summary.contains("upstream-worker-timeout"), "{summary}");
+        }
     }
 
     #[test]
