@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, logs, processes, sockets};
+use crate::{files, host, logs, processes, server_logs, sockets};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -228,6 +228,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::PathWalk { root, path } => files::walk_path(*root, path),
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
+        Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),
         Ask::Sockets { pid } => sockets::read_sockets(*pid),
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
         Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),

@@ -15,6 +15,7 @@ mod probe;
 mod processes;
 mod resolve;
 mod root;
+mod server_logs;
 mod sockets;
 
 pub use collector::{Collector, Policy, RouteOfOwner};

@@ -146,6 +146,11 @@ impl RootDir {
     }
 }
 
+/// Opens a file for reading that is known as an `O_PATH` handle and to be a regular one.
+pub(crate) fn open_handle(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
+    open_for_reading(handle.as_fd(), OFlags::NONBLOCK | OFlags::NOCTTY)
+}
+
 /// An `O_PATH` handle is opened for reading through its own descriptor: nothing is looked up again.
 fn open_for_reading(handle: BorrowedFd<'_>, more: OFlags) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd as _;

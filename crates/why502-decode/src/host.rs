@@ -5,8 +5,11 @@
 
 mod names;
 mod process;
+mod server_log;
+mod server_words;
 mod sockets;
 
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
 pub use process::{decode_process, decode_processes};
+pub use server_log::{decode_server_logs, keep_server_words};
 pub use sockets::{decode_sockets, socket_line_state};

@@ -4,8 +4,8 @@ use crate::logs::{self, AccessFormat};
 use crate::{host, wire};
 use std::collections::BTreeMap;
 use why502_facts::{
-    AccessDigest, AccessLogFormat, Answer, Ask, Bundle, Datum, ErrorDigest, FactBody, Facts, Gap, LogClock,
-    LogClockSource, LogKind, LogSlice, LogSummary, Observed, ProbeReport, Stamp, Transcript,
+    AccessDigest, AccessLogFormat, Answer, Ask, Bundle, Datum, ErrorDigest, Fact, FactBody, Facts, Gap,
+    LogClock, LogClockSource, LogKind, LogSlice, LogSummary, Observed, ProbeReport, Stamp, Transcript,
 };
 
 /// Decodes every fact of a bundle. It cannot fail: what cannot be decoded is a gap.
@@ -17,24 +17,36 @@ pub fn load(bundle: &Bundle) -> Facts {
         },
         Answer::Absent | Answer::Unknown { .. } => None,
     });
-    let answers =
-        bundle.facts.iter().map(|fact| (fact.ask.clone(), fact.at, decode(&fact.ask, &fact.answer, booted)));
+    let zone = zone(bundle);
+    let decoded = |fact: &Fact| (fact.ask.clone(), fact.at, decode(&fact.ask, &fact.answer, booted, zone));
+    let answers = bundle.facts.iter().map(decoded);
     let micros = bundle.facts.iter().filter_map(|fact| Some((fact.ask.clone(), fact.micros?)));
     Facts::new(bundle.manifest.clone(), answers, log_summaries(bundle)).with_micros(micros)
 }
 
-fn decode(ask: &Ask, answer: &Answer, booted: Option<Stamp>) -> Observed<Datum> {
+/// How far the host's clock was ahead of UTC when the bundle was recorded, in seconds.
+fn zone(bundle: &Bundle) -> Option<i32> {
+    bundle.facts.iter().find_map(|fact| match &fact.answer {
+        Answer::Known(body) => match body.as_ref() {
+            FactBody::Host(host) => host.zone.at(bundle.manifest.captured_at),
+            _ => None,
+        },
+        Answer::Absent | Answer::Unknown { .. } => None,
+    })
+}
+
+fn decode(ask: &Ask, answer: &Answer, booted: Option<Stamp>, zone: Option<i32>) -> Observed<Datum> {
     match answer {
         Answer::Absent => Observed::Absent,
         Answer::Unknown { why, says } => {
             Observed::Unknown(Gap { ask: ask.clone(), why: *why, says: says.clone() })
         }
-        Answer::Known(body) => decode_body(ask, body, booted).map_or(Observed::Absent, Observed::Known),
+        Answer::Known(body) => decode_body(ask, body, booted, zone).map_or(Observed::Absent, Observed::Known),
     }
 }
 
 /// `None` where the body tells that what was asked for is gone (a process that died while it was read).
-fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>) -> Option<Datum> {
+fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i32>) -> Option<Datum> {
     Some(match body {
         FactBody::AccessLog(digest) => Datum::AccessLog(digest.clone()),
         FactBody::Addresses(addresses) => Datum::Addresses(addresses.clone()),
@@ -48,6 +60,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>) -> Option<Datu
         FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),
+        FactBody::ServerLogs(logs) => Datum::ServerLogs(host::decode_server_logs(logs, zone)),
         FactBody::Sockets(sockets) => Datum::Sockets(host::decode_sockets(sockets)),
         FactBody::Strings(strings) => Datum::Strings(strings.clone()),
     })
@@ -84,11 +97,10 @@ fn decode_transcript(ask: &Ask, transcript: &Transcript) -> ProbeReport {
 /// What the logs of each owner tell together: their clock, their newest stamp, their failed requests.
 fn log_summaries(bundle: &Bundle) -> BTreeMap<String, LogSummary> {
     let mut logs: BTreeMap<&str, OwnedLogs<'_>> = BTreeMap::new();
-    let mut zone = None;
+    let zone = zone(bundle);
     for fact in &bundle.facts {
         let Answer::Known(body) = &fact.answer else { continue };
         match (&fact.ask, body.as_ref()) {
-            (_, FactBody::Host(host)) => zone = host.zone.at(bundle.manifest.captured_at),
             (Ask::LogTail { owner, kind, .. }, FactBody::LogTail(tail)) => {
                 logs.entry(owner).or_default().tails.push((kind, tail.bytes.as_slice()));
             }

@@ -20,7 +20,7 @@ mod join;
 mod own;
 mod phrases;
 mod request_line;
-mod stamps;
+pub(crate) mod stamps;
 mod status;
 
 pub use clock::{clock, newest_access_stamp, newest_error_stamp};

@@ -4,6 +4,7 @@
 mod access;
 mod address_family_mismatch;
 mod all_servers_down;
+mod app_server;
 mod cached_error;
 mod client_gave_up;
 mod config_invalid;
@@ -77,6 +78,8 @@ mod upstream_sent_error;
 mod upstream_slow;
 mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
+mod upstream_worker_crashed;
+mod upstream_worker_timeout;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
 mod uwsgi_sockets;
@@ -146,6 +149,8 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_slow::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_undefined::CAUSE,
+    &upstream_worker_crashed::CAUSE,
+    &upstream_worker_timeout::CAUSE,
     &upstream_wrong_interface::CAUSE,
     &upstream_wrong_port::CAUSE,
     &websocket_upgrade_missing::CAUSE,

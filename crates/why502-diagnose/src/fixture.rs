@@ -15,6 +15,7 @@
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
+//! #- server-log            the log file that every listening process holds open
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
@@ -30,6 +31,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use why502_decode::host::keep_server_words;
 use why502_decode::load;
 use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
@@ -38,8 +40,8 @@ use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts, FileContent,
     FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
     PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
-    RequestKey, Resolver, SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict,
-    Transcript, ZoneOffset, ZoneOffsets, lossy,
+    RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec,
+    TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
 };
 use why502_model::Model;
 
@@ -221,6 +223,9 @@ impl Fixture {
                 None => unseen(),
             },
             Ask::Log(slice) => self.log(&slice.path).map_or_else(unseen, |text| digest(slice, text, model)),
+            Ask::ServerLogs { .. } => {
+                self.sections.get("server-log").map_or_else(unseen, |text| self.server_log(text))
+            }
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
             }
@@ -250,6 +255,12 @@ impl Fixture {
 
     fn log(&self, path: &str) -> Option<&str> {
         self.sections.get(path.rsplit('/').next()?).map(String::as_str)
+    }
+
+    fn server_log(&self, text: &str) -> Answer {
+        let lines = keep_server_words(text.as_bytes()).into();
+        let log = ServerLogRecord { path: "/var/log/app.log".to_owned(), modified: self.now(), lines };
+        Answer::known(FactBody::ServerLogs(vec![log]))
     }
 
     fn file(&self, path: &str) -> Answer {

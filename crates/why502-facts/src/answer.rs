@@ -2,7 +2,7 @@
 
 use crate::{
     AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, SocketRecord, Stamp, Transcript,
+    ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -78,6 +78,8 @@ pub enum FactBody {
     Process(ProcessRecord),
     /// All processes.
     Processes(ProcessTable),
+    /// The ends of the log files that a process holds open.
+    ServerLogs(Vec<ServerLogRecord>),
     /// Sockets of a network namespace.
     Sockets(SocketRecord),
     /// Printable strings of a file.

@@ -72,6 +72,11 @@ pub enum Ask {
         /// By whom.
         resolver: Resolver,
     },
+    /// What an application server writes of its workers into the log files that a process of it holds open.
+    ServerLogs {
+        /// The process.
+        pid: u32,
+    },
     /// Listening and connected sockets of a network namespace, with their owners, and its local addresses.
     Sockets {
         /// A process in that network namespace; `None`: that of this program.
@@ -98,6 +103,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("name-resolution", "what a name resolves to"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
+    ("server-log", "the log of an application server: what it says of its own workers"),
     ("socket-path", "the path of a unix socket: who may walk it"),
     ("sockets", "the sockets of the gateway's network namespace: who listens where"),
 ];
@@ -115,6 +121,7 @@ impl Ask {
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",
             Self::Resolve { .. } => "name-resolution",
+            Self::ServerLogs { .. } => "server-log",
             Self::Sockets { .. } => "sockets",
             Self::Strings { .. } => "gateway-binary",
         }

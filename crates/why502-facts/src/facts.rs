@@ -3,7 +3,7 @@
 use crate::{
     AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
     LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
-    Root, Security, SocketTable, Stamp,
+    Root, Security, ServerWord, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,6 +36,8 @@ pub enum Datum {
     Process(Process),
     /// All processes.
     Processes(ProcessList),
+    /// What an application server says of its workers.
+    ServerLogs(Vec<ServerWord>),
     /// Sockets of a network namespace.
     Sockets(SocketTable),
     /// Printable strings of a file.
@@ -178,6 +180,13 @@ impl Facts {
     pub fn process(&self, pid: u32) -> Observed<&Process> {
         self.typed(&Ask::Process { pid }, |datum| {
             if let Datum::Process(process) = datum { Some(process) } else { None }
+        })
+    }
+
+    /// What an application server says of its workers, in the order of its files and lines.
+    pub fn server_words(&self, pid: u32) -> Observed<&Vec<ServerWord>> {
+        self.typed(&Ask::ServerLogs { pid }, |datum| {
+            if let Datum::ServerLogs(words) = datum { Some(words) } else { None }
         })
     }
 

@@ -331,6 +331,19 @@ impl SocketTable {
         self.listeners.iter().filter(move |listener| listener.address.port() == port)
     }
 
+    /// The processes that hold a socket which takes connections to a peer, by id.
+    pub fn holders(&self, peer: &PeerAddress) -> Vec<u32> {
+        let mut pids: Vec<u32> = match peer {
+            PeerAddress::Inet(target) => self.accepting(*target).flat_map(|own| own.pids.clone()).collect(),
+            PeerAddress::Unix(path) => {
+                self.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()
+            }
+        };
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
     /// Whether an address belongs to this namespace.
     pub fn is_local(&self, address: IpAddr) -> bool {
         address.is_loopback() || address.is_unspecified() || self.addresses.contains(&address)

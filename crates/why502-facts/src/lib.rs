@@ -30,6 +30,7 @@ mod probe;
 mod request;
 mod requests;
 mod series;
+mod server_log;
 mod time;
 mod websocket;
 mod wire;
@@ -64,6 +65,7 @@ pub use probe::{
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
+pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate, TlsVerdict};

@@ -212,6 +212,7 @@ fn mask_body(body: &mut FactBody) {
         FactBody::Processes(table) => {
             table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline));
         }
+        FactBody::ServerLogs(logs) => logs.iter_mut().for_each(|log| mask_blob(&mut log.lines)),
         FactBody::ErrorLog(digest) => {
             for record in digest.records.iter_mut().chain(&mut digest.before) {
                 mask_text(&mut record.line.text);

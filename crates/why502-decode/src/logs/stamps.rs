@@ -42,6 +42,60 @@ pub(crate) fn time_iso8601(text: &[u8]) -> Option<Stamp> {
     Some(Stamp(civil.at_offset(offset).0 + i64::from(millis)))
 }
 
+/// The first stamp in a line of an application server, and where it stands in the line.
+///
+/// gunicorn begins a line with `[2026-11-21 02:28:30 +0000]`, PHP-FPM with `[21-Nov-2026 02:28:30]`; uWSGI has ctime(3),
+/// `Sat Nov 21 02:28:30 2026`, at the begin of a line or in brackets within it.
+pub(crate) fn server_stamp(line: &[u8]) -> Option<(Reading, std::ops::Range<usize>)> {
+    let line = &line[..line.len().min(MAX_SEARCHED)];
+    let begins = std::iter::once(0).chain(memchr::memchr_iter(b'[', line).map(|at| at + 1));
+    begins.into_iter().find_map(|begin| {
+        let (reading, length) = reading(&line[begin..])?;
+        Some((reading, begin..begin + length))
+    })
+}
+
+/// How much of a line is searched for a stamp, in bytes.
+const MAX_SEARCHED: usize = 1024;
+
+/// A stamp as it stands in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Of an unknown zone.
+    Local(Civil),
+    /// With its zone.
+    Zoned(Stamp),
+}
+
+/// The stamp with which a text begins, and its length.
+fn reading(text: &[u8]) -> Option<(Reading, usize)> {
+    let month = |name: &[u8]| {
+        let place = MONTHS.iter().position(|month| month.as_slice() == name)?;
+        i8::try_from(place).ok().map(|place| place + 1)
+    };
+    match text {
+        [_, _, _, _, b'-', _, _, b'-', _, _, b' ' | b'T', ..] => {
+            let date = text.get(..19)?;
+            let civil = civil(&date[..4], number(&date[5..7])?, &date[8..10], &date[11..])?;
+            let zone = text.get(19..25).and_then(|zone| zone_offset(zone.strip_prefix(b" ")?));
+            Some(zone.map_or((Reading::Local(civil), 19), |zone| (Reading::Zoned(civil.at_offset(zone)), 25)))
+        }
+        [_, _, b'-', _, _, _, b'-', ..] => {
+            let date = text.get(..20)?;
+            let civil = civil(&date[7..11], month(&date[3..6])?, &date[..2], &date[12..])?;
+            Some((Reading::Local(civil), 20))
+        }
+        [_, _, _, b' ', _, _, _, b' ', ..] => {
+            let date = text.get(..24)?;
+            // The day is padded with a space.
+            let day = [if date[8] == b' ' { b'0' } else { date[8] }, date[9]];
+            let civil = civil(&date[20..], month(&date[4..7])?, &day, &date[11..19])?;
+            Some((Reading::Local(civil), 24))
+        }
+        _ => None,
+    }
+}
+
 /// `$msec`: seconds since the epoch with three decimals.
 pub(crate) fn msec(text: &[u8]) -> Option<Stamp> {
     let (seconds, fraction) = text.split_at(memchr::memchr(b'.', text)?);

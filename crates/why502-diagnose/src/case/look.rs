@@ -226,12 +226,7 @@ impl Case<'_> {
         let (Observed::Known(table), Observed::Known(list)) = (self.sockets(), self.facts.processes()) else {
             return Vec::new();
         };
-        let pids: Vec<u32> = match &peer.address {
-            PeerAddress::Inet(inet) => table.accepting(*inet).flat_map(|own| own.pids.clone()).collect(),
-            PeerAddress::Unix(path) => {
-                table.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()
-            }
-        };
+        let pids = table.holders(&peer.address);
         pids.iter().map(|pid| list.get(*pid)).collect::<Option<_>>().unwrap_or_default()
     }
 

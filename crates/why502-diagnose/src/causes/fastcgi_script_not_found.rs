@@ -41,9 +41,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::plan;
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{
-    CgiRequestSpec, HttpAnswer, Observed, PathWalk, PeerAddress, Phrase, ProbeReport, ProbeSpec, Root,
-};
+use why502_facts::{CgiRequestSpec, HttpAnswer, Observed, PathWalk, Phrase, ProbeReport, ProbeSpec, Root};
 use why502_model::{Pass, Protocol, RouteId, Span};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -217,14 +215,8 @@ fn missing_root<'s>(root: &'s str, walk: &PathWalk) -> Option<&'s str> {
 /// The file system of the application: that of the newest process that listens on a peer's address.
 fn root_of(case: &Case<'_>, peer: &PeerSubject) -> Option<Root> {
     let table = case.sockets().known()?;
-    let pids: Vec<u32> = match &peer.address {
-        PeerAddress::Inet(inet) => table.accepting(*inet).flat_map(|own| own.pids.clone()).collect(),
-        PeerAddress::Unix(path) => {
-            table.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()
-        }
-    };
     // A pool may have changed its root: the master, which is older, has not.
-    pids.into_iter().max().map(Root::Process)
+    table.holders(&peer.address).into_iter().max().map(Root::Process)
 }
 
 /// The line to change: the parameter, or the root that it is made of.

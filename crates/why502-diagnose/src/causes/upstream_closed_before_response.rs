@@ -82,7 +82,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-fn is_closed(symptom: &Symptom) -> bool {
+pub(super) fn is_closed(symptom: &Symptom) -> bool {
     (symptom.is(Phrase::PrematureClose) || symptom.is(Phrase::FastCgiClosedEarly)) && before_header(symptom)
 }
 

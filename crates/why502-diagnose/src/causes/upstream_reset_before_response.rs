@@ -71,7 +71,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-fn is_reset(symptom: &Symptom) -> bool {
+pub(super) fn is_reset(symptom: &Symptom) -> bool {
     let phrase =
         matches!(symptom.phrase, Some(Phrase::ReceiveFailed | Phrase::SendFailed | Phrase::ConnectFailed));
     phrase
