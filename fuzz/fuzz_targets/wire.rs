@@ -36,7 +36,7 @@ fn answered(spec: &ProbeSpec, bytes: &[u8]) -> (FirstBytes, ProbeAnswer) {
 }
 
 /// A probe of each kind that reads.
-fn specs() -> [ProbeSpec; 6] {
+fn specs() -> [ProbeSpec; 8] {
     let request = CgiRequestSpec::default();
     let http = HttpRequestSpec {
         method: "HEAD".to_owned(),
@@ -45,6 +45,8 @@ fn specs() -> [ProbeSpec; 6] {
         headers: Vec::new(),
     };
     [
+        ProbeSpec::Http2 { tls: None, request: http.clone() },
+        ProbeSpec::Http2Settings,
         ProbeSpec::Http { tls: None, request: http },
         ProbeSpec::FastCgi(request.clone()),
         ProbeSpec::FastCgiValues,

@@ -84,14 +84,21 @@ fn wanted_request<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Option<Wanted<'
 /// One `HEAD` of a failing path without its query, in the protocol of the route; `None` where that is one without such.
 fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> Option<ProbeSpec> {
     match wanted.pass.protocol {
-        Protocol::Http => Some(ProbeSpec::Http { tls, request: http_request(case, wanted)? }),
+        Protocol::Http if !speaks_http2(wanted.pass) => {
+            Some(ProbeSpec::Http { tls, request: http_request(case, wanted) })
+        }
+        Protocol::Grpc | Protocol::Http => {
+            let mut request = http_request(case, wanted);
+            "2".clone_into(&mut request.version);
+            Some(ProbeSpec::Http2 { tls, request })
+        }
         Protocol::FastCgi => Some(ProbeSpec::FastCgi(cgi::request(case, wanted)?.request)),
         Protocol::Scgi => Some(ProbeSpec::Scgi(cgi::request(case, wanted)?.request)),
         Protocol::Uwsgi => {
             let cgi::Made { request, modifiers } = cgi::request(case, wanted)?;
             Some(ProbeSpec::Uwsgi { tls, modifiers, request })
         }
-        Protocol::Grpc | Protocol::Memcached => None,
+        Protocol::Memcached => None,
     }
 }
 
@@ -108,10 +115,15 @@ pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing]
 }
 
-fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec> {
+/// Whether a pass speaks HTTP/2: `grpc_pass`, and `proxy_http_version 2` since 1.29.4.
+pub(crate) fn speaks_http2(pass: &Pass) -> bool {
+    pass.protocol == Protocol::Grpc
+        || (pass.protocol == Protocol::Http && pass.http_version.value.starts_with('2'))
+}
+
+fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
     let Wanted { route, pass, path, host } = wanted;
-    let is_http1 = !pass.http_version.value.starts_with('2');
-    is_http1.then(|| request(case, pass, &upstream_path(case, *route, pass, path), host))
+    request(case, pass, &upstream_path(case, *route, pass, path), host)
 }
 
 /// A request as the gateway would send it; headers whose values only a request decides are left out.

@@ -64,4 +64,7 @@ pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use time::{Civil, Stamp};
-pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate, TlsVerdict};
+pub use wire::{
+    FirstBytes, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate,
+    TlsVerdict,
+};

@@ -1,6 +1,7 @@
 //! The machine behind every probe: it says what it wants, and is fed what came.
 
 use super::answer::{Protocol, print};
+use super::http2::acknowledgements;
 use why502_facts::{ProbeSpec, TlsSpec};
 
 /// The most bytes of an answer that are kept.
@@ -24,6 +25,10 @@ pub enum Want {
 pub struct Machine {
     script: Vec<Want>,
     received: Vec<u8>,
+    /// How much of it is whole frames of HTTP/2 that were looked through for what is to be acknowledged.
+    looked: usize,
+    /// What is to be acknowledged.
+    replies: Vec<u8>,
     /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
     protocol: Option<Protocol>,
     finished: bool,
@@ -38,13 +43,24 @@ impl Machine {
             script.extend([Want::Write(request), Want::Read]);
         }
         script.reverse();
-        Self { script, received: Vec::new(), protocol: Protocol::of(spec), finished: false, truncated: false }
+        Self {
+            script,
+            received: Vec::new(),
+            looked: 0,
+            replies: Vec::new(),
+            protocol: Protocol::of(spec),
+            finished: false,
+            truncated: false,
+        }
     }
 
     /// What comes next. `Read` is repeated until enough came; the others are to be done once.
     pub fn want(&mut self) -> Want {
         if self.finished {
             return Want::Done;
+        }
+        if !self.replies.is_empty() {
+            return Want::Write(std::mem::take(&mut self.replies));
         }
         match self.script.last() {
             None => Want::Done,
@@ -59,6 +75,11 @@ impl Machine {
         self.truncated |= bytes.len() > room;
         self.received.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.finished = self.truncated || self.received.len() == MAX_RECEIVED || self.has_enough();
+        if self.protocol == Some(Protocol::Http2) && !self.finished {
+            let (replies, length) = acknowledgements(&self.received[self.looked..]);
+            self.replies.extend(replies);
+            self.looked += length;
+        }
     }
 
     /// Takes the peer's close.
@@ -101,6 +122,23 @@ mod tests {
             headers: Vec::new(),
         };
         ProbeSpec::Http { tls: Some(TlsSpec::default()), request }
+    }
+
+    fn http2() -> ProbeSpec {
+        let ProbeSpec::Http { request, .. } = http() else { unreachable!() };
+        ProbeSpec::Http2 { tls: None, request }
+    }
+
+    #[test]
+    fn frames_are_acknowledged_before_more_is_read() {
+        let mut machine = Machine::new(&http2());
+        assert!(matches!(machine.want(), Want::Write(_)));
+        assert_eq!(machine.want(), Want::Read);
+        machine.feed(b"\0\0\0\x04\0\0\0\0\0");
+        assert_eq!(machine.want(), Want::Write(b"\0\0\0\x04\x01\0\0\0\0".to_vec()));
+        assert_eq!(machine.want(), Want::Read);
+        machine.feed(b"\0\0\x01\x01\x05\0\0\0\x01\x88");
+        assert_eq!(machine.want(), Want::Done);
     }
 
     #[test]
@@ -190,6 +228,9 @@ mod tests {
 
     const BEGINNINGS: &[&[u8]] = &[
         b"",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0",
         b"HTTP/1.1 200 OK\r\n",
         b"Status: 404 Not Found\r\n",
         b"\x01\x06\0\x01\0\x0d\0\0Status: 200\r\n\x01\x06\0\x01\0\x04\0\0",
@@ -197,10 +238,12 @@ mod tests {
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 6] {
+    fn specs() -> [ProbeSpec; 8] {
         let request = CgiRequestSpec::default();
         [
             http(),
+            http2(),
+            ProbeSpec::Http2Settings,
             ProbeSpec::FastCgi(request.clone()),
             ProbeSpec::FastCgiValues,
             ProbeSpec::UwsgiPing,
