@@ -18,6 +18,7 @@ mod gateway_not_running;
 mod handshakes;
 mod header_limits;
 mod host_header_rejected;
+mod http_version_mismatch;
 mod late_answers;
 mod limits;
 mod names;
@@ -97,6 +98,7 @@ pub static CAUSES: &[&Cause] = &[
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
+    &http_version_mismatch::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
