@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use why502_decode::wire::{Machine, ProbeAnswer, Want, asks_certificate, first_bytes, parse_answer};
-use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, ProbeSpec};
+use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, ProbeSpec, websocket_request};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = asks_certificate(bytes);
@@ -36,18 +36,20 @@ fn answered(spec: &ProbeSpec, bytes: &[u8]) -> (FirstBytes, ProbeAnswer) {
 }
 
 /// A probe of each kind that reads.
-fn specs() -> [ProbeSpec; 8] {
+fn specs() -> [ProbeSpec; 9] {
     let request = CgiRequestSpec::default();
     let http = HttpRequestSpec {
         method: "HEAD".to_owned(),
         target: "/".to_owned(),
         version: "1.0".to_owned(),
         headers: Vec::new(),
+        idle: None,
     };
     [
         ProbeSpec::Http2 { tls: None, request: http.clone() },
-        ProbeSpec::Http2Settings,
-        ProbeSpec::Http { tls: None, request: http },
+        ProbeSpec::Http { tls: None, request: http.clone() },
+        ProbeSpec::WebSocket { tls: None, request: websocket_request("/", Vec::new()) },
+        ProbeSpec::WhoSpeaks(http),
         ProbeSpec::FastCgi(request.clone()),
         ProbeSpec::FastCgiValues,
         ProbeSpec::Scgi(request.clone()),

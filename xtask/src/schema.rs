@@ -8,6 +8,7 @@ pub(crate) fn run() -> Result<(), String> {
     let published = [
         ("docs/schema/report-1.json", why502_diagnose::report_schema()),
         ("docs/schema/logs-1.json", why502_diagnose::logs_schema()),
+        ("docs/schema/probe-1.json", why502_diagnose::probe_schema()),
     ];
     for (path, schema) in published {
         std::fs::write(root.join(path), schema).map_err(|error| format!("{path}: {error}"))?;

@@ -24,6 +24,8 @@ pub struct Policy {
     pub only_files: Option<Vec<PathBuf>>,
     /// Whether anything may be sent.
     pub may_probe: bool,
+    /// Whether logs are read.
+    pub reads_logs: bool,
 }
 
 /// Answers asks from the world.
@@ -59,6 +61,18 @@ impl Collector {
             probe_timeout: PROBE_TIMEOUT.min(timeout),
             paces: Mutex::default(),
         }
+    }
+
+    /// The same, with so much time for one probe or name.
+    #[must_use]
+    pub fn with_probe_timeout(mut self, probe_timeout: Duration) -> Self {
+        self.probe_timeout = probe_timeout;
+        self
+    }
+
+    /// Forgets how soon peers react, so that a probe that is repeated may take as long as the first one.
+    pub fn forget_paces(&self) {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Answers every ask with a fact. `route` names the routes of log lines.
@@ -105,6 +119,9 @@ impl Collector {
 
     /// The gap that the options make of an ask.
     fn refuse(&self, ask: &Ask) -> Option<Answer> {
+        if !self.policy.reads_logs && matches!(ask, Ask::Log(_) | Ask::LogTail { .. }) {
+            return Some(Answer::unknown(GapReason::NotAsked, "not looked at: no log is read for this"));
+        }
         let allowed = match (&self.policy.only_files, ask) {
             (None, Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
             (None, _) => true,
@@ -152,13 +169,16 @@ impl Collector {
         if left.is_zero() {
             return asks.iter().map(|ask| fact(ask, out_of_time())).collect();
         }
-        let timed = |ask: &&Ask| Some((task(ask)?.1, left.min(self.patience(ask))));
+        // What is held open leaves the time that other looks may still need.
+        let idle = left.saturating_sub(self.probe_timeout);
+        let timed = |ask: &&Ask| Some((task(ask)?.1.with_idle_at_most(idle), left.min(self.patience(ask))));
         let job = Job { security, tasks: asks.iter().filter_map(timed).collect() };
-        let answers = run_job(&job, self.end);
-        for (ask, answer) in asks.iter().zip(&answers) {
+        let performed = run_job(&job, self.end);
+        for (ask, (answer, _)) in asks.iter().zip(&performed) {
             self.learn(ask, answer);
         }
-        asks.iter().zip(answers).map(|(ask, answer)| fact(ask, answer)).collect()
+        let timed = |(ask, (answer, micros)): (&&Ask, _)| Fact { micros, ..fact(ask, answer) };
+        asks.iter().zip(performed).map(timed).collect()
     }
 
     /// How long a task may take. A peer that ended a probe by itself shows by its pace how soon it reacts: only what it
@@ -183,10 +203,12 @@ impl Collector {
 
 /// How long a peer took to answer what was sent, or to end the conversation; `None` if it did neither.
 fn pace(transcript: &Transcript) -> Option<Duration> {
-    let last = transcript.steps.last()?;
+    // How long the connection was held open afterwards is no pace.
+    let spoken = || transcript.steps.iter().filter(|step| step.kind != StepKind::Idle);
+    let last = spoken().next_back()?;
     let reacted = matches!(last.kind, StepKind::Handshake | StepKind::Receive)
         && last.outcome != ProbeOutcome::TimedOut;
-    reacted.then(|| Duration::from_micros(transcript.steps.iter().map(|step| step.micros).sum()))
+    reacted.then(|| Duration::from_micros(spoken().map(|step| step.micros).sum()))
 }
 
 /// Looks, unless it is too late.
@@ -227,7 +249,7 @@ fn task(ask: &Ask) -> Option<(Security, Task)> {
 
 /// A fact of this moment, masked.
 pub(crate) fn fact(ask: &Ask, answer: Answer) -> Fact {
-    Fact { ask: ask.clone(), at: now(), answer: without_secret_values(ask, answer) }.masked()
+    Fact { ask: ask.clone(), at: now(), answer: without_secret_values(ask, answer), micros: None }.masked()
 }
 
 /// Masks in the end of an access log what its format says is a secret.
@@ -259,7 +281,7 @@ mod tests {
     use why502_facts::{AccessWriting, LogClock, LogClockSource, LogKind, ProbeSpec, ProbeStep};
 
     fn everything() -> Policy {
-        Policy { only_files: None, may_probe: true }
+        Policy { only_files: None, may_probe: true, reads_logs: true }
     }
 
     fn no_route() -> Arc<RouteOfOwner> {

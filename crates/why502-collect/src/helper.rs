@@ -2,7 +2,7 @@
 //!
 //! One helper is started per security context, as `/proc/self/exe __helper` with a `Job` on its standard input. It
 //! enters the network and mount namespaces of the process that it stands in for, drops to its user and groups, and only
-//! then starts a thread per task: `setns` of a mount namespace fails in a threaded process, and credentials are set per
+//! then starts threads for its tasks: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
 
 use crate::probe::TlsFiles;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,12 +24,16 @@ use why502_facts::{Answer, GapReason, PeerAddress, ProbeContext, ProbeSpec, Reso
 /// The argument that makes the program a helper.
 pub const ARGUMENT: &str = "__helper";
 
+/// So many tasks are done at once: enough that silent peers do not hold up the others, and fewer descriptors than a
+/// process is allowed by default (1024).
+const MAX_AT_ONCE: usize = 256;
+
 /// What one helper does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// Whose place it takes.
     pub(crate) security: Security,
-    /// Its tasks, each with how long it may take.
+    /// Its tasks, each with how long it may take; a connection that is held open afterwards is beside that.
     pub(crate) tasks: Vec<(Task, Duration)>,
 }
 
@@ -58,6 +63,21 @@ impl Task {
             Self::Resolve { .. } => None,
         }
     }
+
+    /// The same with no longer a hold of a connection than that.
+    pub(crate) fn with_idle_at_most(self, most: Duration) -> Self {
+        match self {
+            Self::Probe { target, spec } => {
+                Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)) }
+            }
+            Self::Resolve { .. } => self,
+        }
+    }
+
+    /// How long it takes at most beyond its own time.
+    fn idle(&self) -> Duration {
+        self.spec().and_then(ProbeSpec::idle).unwrap_or_default()
+    }
 }
 
 /// Where a helper stands once it took the place of a process.
@@ -77,21 +97,28 @@ pub(crate) struct Place {
 struct Reply {
     task: usize,
     answer: Answer,
+    /// How long the task took, in microseconds.
+    micros: Option<u64>,
 }
 
+/// What came of a task, and how long it took, in microseconds.
+pub(crate) type Performed = (Answer, Option<u64>);
+
 /// Runs a job in a helper process and collects its answers, one per task, those that come until `end`.
-pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Answer> {
-    let mut answers = vec![out_of_time(); job.tasks.len()];
+pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Performed> {
+    let mut answers = vec![(out_of_time(), None); job.tasks.len()];
     let mut child = match start(job) {
         Ok(child) => child,
         Err(error) => {
             let says = format!("the helper process cannot be started: {error}");
-            return vec![Answer::unknown(GapReason::Failed, says); job.tasks.len()];
+            return vec![(Answer::unknown(GapReason::Failed, says), None); job.tasks.len()];
         }
     };
     // Starting, entering and the last reply take a moment beyond the tasks' own time.
-    let longest = job.tasks.iter().map(|(_, timeout)| *timeout).max().unwrap_or_default();
-    let deadline = end.min(Instant::now() + longest + Duration::from_millis(500));
+    let longest = job.tasks.iter().map(|(task, timeout)| *timeout + task.idle()).max().unwrap_or_default();
+    let n_turns = u32::try_from(job.tasks.len().div_ceil(MAX_AT_ONCE)).unwrap_or(u32::MAX);
+    let patience = longest.saturating_mul(n_turns).saturating_add(Duration::from_millis(500));
+    let deadline = Instant::now().checked_add(patience).map_or(end, |own| own.min(end));
     let (sender, replies) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
         thread::spawn(move || {
@@ -109,7 +136,7 @@ pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Answer> {
             break;
         };
         if let Some(answer) = answers.get_mut(reply.task) {
-            *answer = reply.answer;
+            *answer = (reply.answer, reply.micros);
             n_missing -= 1;
         }
     }
@@ -154,19 +181,35 @@ pub fn run_helper() -> ExitCode {
         Ok(place) => place,
         Err(error) => {
             let says = format!("cannot take the place of the process: {error}");
-            let refused = (0..job.tasks.len())
-                .map(|task| Reply { task, answer: Answer::unknown(GapReason::Denied, &says) });
+            let refused = (0..job.tasks.len()).map(|task| Reply {
+                task,
+                answer: Answer::unknown(GapReason::Denied, &says),
+                micros: None,
+            });
             refused.for_each(|reply| send(&reply));
             return ExitCode::SUCCESS;
         }
     };
+    let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for (at, (task, timeout)) in job.tasks.iter().enumerate() {
-            let place = &place;
-            scope.spawn(move || send(&Reply { task: at, answer: perform(task, place, *timeout) }));
+        for _ in 0..job.tasks.len().min(MAX_AT_ONCE) {
+            scope.spawn(|| {
+                while let Some((at, (task, timeout))) = take(&next, &job.tasks) {
+                    let begin = Instant::now();
+                    let answer = perform(task, &place, *timeout);
+                    let micros = u64::try_from(begin.elapsed().as_micros()).ok();
+                    send(&Reply { task: at, answer, micros });
+                }
+            });
         }
     });
     ExitCode::SUCCESS
+}
+
+/// The next task that nobody has taken yet, with its place.
+fn take<'t, T>(next: &AtomicUsize, tasks: &'t [T]) -> Option<(usize, &'t T)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    tasks.get(at).map(|task| (at, task))
 }
 
 fn send(reply: &Reply) {

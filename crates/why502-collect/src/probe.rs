@@ -25,6 +25,9 @@ use why502_facts::{
 /// How many of a peer's raw first bytes are kept beside a handshake.
 const MAX_FIRST_BYTES: usize = 16 << 10;
 
+/// How much is read behind an answer while its connection is held open.
+const MAX_BODY: usize = 1 << 20;
+
 /// Probes a peer.
 pub(crate) fn run(
     target: &PeerAddress,
@@ -60,10 +63,18 @@ impl Driver<'_> {
         loop {
             match machine.want() {
                 Want::Done => {
-                    if let Some(begin) = reading {
-                        self.note(StepKind::Receive, begin, ProbeOutcome::Done);
-                    }
+                    self.note_answer(reading);
                     break;
+                }
+                Want::Listen(patience) => {
+                    if let Some(outcome) = self.listen(&mut channel, &mut machine, patience) {
+                        self.note(StepKind::Receive, Instant::now(), outcome);
+                        break;
+                    }
+                }
+                Want::Idle(most) => {
+                    self.note_answer(reading.take());
+                    self.hold(&mut channel, most);
                 }
                 Want::Tls(tls) => match self.shake_hands(channel, &tls) {
                     Some(established) => channel = established,
@@ -99,6 +110,21 @@ impl Driver<'_> {
         stream.map(|stream| Channel::Tls(Box::new(stream)))
     }
 
+    /// Waits for the peer to speak first; tells how the conversation ended, if it did.
+    fn listen(
+        &mut self,
+        channel: &mut Channel,
+        machine: &mut Machine,
+        patience: Duration,
+    ) -> Option<ProbeOutcome> {
+        let begin = Instant::now();
+        let Channel::Plain(recorder) = &*channel else { return None };
+        let is_spoken = recorder.is_readable_within(patience);
+        let ended = if is_spoken { self.read_once(channel, machine) } else { None };
+        self.note(StepKind::Listen, begin, ProbeOutcome::Done);
+        ended
+    }
+
     /// Reads once; tells how the reading ended, if it did.
     fn read_once(&mut self, channel: &mut Channel, machine: &mut Machine) -> Option<ProbeOutcome> {
         let mut buffer = [0; 16 * 1024];
@@ -118,6 +144,30 @@ impl Driver<'_> {
                 }
                 Some(outcome_of(&error))
             }
+        }
+    }
+
+    /// Holds the connection open until the peer closes it. It is idle since the last byte came: some servers send a body
+    /// behind their answer to a `HEAD`.
+    fn hold(&mut self, channel: &mut Channel, most: Duration) {
+        let mut begin = Instant::now();
+        channel.set_deadline(begin + most);
+        let (mut buffer, mut room) = ([0; 16 * 1024], MAX_BODY);
+        let outcome = loop {
+            match channel.read(&mut buffer) {
+                Ok(0) => break ProbeOutcome::Closed,
+                Ok(length) if length > room => break ProbeOutcome::Done,
+                Ok(length) => (room, begin) = (room - length, Instant::now()),
+                Err(error) => break outcome_of(&error),
+            }
+        };
+        self.note(StepKind::Idle, begin, outcome);
+    }
+
+    /// Notes that all that was wanted of an answer came, if one was read.
+    fn note_answer(&mut self, reading: Option<Instant>) {
+        if let Some(begin) = reading {
+            self.note(StepKind::Receive, begin, ProbeOutcome::Done);
         }
     }
 
@@ -190,6 +240,17 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// Whether there is something to read, or the peer has closed, within a time that the deadline bounds.
+    fn is_readable_within(&self, patience: Duration) -> bool {
+        let left = self.deadline.saturating_duration_since(Instant::now()).min(patience);
+        let Ok(timeout) = Timespec::try_from(left) else { return false };
+        let socket = match &self.stream {
+            Stream::Tcp(stream) => PollFd::new(stream, PollFlags::IN),
+            Stream::Unix(stream) => PollFd::new(stream, PollFlags::IN),
+        };
+        rustix::event::poll(&mut [socket], Some(&timeout)).is_ok_and(|n_ready| n_ready > 0)
+    }
+
     fn arm(&self) -> io::Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { self.stream.set_timeouts(left) }
@@ -227,6 +288,15 @@ impl Write for Recorder {
 enum Channel {
     Plain(Recorder),
     Tls(Box<SslStream<Recorder>>),
+}
+
+impl Channel {
+    fn set_deadline(&mut self, deadline: Instant) {
+        match self {
+            Self::Plain(recorder) => recorder.deadline = deadline,
+            Self::Tls(stream) => stream.get_mut().deadline = deadline,
+        }
+    }
 }
 
 impl Read for Channel {

@@ -19,7 +19,8 @@ pub fn load(bundle: &Bundle) -> Facts {
     });
     let answers =
         bundle.facts.iter().map(|fact| (fact.ask.clone(), fact.at, decode(&fact.ask, &fact.answer, booted)));
-    Facts::new(bundle.manifest.clone(), answers, log_summaries(bundle))
+    let micros = bundle.facts.iter().filter_map(|fact| Some((fact.ask.clone(), fact.micros?)));
+    Facts::new(bundle.manifest.clone(), answers, log_summaries(bundle)).with_micros(micros)
 }
 
 fn decode(ask: &Ask, answer: &Answer, booted: Option<Stamp>) -> Observed<Datum> {

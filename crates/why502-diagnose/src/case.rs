@@ -9,6 +9,7 @@ mod look;
 mod lookup;
 mod peers;
 mod redial;
+mod reuse;
 mod strangers;
 mod subject;
 mod words;
@@ -18,6 +19,8 @@ pub(crate) use asked::Asked;
 pub(crate) use failure::{Failure, FailureId, Symptom};
 pub(crate) use logs::LogTopic;
 pub(crate) use look::{Reach, or_ask};
+pub(crate) use lookup::passes;
+pub(crate) use reuse::Reuse;
 pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 

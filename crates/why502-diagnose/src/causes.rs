@@ -15,10 +15,12 @@ mod dns_server_unreachable;
 mod dns_stale_address;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
-mod handshakes;
+pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
 mod http_version_mismatch;
+mod idle_timeouts;
+mod keepalive_race;
 mod late_answers;
 mod limits;
 mod names;
@@ -47,6 +49,7 @@ mod response_header_too_big;
 mod response_not_http;
 mod retries;
 mod retry_suppressed;
+mod servers;
 mod some_peers_failing;
 mod ties;
 mod tls_certificate_expired;
@@ -99,6 +102,7 @@ pub static CAUSES: &[&Cause] = &[
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
     &http_version_mismatch::CAUSE,
+    &keepalive_race::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,

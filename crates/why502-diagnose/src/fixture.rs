@@ -8,6 +8,8 @@
 //!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
+//!                          `answers idle=5003` or `held=6000`: behind that it closes after so many milliseconds, or leaves the
+//!                          connection open for so long, where one is held;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
@@ -33,8 +35,8 @@ use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
 };
 use why502_facts::{
-    AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, FileContent, FileKind,
-    FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
+    AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts, FileContent,
+    FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
     PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
     RequestKey, Resolver, SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict,
     Transcript, ZoneOffset, ZoneOffsets, lossy,
@@ -106,6 +108,11 @@ impl Fixture {
 
     /// The bundle that a run on the fixture's world would record.
     pub(crate) fn bundle(&self) -> Bundle {
+        self.bundle_with(wanted)
+    }
+
+    /// The bundle that would be recorded where other things are wanted than a diagnosis wants.
+    pub(crate) fn bundle_with(&self, wanted: impl Fn(&Facts, &Model) -> Vec<Ask>) -> Bundle {
         let mut bundle = Bundle::new(self.manifest());
         for _ in 0..20 {
             let facts = load(&bundle);
@@ -122,7 +129,7 @@ impl Fixture {
                 .into_iter()
                 .map(|ask| {
                     let answer = self.answer(&ask, &model);
-                    Fact { ask, at: self.now(), answer }.masked()
+                    Fact { ask, at: self.now(), answer, micros: None }.masked()
                 })
                 .collect();
             bundle.facts.extend(answers);
@@ -152,6 +159,7 @@ impl Fixture {
                 None => Some(Duration::from_hours(1)),
             },
             offline,
+            replay: self.option("replay").is_some(),
             timeout: Duration::from_secs(10),
             ..Invocation::default()
         };
@@ -578,12 +586,13 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Http { tls: Some(_), .. } => "https",
         ProbeSpec::Http2 { tls: None, .. } => "http2",
         ProbeSpec::Http2 { tls: Some(_), .. } => "https2",
-        ProbeSpec::Http2Settings => "http2-settings",
         ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
         ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",
         ProbeSpec::Uwsgi { tls: Some(_), .. } => "suwsgi",
         ProbeSpec::UwsgiPing => "uwsgi-ping",
+        ProbeSpec::WebSocket { .. } => "websocket",
+        ProbeSpec::WhoSpeaks(_) => "who-speaks",
     }
 }
 
@@ -619,9 +628,18 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
         transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
         transcript.steps.push(step(StepKind::Receive, receive));
+        transcript.steps.extend(spec.idle().and_then(|_| idle_step(&words)));
         transcript.received = bytes.into();
     }
     Answer::known(FactBody::Probe(transcript))
+}
+
+/// How a connection that is held open behind an answer ends: `idle=MILLISECONDS` or `held=MILLISECONDS`.
+fn idle_step(words: &[&str]) -> Option<ProbeStep> {
+    let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
+    let closed = value("idle=").map(|millis| (millis, ProbeOutcome::Closed));
+    let (millis, outcome) = closed.or_else(|| Some((value("held=")?, ProbeOutcome::TimedOut)))?;
+    Some(ProbeStep { kind: StepKind::Idle, micros: millis * 1000, outcome })
 }
 
 /// Lines as an application behind FastCGI sends them: those that begin with `stderr ` to its error stream.

@@ -22,6 +22,7 @@ mod registry;
 mod remedy;
 mod report;
 mod survey;
+mod target;
 mod timers;
 
 pub use cause::{ActsOn, Cause, Layer};
@@ -31,3 +32,4 @@ pub use finding::{Confidence, Role};
 pub use remedy::Risk;
 pub use report::*;
 pub use survey::*;
+pub use target::*;

@@ -2,26 +2,34 @@
 //!
 //! Every address that the gateway dials gets exactly one probe: a mere connection, a TLS handshake where the gateway
 //! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given), in the
-//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself.
+//! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself; only
+//! where a replay is asked for, the failing request is sent to it once.
 
 mod cgi;
+mod replay;
 mod tls;
 
 pub(crate) use cgi::asked_script;
+pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
-use crate::case::{Case, Failure, FailureId, PeerSubject};
+use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse};
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::time::Duration;
 use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
-use why502_model::{GroupId, Pass, Protocol, RouteId, Version};
+use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 
 /// The most peers that are probed.
 const MAX_PEERS: usize = 64;
 /// How many of the newest failures of a peer are looked through for one that is worth repeating.
 const MAX_FAILURES: usize = 256;
+/// For how long a connection is held open at most, to see when the peer closes it.
+const MAX_IDLE: Duration = Duration::from_mins(2);
+/// How much longer it is held than the gateway keeps it: a peer that closes later than that loses no request.
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// How a probe names itself.
-const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
+pub(crate) const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION"), " (probe)");
 
 /// The probes and looks that every case begins with.
 pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
@@ -32,6 +40,8 @@ pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
             asks.push(Ask::PathWalk { root: case.gateway.root, path: path.clone() });
         }
     }
+    asks.extend(replay(case).and_then(Result::ok).map(|replay| replay.ask));
+    asks.extend(replay_name(case));
     asks
 }
 
@@ -70,6 +80,8 @@ struct Wanted<'c> {
     pass: &'c Pass,
     path: String,
     host: String,
+    /// How long the connection is held open afterwards.
+    idle: Option<Duration>,
 }
 
 /// The failing request that a peer is asked again; none to a listener of this gateway.
@@ -78,7 +90,19 @@ fn wanted_request<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Option<Wanted<'
         return None;
     }
     let (route, path, host) = failing_path(case, peer)?;
-    Some(Wanted { route, pass: case.pass_of(route, peer.group)?, path, host })
+    let pass = case.pass_of(route, peer.group)?;
+    Some(Wanted { route, pass, path, host, idle: idle(case, peer, pass) })
+}
+
+/// How long the connection to a peer is held open behind the answer: where requests were lost on connections that may have
+/// been used before, it matters whether the peer or the gateway closes idle ones first.
+fn idle(case: &Case<'_>, peer: &PeerSubject, pass: &Pass) -> Option<Duration> {
+    let group = peer.group.filter(|_| pass.keeps_alive)?;
+    let mut losses = case.losses(peer);
+    losses.any(|(.., reuse)| reuse > Reuse::Excluded).then(|| {
+        let kept = case.keeps_idle(group).unwrap_or(MAX_IDLE);
+        kept.saturating_add(IDLE_MARGIN).min(MAX_IDLE)
+    })
 }
 
 /// One `HEAD` of a failing path without its query, in the protocol of the route; `None` where that is one without such.
@@ -102,9 +126,33 @@ fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> O
     }
 }
 
+/// What a route would send for a path, to whomever it passes to; where a request cannot be made up, the least that its
+/// protocol has.
+pub(crate) fn spec_of_route(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> ProbeSpec {
+    let tls = pass.tls.then(|| tls_spec(case, pass));
+    let wanted = Wanted { route, pass, path: path.to_owned(), host: server_name(case, route), idle: None };
+    if let Some(spec) = request_spec(case, &wanted, tls.clone()) {
+        return spec;
+    }
+    match (pass.protocol, tls) {
+        (_, Some(tls)) => ProbeSpec::Tls(tls),
+        (Protocol::FastCgi, None) => ProbeSpec::FastCgiValues,
+        (Protocol::Uwsgi, None) => ProbeSpec::UwsgiPing,
+        (Protocol::Grpc | Protocol::Http | Protocol::Memcached | Protocol::Scgi, None) => ProbeSpec::Connect,
+    }
+}
+
+/// A path that comes to a route, as far as its location names one.
+pub(crate) fn path_of_location(case: &Case<'_>, route: RouteId) -> String {
+    let location = case.gateway.route(route).location.as_deref().unwrap_or("/");
+    let prefix = location.trim_start_matches(['=', '^', '~', ' ']);
+    let is_pattern = location.starts_with('~') || !prefix.starts_with('/');
+    if is_pattern { "/".to_owned() } else { prefix.to_owned() }
+}
+
 /// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
 pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
-    request_spec(case, &wanted_request(case, peer)?, None)
+    request_spec(case, &Wanted { idle: None, ..wanted_request(case, peer)? }, None)
 }
 
 /// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
@@ -121,13 +169,9 @@ pub(crate) fn speaks_http2(pass: &Pass) -> bool {
         || (pass.protocol == Protocol::Http && pass.http_version.value.starts_with('2'))
 }
 
-fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
-    let Wanted { route, pass, path, host } = wanted;
-    request(case, pass, &upstream_path(case, *route, pass, path), host)
-}
-
 /// A request as the gateway would send it; headers whose values only a request decides are left out.
-fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestSpec {
+fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
+    let Wanted { route, pass, path, host, idle } = wanted;
     let newer = case.gateway.is_at_least(Version(1, 29, 7)) == Some(true);
     let mut headers = vec![("Host".to_owned(), host_header(case, pass, host))];
     for header in &pass.headers {
@@ -141,17 +185,34 @@ fn request(case: &Case<'_>, pass: &Pass, path: &str, host: &str) -> HttpRequestS
             headers.push((name.clone(), value.clone()));
         }
     }
-    // One request and no more: whatever the gateway would keep open, a probe closes.
-    headers.push(("Connection".to_owned(), "close".to_owned()));
+    headers.extend(connection(pass, *idle).map(|value| ("Connection".to_owned(), value.to_owned())));
     headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
     let version =
         if pass.http_version.at.is_none() && newer { "1.1" } else { pass.http_version.value.as_str() };
     HttpRequestSpec {
         method: "HEAD".to_owned(),
-        target: path.to_owned(),
+        target: upstream_path(case, *route, pass, path),
         version: version.to_owned(),
         headers,
+        idle: *idle,
     }
+}
+
+/// What the `Connection` header of a probe says. One request and no more: whatever the gateway would keep open, a probe
+/// closes, unless the connection is to be held. An upgrade that the gateway asks for with every request, of whatever kind,
+/// is asked for by the probe too: the peer may refuse just that.
+fn connection(pass: &Pass, idle: Option<Duration>) -> Option<&str> {
+    let own = pass.header("Connection").map(|header| header.value.1.as_str());
+    let own = own.filter(|value| !value.contains(['$', '*']) && !value.is_empty());
+    match own {
+        Some(value) if idle.is_some() || names_upgrade(value) => Some(value),
+        _ => idle.is_none().then_some("close"),
+    }
+}
+
+/// Whether the value of a `Connection` header asks for an upgrade.
+pub(crate) fn names_upgrade(value: &str) -> bool {
+    value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
 }
 
 /// The newest failing request of a route that leads to the peer: the route, the path and the host.
@@ -197,8 +258,7 @@ pub(crate) fn upstream_path(case: &Case<'_>, route: RouteId, pass: &Pass, path: 
 
 pub(crate) fn host_header(case: &Case<'_>, pass: &Pass, host: &str) -> String {
     let of_target = || host_of(case, pass).unwrap_or_default();
-    let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
-    match set.map(|header| header.value.1.as_str()) {
+    match pass.header("Host").map(|header| header.value.1.as_str()) {
         None | Some("$proxy_host") => of_target(),
         // An empty Host would be answered with 400.
         Some("$host" | "$http_host") if host.is_empty() => of_target(),
@@ -215,10 +275,15 @@ fn host_of(case: &Case<'_>, pass: &Pass) -> Option<String> {
     match &pass.target {
         why502_model::Target::Group(id) => {
             let group = case.gateway.group(*id);
-            group.name.clone().or_else(|| group.peers.first().map(|peer| peer.text.clone()))
+            group.name.clone().or_else(|| group.peers.first().map(literal_host))
         }
         why502_model::Target::Unresolved(unresolved) => unresolved.values.first().cloned(),
     }
+}
+
+/// What a literal address is called: a unix socket has the name of this host (`ngx_http_proxy_set_vars`).
+fn literal_host(peer: &Peer) -> String {
+    if matches!(peer.host, Host::Unix(_)) { "localhost".to_owned() } else { peer.text.clone() }
 }
 
 /// Whether an address is a listener of this gateway.

@@ -5,11 +5,12 @@
 mod assemble;
 mod diff;
 mod gaps;
+mod replay;
 mod summary;
 
-pub(crate) use assemble::build_report;
+pub(crate) use assemble::{build_report, sent};
 
-use crate::{ActsOn, Confidence, Risk, Role};
+use crate::{ActsOn, Confidence, Maker, Risk, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub struct Report {
     pub undecided: Vec<Undecided>,
     /// Failed requests that nothing found accounts for.
     pub unexplained: Unexplained,
+    /// What the failing request met when it was replayed; null without `--replay`, or where nothing could be.
+    #[serde(default)]
+    pub replay: Option<ReplayInfo>,
     /// What was sent.
     pub actions: Vec<ActionInfo>,
     /// What could not be looked at.
@@ -341,6 +345,36 @@ pub struct Unexplained {
     pub requests: u64,
     /// Up to three of their lines.
     pub examples: Vec<String>,
+}
+
+/// A request, replayed through the gateway, beside the same one straight to its peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayInfo {
+    /// Its method and path.
+    pub request: String,
+    /// The host that it is for.
+    pub host: String,
+    /// What came through the gateway.
+    pub through: ReplayAnswer,
+    /// What each peer answered by itself.
+    pub direct: Vec<ReplayAnswer>,
+    /// Who made what came through the gateway.
+    pub made_by: Maker,
+    /// By what that is known.
+    pub says: String,
+}
+
+/// An answer to a replayed request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayAnswer {
+    /// Whom it was sent to.
+    pub target: String,
+    /// The status; null where none came.
+    pub status: Option<u16>,
+    /// The `Server` header.
+    pub server: Option<String>,
+    /// Headers by which those who pass answers on sign them: `Via`, `CF-RAY`, `X-Cache`, ….
+    pub signatures: Vec<String>,
 }
 
 /// Something that was sent.

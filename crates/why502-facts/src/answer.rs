@@ -16,6 +16,9 @@ pub struct Fact {
     pub at: Stamp,
     /// What came of it.
     pub answer: Answer,
+    /// How long the answer took, in microseconds; `None` where it was not measured by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micros: Option<u64>,
 }
 
 /// What came of an ask.

@@ -280,7 +280,12 @@ mod tests {
             acl: Vec::new(),
         };
         let body = FactBody::File(FileContent { content: content.into(), status, truncated: false });
-        Fact { ask: Ask::File { root: Root::Host, path }, at: Stamp(1), answer: Answer::known(body) }
+        Fact {
+            ask: Ask::File { root: Root::Host, path },
+            at: Stamp(1),
+            answer: Answer::known(body),
+            micros: None,
+        }
     }
 
     proptest! {
@@ -308,7 +313,7 @@ mod tests {
             let mut bundle = Bundle::new(manifest());
             bundle.facts.extend(files.into_iter().map(|(path, content)| file_fact(path, content)));
             let unknown = Answer::unknown(GapReason::Denied, "permission denied");
-            bundle.facts.push(Fact { ask: Ask::Processes, at: Stamp(2), answer: unknown });
+            bundle.facts.push(Fact { ask: Ask::Processes, at: Stamp(2), answer: unknown, micros: None });
             let mut archive = Vec::new();
             bundle.write_archive(&mut archive).unwrap();
             prop_assert_eq!(Bundle::read_archive(archive.as_slice()).unwrap(), bundle);

@@ -67,6 +67,8 @@ pub struct Facts {
     pub view: Option<View>,
     answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
     log_summaries: BTreeMap<String, LogSummary>,
+    /// How long those answers took that were measured by themselves, in microseconds.
+    micros: BTreeMap<Ask, u64>,
 }
 
 /// Which part of a recorded window is wanted.
@@ -101,7 +103,14 @@ impl Facts {
         log_summaries: BTreeMap<String, LogSummary>,
     ) -> Self {
         let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
-        Self { manifest, view: None, answers, log_summaries }
+        Self { manifest, view: None, answers, log_summaries, micros: BTreeMap::new() }
+    }
+
+    /// The same, with how long some answers took, in microseconds.
+    #[must_use]
+    pub fn with_micros(mut self, micros: impl IntoIterator<Item = (Ask, u64)>) -> Self {
+        self.micros = micros.into_iter().collect();
+        self
     }
 
     /// The answer to an ask; [`GapReason::NotYet`] if it was not asked.
@@ -115,6 +124,11 @@ impl Facts {
     /// When an ask was answered.
     pub fn at(&self, ask: &Ask) -> Option<Stamp> {
         self.answers.get(ask).map(|(at, _)| *at)
+    }
+
+    /// How long an ask took to answer, in microseconds, if it was measured by itself.
+    pub fn micros(&self, ask: &Ask) -> Option<u64> {
+        self.micros.get(ask).copied()
     }
 
     /// An owner's failed requests of the window, by time.

@@ -31,6 +31,7 @@ mod request;
 mod requests;
 mod series;
 mod time;
+mod websocket;
 mod wire;
 
 pub use answer::{Answer, Fact, FactBody, Gap, GapReason, Observed};
@@ -64,6 +65,7 @@ pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use time::{Civil, Stamp};
+pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{
     FirstBytes, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate,
     TlsVerdict,

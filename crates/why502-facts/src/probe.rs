@@ -2,6 +2,7 @@
 
 use crate::{Blob, Errno, FirstBytes, Http2Answer, HttpAnswer, TlsAnswer};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What a probe does with a peer, as the gateway would.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,8 +29,6 @@ pub enum ProbeSpec {
         /// The request.
         request: HttpRequestSpec,
     },
-    /// Begins a connection of HTTP/2 in plain text: no request, and no application is called.
-    Http2Settings,
     /// Sends one SCGI request and reads the answer's header.
     Scgi(CgiRequestSpec),
     /// Connects and shakes hands.
@@ -45,29 +44,52 @@ pub enum ProbeSpec {
     },
     /// Asks a uwsgi server whether it is there (modifier 100): no request, and no application is called.
     UwsgiPing,
+    /// Sends one request to change to WebSocket, through TLS if wanted, and closes what was opened.
+    WebSocket {
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// The request, a `GET`: see [`websocket_request`](crate::websocket_request).
+        request: HttpRequestSpec,
+    },
+    /// Waits a moment for the peer to speak first; sends one HTTP/1 request where it does not.
+    WhoSpeaks(HttpRequestSpec),
 }
 
 impl ProbeSpec {
     /// Whether it sends a request that an application answers.
     pub fn is_request(&self) -> bool {
-        !matches!(
-            self,
-            Self::Connect | Self::FastCgiValues | Self::Http2Settings | Self::Tls(_) | Self::UwsgiPing
-        )
+        !matches!(self, Self::Connect | Self::FastCgiValues | Self::Tls(_) | Self::UwsgiPing)
     }
 
     /// The TLS settings, if it shakes hands.
     pub fn tls(&self) -> Option<&TlsSpec> {
         match self {
-            Self::Http { tls, .. } | Self::Http2 { tls, .. } | Self::Uwsgi { tls, .. } => tls.as_ref(),
+            Self::Http { tls, .. }
+            | Self::Http2 { tls, .. }
+            | Self::Uwsgi { tls, .. }
+            | Self::WebSocket { tls, .. } => tls.as_ref(),
             Self::Tls(tls) => Some(tls),
             Self::Connect
             | Self::FastCgi(_)
             | Self::FastCgiValues
-            | Self::Http2Settings
             | Self::Scgi(_)
-            | Self::UwsgiPing => None,
+            | Self::UwsgiPing
+            | Self::WhoSpeaks(_) => None,
         }
+    }
+
+    /// How long the connection is held open at most after the answer; `None`: not at all.
+    pub fn idle(&self) -> Option<Duration> {
+        if let Self::Http { request, .. } = self { request.idle } else { None }
+    }
+
+    /// The same with no longer a hold than that.
+    #[must_use]
+    pub fn with_idle_at_most(mut self, most: Duration) -> Self {
+        if let Self::Http { request, .. } = &mut self {
+            request.idle = request.idle.map(|idle| idle.min(most));
+        }
+        self
     }
 }
 
@@ -115,6 +137,9 @@ pub struct HttpRequestSpec {
     pub version: String,
     /// Header lines in order.
     pub headers: Vec<(String, String)>,
+    /// How long the connection is held open after the answer, to see when the peer closes it; `None`: it is closed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
 }
 
 /// One request without a body to an application that takes parameters in place of a request line and header lines.
@@ -182,10 +207,14 @@ pub enum StepKind {
     Connect,
     /// The TLS handshake.
     Handshake,
+    /// Waiting for the peer to speak first.
+    Listen,
     /// Writing the request.
     Send,
     /// Reading the answer.
     Receive,
+    /// Holding the connection open without a word, after the answer.
+    Idle,
 }
 
 /// How a step of a probe ended.
@@ -235,6 +264,17 @@ impl ProbeReport {
     /// request that was made up for the probe.
     pub fn good_answer(&self) -> Option<&HttpAnswer> {
         self.answer.as_deref().filter(|answer| answer.status < 500 && answer.status != 400)
+    }
+
+    /// Whether TLS was established.
+    pub fn tls_stands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.established)
+    }
+
+    /// How long the connection was held open after the answer, and what ended that; `None` if it was not held.
+    pub fn idle(&self) -> Option<(Duration, ProbeOutcome)> {
+        let step = self.steps.iter().find(|step| step.kind == StepKind::Idle)?;
+        Some((Duration::from_micros(step.micros), step.outcome))
     }
 
     /// Whether the connection was established.

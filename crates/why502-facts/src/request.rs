@@ -35,6 +35,9 @@ pub struct Invocation {
     pub offline: bool,
     /// Nothing is sent.
     pub no_probe: bool,
+    /// The failing request is replayed through the gateway too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replay: bool,
     /// The bound of the whole run.
     pub timeout: Duration,
 }

@@ -2,6 +2,7 @@
 
 use crate::{Blob, Stamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What the first bytes of a peer are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,27 @@ impl HttpAnswer {
             .iter()
             .find(|header| header.name.eq_ignore_ascii_case(name))
             .map(|header| header.value.as_str())
+    }
+
+    /// Whether the connection stays open behind it (RFC 9112, section 9.3).
+    pub fn keeps_open(&self) -> bool {
+        let connections = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Connection"));
+        let mut options = connections.flat_map(|header| header.value.split(',')).map(str::trim);
+        match self.minor_version {
+            Some(0) => options.any(|option| option.eq_ignore_ascii_case("keep-alive")),
+            Some(_) => !options.any(|option| option.eq_ignore_ascii_case("close")),
+            None => false,
+        }
+    }
+
+    /// For how long the peer says that it keeps the idle connection (`Keep-Alive: timeout=5`): in whole seconds, so that it
+    /// may be up to a second more.
+    pub fn named_idle_timeout(&self) -> Option<Duration> {
+        let named = self.header("Keep-Alive")?.split(',').find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("timeout").then_some(value)
+        })?;
+        named.trim().parse().ok().map(Duration::from_secs)
     }
 
     /// The largest header line.

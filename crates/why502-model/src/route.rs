@@ -257,6 +257,13 @@ pub struct Pass {
     pub buffers_request: Setting<bool>,
 }
 
+impl Pass {
+    /// The request header line of that name that the gateway sets, without regard to case.
+    pub fn header(&self, name: &str) -> Option<&Setting<(String, String)>> {
+        self.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case(name))
+    }
+}
+
 /// To whom a route passes requests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {

@@ -5,6 +5,7 @@ mod diagnose;
 mod explain;
 mod logs;
 mod nearest;
+mod probe;
 mod rerun;
 
 pub(crate) use nearest::nearest;
@@ -33,7 +34,7 @@ struct Cli {
 }
 
 /// The commands by name.
-pub(crate) const COMMANDS: [&str; 4] = ["collect", "diagnose", "explain", "logs"];
+pub(crate) const COMMANDS: [&str; 5] = ["collect", "diagnose", "explain", "logs", "probe"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -45,6 +46,8 @@ enum Command {
     Explain(explain::Args),
     /// Analyses access and error logs: who made the errors, groups, times, timeline.
     Logs(logs::Args),
+    /// Dials one address, upstream or route: each step with its time.
+    Probe(probe::Args),
 }
 
 /// Runs the command line.
@@ -63,6 +66,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Collect(args)) => collect::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Logs(args)) => logs::run(&args),
+        Some(Command::Probe(args)) => probe::run(&args),
     };
     result.unwrap_or_else(|failure: Failure| failure.report())
 }

@@ -67,7 +67,7 @@ fn parse_local(text: &str) -> Option<DateTime> {
 }
 
 /// Commands of the contract that are still to come.
-const LATER: [&str; 5] = ["check", "fix", "probe", "route", "trace"];
+const LATER: [&str; 4] = ["check", "fix", "route", "trace"];
 
 /// Checks a URL as the contract says it begins.
 pub(crate) fn parse_url(text: &str) -> Result<String, String> {

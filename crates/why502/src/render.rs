@@ -4,12 +4,14 @@ mod command;
 mod escape;
 mod lines;
 mod logs;
+mod probe;
 mod snippet;
 mod text;
 
 pub(crate) use command::command_line;
 pub(crate) use escape::terminal;
 pub(crate) use logs::{LogsStyle, bytes, logs_html, logs_text};
+pub(crate) use probe::{ProbeStyle, probe_text};
 pub(crate) use text::{TextStyle, oneline, text};
 
 use crate::failure::Failure;

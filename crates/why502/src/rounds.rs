@@ -19,12 +19,21 @@ const MAX_ROUNDS: usize = 80;
 
 /// Collects everything that the model and the causes want into a bundle; the model as it is then.
 pub(crate) fn collect(bundle: &mut Bundle, collector: &Collector) -> Arc<Model> {
-    pump(bundle, wanted, &|asks, route| collector.answer(asks, route))
+    collect_wanted(bundle, collector, wanted)
 }
 
 /// Collects what the model alone wants: the logs, and the configuration that tells how to read them.
 pub(crate) fn collect_logs(bundle: &mut Bundle, answer: &Answerer<'_>) -> Arc<Model> {
     pump(bundle, |_, _| Vec::new(), answer)
+}
+
+/// Collects what the model wants, and then what is wanted besides.
+pub(crate) fn collect_wanted(
+    bundle: &mut Bundle,
+    collector: &Collector,
+    wanted: impl Fn(&Facts, &Model) -> Vec<Ask>,
+) -> Arc<Model> {
+    pump(bundle, wanted, &|asks, route| collector.answer(asks, route))
 }
 
 /// Answers asks with facts.

@@ -43,7 +43,7 @@ fn silent_peers_of_several_contexts_share_the_time() -> std::io::Result<()> {
         target: target.clone(),
         spec: Box::new(ProbeSpec::Tls(TlsSpec::default())),
     });
-    let policy = Policy { only_files: None, may_probe: true };
+    let policy = Policy { only_files: None, may_probe: true, reads_logs: true };
     let no_route: Arc<RouteOfOwner> = Arc::new(|_: &str, _: &RequestKey<'_>| None);
     let facts = Collector::new(policy, Duration::from_secs(5)).answer(&asks, &no_route);
     other.kill()?;

@@ -4,7 +4,7 @@ use super::cgi::{may_become_cgi_answer, parse_scgi_answer};
 use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_values};
 use super::first_bytes::first_bytes;
 use super::http1::{parse_http_answer, print_request};
-use super::http2::{is_finished, parse_http2_answer, print_http2_request, print_http2_settings};
+use super::http2::{is_finished, parse_http2_answer, print_http2_request};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
 use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, ProbeSpec};
@@ -26,6 +26,8 @@ pub(super) enum Protocol {
     Peek,
     /// SCGI and uwsgi, whose answers are alike.
     Scgi,
+    /// HTTP is requested of a peer that did not speak first; what it says may be anything.
+    WhoSpeaks,
 }
 
 /// What was answered.
@@ -47,7 +49,9 @@ pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
             let answer = parse_fastcgi_answer(bytes);
             ProbeAnswer { header: answer.header, stderr: answer.stderr, ..ProbeAnswer::default() }
         }
-        Some(Protocol::Http) => ProbeAnswer { header: parse_http_answer(bytes), ..ProbeAnswer::default() },
+        Some(Protocol::Http | Protocol::WhoSpeaks) => {
+            ProbeAnswer { header: parse_http_answer(bytes), ..ProbeAnswer::default() }
+        }
         Some(Protocol::Http2) => {
             let http2 = parse_http2_answer(bytes);
             let header = http2.as_ref().and_then(|answer| answer.header.clone());
@@ -63,10 +67,11 @@ impl Protocol {
         match spec {
             ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
             ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
-            ProbeSpec::FastCgiValues | ProbeSpec::Http2Settings | ProbeSpec::UwsgiPing => Some(Self::Peek),
-            ProbeSpec::Http { .. } => Some(Self::Http),
+            ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
+            ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
             ProbeSpec::Http2 { .. } => Some(Self::Http2),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
+            ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
         }
     }
 
@@ -91,6 +96,16 @@ impl Protocol {
                 FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
                 _ => is_none(bytes),
             },
+            // A greeting is read for the line that it is, anything else for what it is at all.
+            Self::WhoSpeaks => match first_bytes(bytes) {
+                FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
+                FirstBytes::Nothing => false,
+                FirstBytes::Other => is_none(bytes),
+                FirstBytes::Banner(_) if bytes.is_ascii() => {
+                    bytes.ends_with(b"\n") || bytes.len() >= MAX_LOOK
+                }
+                _ => bytes.len() >= MIN_LOOK,
+            },
             Self::Scgi => match parse_scgi_answer(bytes) {
                 // An empty line may be the length of a database's packet.
                 Some(answer) => answer.complete && bytes.len() >= MIN_LOOK,
@@ -112,12 +127,13 @@ pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
         ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
         ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
         ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
-        ProbeSpec::Http2Settings => Some(print_http2_settings()),
         ProbeSpec::Http2 { tls, request } => {
             Some(print_http2_request(request, if tls.is_some() { "https" } else { "http" }))
         }
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
-        ProbeSpec::Http { request, .. } => Some(print_request(request)),
+        ProbeSpec::Http { request, .. }
+        | ProbeSpec::WebSocket { request, .. }
+        | ProbeSpec::WhoSpeaks(request) => Some(print_request(request)),
         ProbeSpec::Scgi(request) => Some(print_scgi_request(request)),
         ProbeSpec::Uwsgi { request, modifiers, .. } => Some(print_uwsgi_request(request, *modifiers)),
     }

@@ -257,6 +257,7 @@ mod tests {
                 ("Host".to_owned(), "backend".to_owned()),
                 ("Connection".to_owned(), "close".to_owned()),
             ],
+            idle: None,
         };
         assert_eq!(
             print_request(&request),

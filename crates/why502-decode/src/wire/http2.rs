@@ -32,19 +32,28 @@ const NO_PUSH: [u8; 6] = [0, 2, 0, 0, 0, 0];
 /// So much of a decoded header is kept, in bytes: a few bytes may stand for a long line of the dynamic table, many times.
 const MAX_HEADER: usize = 64 * 1024;
 
+/// The fields of an answer that are kept: they tell who answers and how, and nothing that has to stay secret.
+const KEPT: [&[u8]; 9] = [
+    b":status",
+    b"allow",
+    b"content-length",
+    b"content-type",
+    b"date",
+    b"grpc-message",
+    b"grpc-status",
+    b"server",
+    b"via",
+];
+/// The longest value that is kept, in bytes, and the most that is kept of a block.
+const MAX_VALUE: usize = 1024;
+const MAX_KEPT: usize = 8 * 1024;
+
 /// One frame.
 struct Frame<'b> {
     kind: u8,
     flags: u8,
     stream: u32,
     payload: &'b [u8],
-}
-
-/// Writes the preface and the settings: a question to the server itself, and no request.
-pub(super) fn print_http2_settings() -> Vec<u8> {
-    let mut bytes = PREFACE.to_vec();
-    print_frame(SETTINGS, 0, 0, &NO_PUSH, &mut bytes);
-    bytes
 }
 
 /// Writes a request without a body. Header lines about the connection have no place in HTTP/2 (section 8.2.2), and `Host`
@@ -65,7 +74,8 @@ pub fn print_http2_request(request: &HttpRequestSpec, scheme: &str) -> Vec<u8> {
         }
     }
     print_field("te", "trailers", &mut block);
-    let mut bytes = print_http2_settings();
+    let mut bytes = PREFACE.to_vec();
+    print_frame(SETTINGS, 0, 0, &NO_PUSH, &mut bytes);
     let mut parts = block.chunks(MAX_PAYLOAD).peekable();
     let mut kind = HEADERS;
     let mut flags = END_STREAM;
@@ -78,11 +88,11 @@ pub fn print_http2_request(request: &HttpRequestSpec, scheme: &str) -> Vec<u8> {
 }
 
 /// A literal field that no table keeps, its texts as they are (RFC 7541, section 6.2.2).
-fn print_field(name: &str, value: &str, block: &mut Vec<u8>) {
+fn print_field(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>, block: &mut Vec<u8>) {
     block.push(0);
-    for text in [name, value] {
+    for text in [name.as_ref(), value.as_ref()] {
         print_length(text.len(), block);
-        block.extend_from_slice(text.as_bytes());
+        block.extend_from_slice(text);
     }
 }
 
@@ -156,6 +166,46 @@ pub fn parse_http2_answer(bytes: &[u8]) -> Option<Http2Answer> {
         }
     }
     (!is_first).then_some(answer)
+}
+
+/// What may be kept of the bytes of an answer: its frames, and in place of a header block those of its fields that tell no
+/// secret, as they are. In a compressed block nobody would find the secrets that are to be masked. Bytes that are no such
+/// answer stay.
+pub(super) fn without_compression(bytes: Vec<u8>) -> Vec<u8> {
+    if parse_http2_answer(&bytes).is_none() {
+        return bytes;
+    }
+    let mut rest = bytes.as_slice();
+    let mut decoder = Decoder::new();
+    let (mut block, mut kept) = (Vec::new(), Vec::new());
+    while let Some(frame) = next_frame(&mut rest) {
+        match frame.kind {
+            HEADERS | CONTINUATION if frame.stream == STREAM => {
+                block.extend_from_slice(fragment(&frame));
+                if frame.flags & END_HEADERS != 0 {
+                    let fields = kept_fields(&mut decoder, &block);
+                    print_frame(HEADERS, frame.flags & END_STREAM | END_HEADERS, STREAM, &fields, &mut kept);
+                    block.clear();
+                }
+            }
+            GOAWAY | PING | RST_STREAM | SETTINGS => {
+                print_frame(frame.kind, frame.flags, frame.stream, frame.payload, &mut kept);
+            }
+            _ => {}
+        }
+    }
+    kept
+}
+
+fn kept_fields(decoder: &mut Decoder<'_>, block: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    // Of a block that breaks off, what came before stays.
+    let _ = decoder.decode_with_cb(block, |name, value| {
+        if KEPT.contains(&&*name) && value.len() <= MAX_VALUE && fields.len() <= MAX_KEPT {
+            print_field(&name, &value, &mut fields);
+        }
+    });
+    fields
 }
 
 /// Whether no more of the answer's header can come.
@@ -242,6 +292,25 @@ mod tests {
     }
 
     #[test]
+    fn secrets_in_a_compressed_header_are_not_kept() {
+        // `:status: 200` of the static table, and `set-cookie: sid=abc` with its value in Huffman's code.
+        let mut block = vec![0x88, 0x77, 0x80 | 5];
+        block.extend([0x41, 0x89, 0x94, 0x7c, 0x63]);
+        print_field("server", "some", &mut block);
+        let mut answer = frame(SETTINGS, 0, 0, &[]);
+        answer.extend(frame(HEADERS, END_HEADERS | END_STREAM, STREAM, &block));
+        let kept = without_compression(answer.clone());
+        let header = parse_http2_answer(&kept).unwrap().header.unwrap();
+        let names: Vec<&str> = header.headers.iter().map(|header| &*header.name).collect();
+        assert_eq!((header.status, names), (200, vec!["server"]));
+        assert_eq!(without_compression(kept.clone()), kept);
+        assert_eq!(
+            without_compression(b"HTTP/1.1 400 Bad Request\r\n".to_vec()),
+            b"HTTP/1.1 400 Bad Request\r\n"
+        );
+    }
+
+    #[test]
     fn a_request_is_preface_settings_and_one_header() {
         let request = HttpRequestSpec {
             method: "HEAD".to_owned(),
@@ -251,6 +320,7 @@ mod tests {
                 ("Host".to_owned(), "x".repeat(200)),
                 ("Connection".to_owned(), "close".to_owned()),
             ],
+            idle: None,
         };
         let bytes = print_http2_request(&request, "http");
         let mut rest = bytes.strip_prefix(PREFACE).unwrap();

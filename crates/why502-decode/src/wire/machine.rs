@@ -1,17 +1,32 @@
 //! The machine behind every probe: it says what it wants, and is fed what came.
 
 use super::answer::{Protocol, print};
-use super::http2::acknowledgements;
+use super::http1::parse_http_answer;
+use super::http2::{acknowledgements, without_compression};
+use std::time::Duration;
 use why502_facts::{ProbeSpec, TlsSpec};
+
+/// How long a peer is given to speak first: servers that do greet as soon as they accept.
+const GREETING: Duration = Duration::from_millis(400);
+/// What ends a WebSocket without a word: a masked close frame without content, its key being zeros (RFC 6455, section 5.2).
+const WEBSOCKET_CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
+/// What begins the answer of a server that changes the protocol.
+const SWITCHING: &[u8] = b"HTTP/1.1 101";
 
 /// The most bytes of an answer that are kept.
 const MAX_RECEIVED: usize = 64 * 1024;
+/// How exactly a peer names its idle timeout: servers round to whole seconds, and some add one.
+const NAMED_TO: Duration = Duration::from_secs(2);
 
 /// What a machine wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
     /// Nothing more: close the connection.
     Done,
+    /// To hold the connection open for so long at most, without a word, until the peer closes it.
+    Idle(Duration),
+    /// Bytes of the peer, or so long a silence.
+    Listen(Duration),
     /// Bytes of the peer, or its close.
     Read,
     /// A TLS handshake; everything after it goes through TLS.
@@ -29,8 +44,12 @@ pub struct Machine {
     looked: usize,
     /// What is to be acknowledged.
     replies: Vec<u8>,
+    /// How long the connection is to be held open at most, behind the answer.
+    idle: Option<Duration>,
     /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
     protocol: Option<Protocol>,
+    /// What ends the conversation where the peer changed the protocol.
+    farewell: Option<Vec<u8>>,
     finished: bool,
     truncated: bool,
 }
@@ -39,6 +58,9 @@ impl Machine {
     /// The conversation that a probe asks for, once the connection stands.
     pub fn new(spec: &ProbeSpec) -> Self {
         let mut script: Vec<Want> = spec.tls().cloned().map(Want::Tls).into_iter().collect();
+        if matches!(spec, ProbeSpec::WhoSpeaks(_)) {
+            script.push(Want::Listen(GREETING));
+        }
         if let Some(request) = print(spec) {
             script.extend([Want::Write(request), Want::Read]);
         }
@@ -48,16 +70,23 @@ impl Machine {
             received: Vec::new(),
             looked: 0,
             replies: Vec::new(),
+            idle: spec.idle(),
             protocol: Protocol::of(spec),
+            farewell: matches!(spec, ProbeSpec::WebSocket { .. }).then(|| WEBSOCKET_CLOSE.to_vec()),
             finished: false,
             truncated: false,
         }
     }
 
     /// What comes next. `Read` is repeated until enough came; the others are to be done once.
+    ///
+    /// What came while it listened is fed; a peer that begins to speak is read on, and nothing is sent.
     pub fn want(&mut self) -> Want {
         if self.finished {
-            return Want::Done;
+            if let Some(farewell) = self.farewell.take().filter(|_| self.received.starts_with(SWITCHING)) {
+                return Want::Write(farewell);
+            }
+            return self.idle.take().map_or(Want::Done, Want::Idle);
         }
         if !self.replies.is_empty() {
             return Want::Write(std::mem::take(&mut self.replies));
@@ -74,17 +103,24 @@ impl Machine {
         let room = MAX_RECEIVED - self.received.len();
         self.truncated |= bytes.len() > room;
         self.received.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // Who speaks first is not interrupted.
+        self.script.retain(|want| *want == Want::Read);
         self.finished = self.truncated || self.received.len() == MAX_RECEIVED || self.has_enough();
         if self.protocol == Some(Protocol::Http2) && !self.finished {
             let (replies, length) = acknowledgements(&self.received[self.looked..]);
             self.replies.extend(replies);
             self.looked += length;
         }
+        if self.finished {
+            self.idle = self.idle.filter(|most| is_worth_holding(&self.received, *most));
+        }
     }
 
     /// Takes the peer's close.
     pub fn eof(&mut self) {
         self.finished = true;
+        self.farewell = None;
+        self.idle = None;
     }
 
     /// Whether the answer went on after what was kept.
@@ -92,9 +128,12 @@ impl Machine {
         self.truncated
     }
 
-    /// What the peer sent.
+    /// What the peer sent, as far as it may be kept.
     pub fn into_received(self) -> Vec<u8> {
-        self.received
+        match self.protocol {
+            Some(Protocol::Http2) => without_compression(self.received),
+            _ => self.received,
+        }
     }
 
     /// A header that is complete ends a conversation; a peer that speaks first is known by its first bytes, and bytes of
@@ -107,12 +146,20 @@ impl Machine {
     }
 }
 
+/// Whether holding the connection behind an answer tells something: the peer keeps it open, and does not name a time that
+/// is, to the second, another one.
+fn is_worth_holding(received: &[u8], most: Duration) -> bool {
+    let Some(answer) = parse_http_answer(received).filter(|answer| answer.complete) else { return false };
+    let is_told = |named: Duration| named.abs_diff(most) > NAMED_TO;
+    answer.keeps_open() && !answer.named_idle_timeout().is_some_and(is_told)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::{ProbeAnswer, first_bytes, parse_answer};
     use proptest::prelude::*;
-    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec};
+    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, websocket_request};
 
     fn http() -> ProbeSpec {
         let request = HttpRequestSpec {
@@ -120,6 +167,7 @@ mod tests {
             target: "/".to_owned(),
             version: "1.0".to_owned(),
             headers: Vec::new(),
+            idle: None,
         };
         ProbeSpec::Http { tls: Some(TlsSpec::default()), request }
     }
@@ -153,6 +201,30 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_held_where_that_tells_something() {
+        let most = Duration::from_mins(1);
+        for (head, wanted) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Want::Idle(most)),
+            ("HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\n\r\n", Want::Idle(most)),
+            // Whether it is longer or shorter, whole seconds do not tell.
+            ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=60, max=99\r\n\r\n", Want::Idle(most)),
+            ("HTTP/1.1 200 OK\r\nKeep-Alive: max=99, timeout=5\r\n\r\n", Want::Done),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", Want::Done),
+            ("HTTP/1.0 200 OK\r\n\r\n", Want::Done),
+            ("SSH-2.0-OpenSSH_9.2\r\n", Want::Read),
+        ] {
+            let ProbeSpec::Http { request, .. } = http() else { panic!() };
+            let request = HttpRequestSpec { idle: Some(most), ..request };
+            let mut machine = Machine::new(&ProbeSpec::Http { tls: None, request });
+            while machine.want() != Want::Read {}
+            machine.feed(head.as_bytes());
+            assert_eq!(machine.want(), wanted, "{head}");
+            machine.eof();
+            assert_eq!(machine.want(), Want::Done);
+        }
+    }
+
+    #[test]
     fn a_mere_connection_wants_nothing() {
         assert_eq!(Machine::new(&ProbeSpec::Connect).want(), Want::Done);
     }
@@ -162,9 +234,41 @@ mod tests {
         for spec in specs() {
             let mut machine = Machine::new(&spec);
             let wants: Vec<Want> = std::iter::repeat_with(|| machine.want()).take(3).collect();
-            let wants = wants.iter().skip_while(|want| matches!(want, Want::Tls(_))).collect::<Vec<_>>();
+            let wants = wants
+                .iter()
+                .skip_while(|want| matches!(want, Want::Listen(_) | Want::Tls(_)))
+                .collect::<Vec<_>>();
             assert!(matches!(wants[..2], [Want::Write(_), Want::Read]), "{spec:?} {wants:?}");
         }
+    }
+
+    #[test]
+    fn who_speaks_first_is_sent_nothing() {
+        let ProbeSpec::Http { request, .. } = http() else { unreachable!() };
+        let spec = ProbeSpec::WhoSpeaks(request);
+        let mut greeted = Machine::new(&spec);
+        assert!(matches!(greeted.want(), Want::Listen(_)));
+        greeted.feed(b"220-mail.example");
+        assert_eq!(greeted.want(), Want::Read);
+        greeted.feed(b"\r\n");
+        assert_eq!(greeted.want(), Want::Done);
+        let mut silent = Machine::new(&spec);
+        assert!(matches!(silent.want(), Want::Listen(_)));
+        assert!(matches!(silent.want(), Want::Write(_)));
+    }
+
+    #[test]
+    fn a_websocket_that_was_opened_is_closed() {
+        let spec = ProbeSpec::WebSocket { tls: None, request: websocket_request("/ws", Vec::new()) };
+        let mut machine = Machine::new(&spec);
+        let Want::Write(request) = machine.want() else { panic!("no request") };
+        assert!(request.starts_with(b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n"));
+        machine.feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert_eq!(machine.want(), Want::Write(WEBSOCKET_CLOSE.to_vec()));
+        assert_eq!(machine.want(), Want::Done);
+        let mut refused = Machine::new(&spec);
+        refused.feed(b"HTTP/1.1 426 Upgrade Required\r\n\r\n");
+        assert_eq!(refused.want(), Want::Done);
     }
 
     #[test]
@@ -233,22 +337,25 @@ mod tests {
         b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0",
         b"HTTP/1.1 200 OK\r\n",
         b"Status: 404 Not Found\r\n",
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
         b"\x01\x06\0\x01\0\x0d\0\0Status: 200\r\n\x01\x06\0\x01\0\x04\0\0",
         b"\x01\x07\0\x01\0\x04\x04\0oops\0\0\0\0\x01\x06\0\x01\0\x40\0\0Status: 200\r\n",
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 8] {
+    fn specs() -> [ProbeSpec; 9] {
         let request = CgiRequestSpec::default();
+        let ProbeSpec::Http { request: http_request, .. } = http() else { unreachable!() };
         [
             http(),
             http2(),
-            ProbeSpec::Http2Settings,
             ProbeSpec::FastCgi(request.clone()),
             ProbeSpec::FastCgiValues,
             ProbeSpec::UwsgiPing,
             ProbeSpec::Scgi(request.clone()),
             ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request },
+            ProbeSpec::WebSocket { tls: None, request: websocket_request("/", Vec::new()) },
+            ProbeSpec::WhoSpeaks(http_request),
         ]
     }
 }

@@ -82,7 +82,7 @@ impl Lookup {
 }
 
 /// The passes of a route: its own, and those of its conditions.
-pub(super) fn passes(route: &Route) -> impl Iterator<Item = &Pass> {
+pub(crate) fn passes(route: &Route) -> impl Iterator<Item = &Pass> {
     let conditional = route.conditionals.iter().filter_map(|conditional| conditional.action.as_ref());
     std::iter::once(&route.action).chain(conditional).filter_map(Action::pass)
 }

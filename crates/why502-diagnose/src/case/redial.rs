@@ -103,7 +103,7 @@ impl Case<'_> {
             }
         };
         let follows = |value: &str| value.contains("$proxy_host") || value.contains("$grpc_host");
-        let host = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
+        let host = pass.header("Host");
         let tls = &pass.tls_settings;
         let usual = if pass.tls { 443 } else { 80 };
         let mut lines = Vec::new();

@@ -195,7 +195,7 @@ pub(super) fn is_handshake(symptom: &Symptom) -> bool {
 }
 
 /// The name of an alert, as RFC 8446 has it.
-pub(super) fn alert_name(alert: u8) -> String {
+pub(crate) fn alert_name(alert: u8) -> String {
     let name = match alert {
         40 => "handshake_failure",
         42 => "bad_certificate",

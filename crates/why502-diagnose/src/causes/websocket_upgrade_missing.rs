@@ -96,8 +96,7 @@ impl Lacks {
 }
 
 fn header<'p>(pass: &'p Pass, name: &str) -> Option<&'p str> {
-    let own = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case(name))?;
-    Some(own.value.1.as_str())
+    pass.header(name).map(|own| own.value.1.as_str())
 }
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {

@@ -86,8 +86,7 @@ fn name_of(case: &Case<'_>, pass: &Pass) -> Option<String> {
     let name = pass.tls_settings.name.value.as_str();
     let of_target = matches!(name, "$proxy_host" | "$grpc_host" | "$uwsgi_host");
     let name = if of_target { host_of(case, pass)? } else { name.to_owned() };
-    // What a unix socket is called (`ngx_http_proxy_set_vars`).
-    let name = if name.starts_with("unix:") { "localhost" } else { without_port(&name) };
+    let name = without_port(&name);
     (!name.is_empty() && !name.contains('$')).then(|| name.to_owned())
 }
 

@@ -3,7 +3,7 @@
 use super::summary::{explains, group, impact, masked, peers, place, route_info, routes, statuses};
 use super::{
     ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
-    RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps,
+    RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps, replay,
 };
 use crate::case::{Case, Failure, FailureId, Subject, count};
 use crate::engine::{Judged, n_failed, verdict};
@@ -22,6 +22,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
     let mut report_ruled_out = BTreeMap::new();
     let mut undecided = BTreeMap::new();
     let mut notes = model.notes.clone();
+    let mut replayed = None;
     for (case, judged) in cases.iter().zip(judged) {
         findings.extend(judged.findings.iter().map(|finding| finding_info(case, finding)));
         for (cause, evidence) in &judged.ruled_out {
@@ -44,6 +45,9 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
             )
         }));
         notes.extend(url_notes(case, judged));
+        let (info, told) = replay::replay_info(case);
+        replayed = replayed.or(info);
+        notes.extend(told);
         notes.extend(
             judged.crashed.iter().map(|id| format!("the rule for {id} crashed: please report this as a bug")),
         );
@@ -65,7 +69,8 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
         ruled_out: report_ruled_out.into_values().collect(),
         undecided: undecided.into_values().collect(),
         unexplained: unexplained(cases, judged),
-        actions: actions(facts),
+        replay: replayed,
+        actions: actions(facts.iter()),
         gaps: gaps::gaps(facts, cases),
         notes,
     }
@@ -292,9 +297,9 @@ fn example(failure: &Failure) -> Option<String> {
 }
 
 /// What was sent, summed up per kind and target.
-fn actions(facts: &Facts) -> Vec<ActionInfo> {
+fn actions<'f>(facts: impl Iterator<Item = (&'f Ask, &'f Observed<Datum>)>) -> Vec<ActionInfo> {
     let mut sent: BTreeMap<(ActionKind, String), (u64, u64)> = BTreeMap::new();
-    for (ask, answer) in facts.iter() {
+    for (ask, answer) in facts {
         if let Some(action) = action(ask, answer.as_ref()) {
             let (count, answered) = sent.entry(action).or_default();
             *count += 1;
@@ -306,12 +311,21 @@ fn actions(facts: &Facts) -> Vec<ActionInfo> {
         .collect()
 }
 
+/// What was sent in several runs that begin with the same facts: only probes were repeated.
+pub(crate) fn sent(runs: &[Facts]) -> Vec<ActionInfo> {
+    let further = runs.iter().skip(1).flat_map(Facts::iter);
+    let repeated = further.filter(|(ask, _)| matches!(ask, Ask::Probe { .. }));
+    actions(runs.iter().take(1).flat_map(Facts::iter).chain(repeated))
+}
+
 /// Whether what was sent was answered: at the furthest step that it came to.
 fn is_answered(answer: &Observed<Datum>) -> bool {
     match answer {
         Observed::Known(Datum::Probe(probe)) if probe.outcome(StepKind::Send).is_some() => {
             // A question to the server itself is answered by what it speaks.
-            probe.answer.is_some() || matches!(probe.first_bytes, FirstBytes::FastCgi | FirstBytes::Uwsgi)
+            let of_itself =
+                matches!(probe.first_bytes, FirstBytes::Banner(_) | FirstBytes::FastCgi | FirstBytes::Uwsgi);
+            probe.answer.is_some() || of_itself
         }
         Observed::Known(Datum::Probe(probe)) => {
             probe.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::Done)

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn more_facts_than_a_bundle_may_hold_are_refused() {
         let mut bundle = Bundle::new(manifest());
-        let fact = Fact { ask: Ask::Processes, at: Stamp(2), answer: Answer::Absent };
+        let fact = Fact { ask: Ask::Processes, at: Stamp(2), answer: Answer::Absent, micros: None };
         bundle.facts = vec![fact; MAX_FACTS + 1];
         assert!(matches!(bundle.to_entries(), Err(BundleError::TooLarge { .. })));
         let mut entries = Bundle::new(manifest()).to_entries().unwrap();

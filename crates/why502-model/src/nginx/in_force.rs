@@ -104,6 +104,11 @@ impl Gateway {
         found.flat_map(|name| self.in_force(route, name).into_iter().map(move |own| (name, own))).collect()
     }
 
+    /// Whether a server of that name listens on a port.
+    pub fn serves_by_name(&self, authority: &str, port: u16) -> bool {
+        self.serves(authority, port) == 2
+    }
+
     /// How well a gateway serves an authority: 2 if it listens on the port and has the name, 1 if it listens there.
     pub(crate) fn serves(&self, authority: &str, port: u16) -> u8 {
         let on_port = |server: &crate::Server| {

@@ -63,6 +63,10 @@ pub(crate) struct Scope {
     /// Look at this host, send nothing.
     #[arg(long)]
     pub(crate) no_probe: bool,
+    /// Send the failing request through nginx once more, as a HEAD, beside the same one straight to its upstreams, and say who
+    /// made the answer.
+    #[arg(long, conflicts_with_all = ["offline", "no_probe"])]
+    pub(crate) replay: bool,
     /// The bound of the whole run.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = options::parse_duration)]
     pub(crate) timeout: Duration,
@@ -78,7 +82,7 @@ pub(crate) struct Args {
     scope: Scope,
     /// Diagnose a recorded bundle instead of this host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath,
-          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe", "timeout"])]
+          conflicts_with_all = ["config", "prefix", "nginx", "pid", "error_log", "access_log", "log_format", "offline", "no_probe", "replay", "timeout"])]
     bundle: Option<PathBuf>,
     /// From which verdict on the exit code is 1.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = FailOn::Broken)]
@@ -211,12 +215,13 @@ fn invocation(scope: &Scope, url: Option<&str>) -> Result<Invocation, Failure> {
         around: scope.around,
         offline: scope.offline,
         no_probe: scope.no_probe,
+        replay: scope.replay,
         timeout: scope.timeout,
     })
 }
 
 /// A URL without its passwords and tokens.
-fn masked(url: &str) -> String {
+pub(super) fn masked(url: &str) -> String {
     lossy(&mask_secrets(url.as_bytes()))
 }
 
@@ -224,12 +229,12 @@ fn masked(url: &str) -> String {
 /// prefix.
 fn policy(invocation: &Invocation) -> Policy {
     if !invocation.offline {
-        return Policy { only_files: None, may_probe: !invocation.no_probe };
+        return Policy { only_files: None, may_probe: !invocation.no_probe, reads_logs: true };
     }
     let mut files: Vec<PathBuf> = config_tree(invocation).into_iter().collect();
     let given = invocation.error_logs.iter().chain(&invocation.access_logs).chain(&invocation.prefix);
     files.extend(given.map(PathBuf::from));
-    Policy { only_files: Some(files), may_probe: false }
+    Policy { only_files: Some(files), may_probe: false, reads_logs: true }
 }
 
 /// The directory of the configuration, or the root of the tree that was copied with it.

@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let invocation = invocation(args, &sets)?;
     // The configuration may include what lies beside it.
     let readable = super::diagnose::config_tree(&invocation).into_iter().collect();
-    let policy = Policy { only_files: Some(readable), may_probe: false };
+    let policy = Policy { only_files: Some(readable), may_probe: false, reads_logs: true };
     let collector = Collector::new(policy, CONFIG_TIMEOUT);
     let needs_newest = invocation.since.is_some() && invocation.until.is_none();
     let stop = Arc::new(AtomicBool::new(false));
@@ -224,6 +224,7 @@ fn invocation(args: &Args, sets: &[LogSet]) -> Result<Invocation, Failure> {
         around: args.around,
         offline: true,
         no_probe: true,
+        replay: false,
         timeout: CONFIG_TIMEOUT,
     })
 }

@@ -46,5 +46,8 @@ fn words(invocation: &Invocation) -> Vec<String> {
     if invocation.no_probe {
         words.push("--no-probe".to_owned());
     }
+    if invocation.replay {
+        words.push("--replay".to_owned());
+    }
     words
 }
