@@ -36,7 +36,7 @@ fn answered(spec: &ProbeSpec, bytes: &[u8]) -> (FirstBytes, ProbeAnswer) {
 }
 
 /// A probe of each kind that reads.
-fn specs() -> [ProbeSpec; 8] {
+fn specs() -> [ProbeSpec; 9] {
     let request = CgiRequestSpec::default();
     let http = HttpRequestSpec {
         method: "HEAD".to_owned(),
@@ -46,6 +46,7 @@ fn specs() -> [ProbeSpec; 8] {
         idle: None,
     };
     [
+        ProbeSpec::Http2 { tls: None, request: http.clone() },
         ProbeSpec::Http { tls: None, request: http.clone() },
         ProbeSpec::WebSocket { tls: None, request: websocket_request("/", Vec::new()) },
         ProbeSpec::WhoSpeaks(http),

@@ -89,6 +89,7 @@ fn decode_transcript(ask: &Ask, transcript: &Transcript) -> ProbeReport {
         tls: transcript.tls.clone(),
         first_bytes: wire::first_bytes(received.as_slice()),
         answer: answer.header.map(Box::new),
+        http2: answer.http2.map(Box::new),
         stderr: answer.stderr,
         received,
     }

@@ -19,6 +19,7 @@ mod gateway_not_running;
 pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
+mod http_version_mismatch;
 mod idle_timeouts;
 mod keepalive_race;
 mod late_answers;
@@ -103,6 +104,7 @@ pub static CAUSES: &[&Cause] = &[
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
+    &http_version_mismatch::CAUSE,
     &keepalive_race::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,

@@ -595,6 +595,8 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::FastCgiValues => "fastcgi-values",
         ProbeSpec::Http { tls: None, .. } => "http",
         ProbeSpec::Http { tls: Some(_), .. } => "https",
+        ProbeSpec::Http2 { tls: None, .. } => "http2",
+        ProbeSpec::Http2 { tls: Some(_), .. } => "https2",
         ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
         ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",

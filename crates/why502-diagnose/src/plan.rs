@@ -108,14 +108,21 @@ fn idle(case: &Case<'_>, peer: &PeerSubject, pass: &Pass) -> Option<Duration> {
 /// One `HEAD` of a failing path without its query, in the protocol of the route; `None` where that is one without such.
 fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> Option<ProbeSpec> {
     match wanted.pass.protocol {
-        Protocol::Http => Some(ProbeSpec::Http { tls, request: http_request(case, wanted)? }),
+        Protocol::Http if !speaks_http2(wanted.pass) => {
+            Some(ProbeSpec::Http { tls, request: http_request(case, wanted) })
+        }
+        Protocol::Grpc | Protocol::Http => {
+            let mut request = http_request(case, wanted);
+            "2".clone_into(&mut request.version);
+            Some(ProbeSpec::Http2 { tls, request })
+        }
         Protocol::FastCgi => Some(ProbeSpec::FastCgi(cgi::request(case, wanted)?.request)),
         Protocol::Scgi => Some(ProbeSpec::Scgi(cgi::request(case, wanted)?.request)),
         Protocol::Uwsgi => {
             let cgi::Made { request, modifiers } = cgi::request(case, wanted)?;
             Some(ProbeSpec::Uwsgi { tls, modifiers, request })
         }
-        Protocol::Grpc | Protocol::Memcached => None,
+        Protocol::Memcached => None,
     }
 }
 
@@ -156,12 +163,15 @@ pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing]
 }
 
+/// Whether a pass speaks HTTP/2: `grpc_pass`, and `proxy_http_version 2` since 1.29.4.
+pub(crate) fn speaks_http2(pass: &Pass) -> bool {
+    pass.protocol == Protocol::Grpc
+        || (pass.protocol == Protocol::Http && pass.http_version.value.starts_with('2'))
+}
+
 /// A request as the gateway would send it; headers whose values only a request decides are left out.
-fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec> {
+fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
     let Wanted { route, pass, path, host, idle } = wanted;
-    if pass.http_version.value.starts_with('2') {
-        return None;
-    }
     let newer = case.gateway.is_at_least(Version(1, 29, 7)) == Some(true);
     let mut headers = vec![("Host".to_owned(), host_header(case, pass, host))];
     for header in &pass.headers {
@@ -179,13 +189,13 @@ fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> Option<HttpRequestSpec>
     headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
     let version =
         if pass.http_version.at.is_none() && newer { "1.1" } else { pass.http_version.value.as_str() };
-    Some(HttpRequestSpec {
+    HttpRequestSpec {
         method: "HEAD".to_owned(),
         target: upstream_path(case, *route, pass, path),
         version: version.to_owned(),
         headers,
         idle: *idle,
-    })
+    }
 }
 
 /// What the `Connection` header of a probe says. One request and no more: whatever the gateway would keep open, a probe

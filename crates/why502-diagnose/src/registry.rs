@@ -36,7 +36,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("HealthCheck", "a module that open-source nginx does not have"),
     ("Http2Goaway", "http2-upstream causes"),
     ("Http2Rejected", "http2-upstream causes"),
-    ("Http2TooLargeFrame", "http-version-mismatch"),
     ("IdleTimeout", "stream idle timeouts"),
     ("InvalidTrailer", "response trailers: no cause of the catalogue"),
     ("LimitDryRun", "a limit that only pretends refuses nothing"),

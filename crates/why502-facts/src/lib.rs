@@ -68,4 +68,7 @@ pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswe
 pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};
-pub use wire::{FirstBytes, HeaderFault, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate, TlsVerdict};
+pub use wire::{
+    FirstBytes, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, TlsAnswer, TlsCertificate,
+    TlsVerdict,
+};

@@ -1,6 +1,6 @@
 //! What a probe sends, and what came of it.
 
-use crate::{Blob, Errno, FirstBytes, HttpAnswer, TlsAnswer};
+use crate::{Blob, Errno, FirstBytes, Http2Answer, HttpAnswer, TlsAnswer};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -16,6 +16,14 @@ pub enum ProbeSpec {
     FastCgiValues,
     /// Sends one HTTP/1 request and reads the answer's header, through TLS if the gateway does.
     Http {
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// The request.
+        request: HttpRequestSpec,
+    },
+    /// Sends one HTTP/2 request and reads the answer's header: through TLS if the gateway does, else as one who knows that
+    /// HTTP/2 is spoken.
+    Http2 {
         /// The TLS settings; `None`: plain text.
         tls: Option<TlsSpec>,
         /// The request.
@@ -56,7 +64,10 @@ impl ProbeSpec {
     /// The TLS settings, if it shakes hands.
     pub fn tls(&self) -> Option<&TlsSpec> {
         match self {
-            Self::Http { tls, .. } | Self::Uwsgi { tls, .. } | Self::WebSocket { tls, .. } => tls.as_ref(),
+            Self::Http { tls, .. }
+            | Self::Http2 { tls, .. }
+            | Self::Uwsgi { tls, .. }
+            | Self::WebSocket { tls, .. } => tls.as_ref(),
             Self::Tls(tls) => Some(tls),
             Self::Connect
             | Self::FastCgi(_)
@@ -99,6 +110,9 @@ pub struct TlsSpec {
     /// The files of the certificate that is presented and of its key: absolute paths.
     #[serde(default)]
     pub certificate: Option<(String, String)>,
+    /// The protocols that are offered for what follows the handshake (ALPN), the best first; none: nothing is offered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
 }
 
 /// How a peer's certificate is verified.
@@ -112,14 +126,14 @@ pub struct TlsVerifySpec {
     pub name: Option<String>,
 }
 
-/// One HTTP/1 request without a body.
+/// One HTTP request without a body.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HttpRequestSpec {
     /// `HEAD` or `GET`; nothing else is ever sent.
     pub method: String,
     /// The request target.
     pub target: String,
-    /// `1.0` or `1.1`.
+    /// `1.0`, `1.1` or `2`.
     pub version: String,
     /// Header lines in order.
     pub headers: Vec<(String, String)>,
@@ -232,6 +246,8 @@ pub struct ProbeReport {
     pub first_bytes: FirstBytes,
     /// The header of the answer, if one came in the protocol that was spoken.
     pub answer: Option<Box<HttpAnswer>>,
+    /// What the frames of HTTP/2 tell, if that was spoken and came back.
+    pub http2: Option<Box<Http2Answer>>,
     /// What the application wrote to its error stream before that header was complete.
     pub stderr: String,
     /// The first bytes themselves.

@@ -31,7 +31,7 @@ pub enum FirstBytes {
 /// The header of an HTTP/1 response, or of what an application behind FastCGI, SCGI or uwsgi answers in place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAnswer {
-    /// Minor version: 0 or 1; `None` where no status line came, but header lines alone.
+    /// Minor version of HTTP/1: 0 or 1; `None` where no status line came, but header lines alone, and of HTTP/2.
     pub minor_version: Option<u16>,
     /// The status code; of header lines alone that of `Status`, else 302 with a `Location`, else 200.
     pub status: u16,
@@ -84,6 +84,28 @@ impl HttpAnswer {
     pub fn largest_header(&self) -> Option<&HttpHeader> {
         self.headers.iter().max_by(|a, b| a.bytes.cmp(&b.bytes).then_with(|| b.name.cmp(&a.name)))
     }
+}
+
+/// What the frames of a server of HTTP/2 tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http2Answer {
+    /// The GOAWAY that ends the connection, if one came.
+    pub goaway: Option<Http2Goaway>,
+    /// The header of the answer, if it came.
+    pub header: Option<HttpAnswer>,
+    /// The code that the request was refused with (`RST_STREAM`; RFC 9113, section 7).
+    pub reset: Option<u32>,
+}
+
+/// A server's announcement that it ends a connection (RFC 9113, section 6.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http2Goaway {
+    /// The last stream that it serves; later ones it has not looked at.
+    pub last_stream: u32,
+    /// The error code (section 7), 0 for none.
+    pub code: u32,
+    /// What it says to that.
+    pub debug: String,
 }
 
 /// One header line.

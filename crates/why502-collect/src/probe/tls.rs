@@ -133,6 +133,9 @@ fn new_client(
     if let Some(ciphers) = &spec.ciphers {
         context.set_cipher_list(ciphers)?;
     }
+    if !spec.alpn.is_empty() {
+        context.set_alpn_protos(&alpn_list(&spec.alpn))?;
+    }
     if let Some((certificate, key)) = &spec.certificate
         && let Err(says) = present(&mut context, files, certificate, key)
     {
@@ -173,6 +176,19 @@ fn present(
         context.add_extra_chain_cert(other).map_err(|_| unreadable(certificate))?;
     }
     Ok(())
+}
+
+/// Names in the form of the extension, each with its length before it (RFC 7301, section 3.1); longer ones than it takes are
+/// left out.
+fn alpn_list(names: &[String]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for name in names {
+        if let Ok(length) = u8::try_from(name.len()) {
+            list.push(length);
+            list.extend_from_slice(name.as_bytes());
+        }
+    }
+    list
 }
 
 /// Verifies by the authorities of a file (`ngx_ssl_trusted_certificate`), and lets the handshake go on in any case.

@@ -4,9 +4,10 @@ use super::cgi::{may_become_cgi_answer, parse_scgi_answer};
 use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_values};
 use super::first_bytes::first_bytes;
 use super::http1::{parse_http_answer, print_request};
+use super::http2::{is_finished, parse_http2_answer, print_http2_request};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
-use why502_facts::{FirstBytes, HttpAnswer, ProbeSpec};
+use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, ProbeSpec};
 
 /// What every record of FastCGI begins with.
 const FASTCGI_VERSION: u8 = 1;
@@ -20,6 +21,7 @@ const MAX_LOOK: usize = 512;
 pub(super) enum Protocol {
     FastCgi,
     Http,
+    Http2,
     /// Nothing is requested: the first bytes tell who answers.
     Peek,
     /// SCGI and uwsgi, whose answers are alike.
@@ -33,6 +35,8 @@ pub(super) enum Protocol {
 pub struct ProbeAnswer {
     /// Its header, as far as it came; `None` if nothing came that is one in this protocol.
     pub header: Option<HttpAnswer>,
+    /// What the frames of HTTP/2 tell, if that was spoken and came back.
+    pub http2: Option<Http2Answer>,
     /// What the application wrote to its error stream before.
     pub stderr: String,
 }
@@ -43,12 +47,17 @@ pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
         None | Some(Protocol::Peek) => ProbeAnswer::default(),
         Some(Protocol::FastCgi) => {
             let answer = parse_fastcgi_answer(bytes);
-            ProbeAnswer { header: answer.header, stderr: answer.stderr }
+            ProbeAnswer { header: answer.header, stderr: answer.stderr, ..ProbeAnswer::default() }
         }
         Some(Protocol::Http | Protocol::WhoSpeaks) => {
-            ProbeAnswer { header: parse_http_answer(bytes), stderr: String::new() }
+            ProbeAnswer { header: parse_http_answer(bytes), ..ProbeAnswer::default() }
         }
-        Some(Protocol::Scgi) => ProbeAnswer { header: parse_scgi_answer(bytes), stderr: String::new() },
+        Some(Protocol::Http2) => {
+            let http2 = parse_http2_answer(bytes);
+            let header = http2.as_ref().and_then(|answer| answer.header.clone());
+            ProbeAnswer { header, http2, ..ProbeAnswer::default() }
+        }
+        Some(Protocol::Scgi) => ProbeAnswer { header: parse_scgi_answer(bytes), ..ProbeAnswer::default() },
     }
 }
 
@@ -60,6 +69,7 @@ impl Protocol {
             ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
             ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
+            ProbeSpec::Http2 { .. } => Some(Self::Http2),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
             ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
         }
@@ -73,10 +83,16 @@ impl Protocol {
                 Some(answer) => answer.complete,
                 None => is_none(bytes),
             },
+            Self::Http2 => match parse_http2_answer(bytes) {
+                Some(answer) => is_finished(&answer),
+                // What is HTTP/2 may stand before a frame that has not come whole.
+                None if first_bytes(bytes) == FirstBytes::Http2 => false,
+                None => parse_http_answer(bytes).map_or_else(|| is_none(bytes), |answer| answer.complete),
+            },
             Self::Peek => match first_bytes(bytes) {
                 // What looks like the begin of a database's packet may become a record of FastCGI.
                 FirstBytes::Banner(_) => bytes.len() >= MIN_LOOK,
-                FirstBytes::FastCgi | FirstBytes::Uwsgi => true,
+                FirstBytes::FastCgi | FirstBytes::Http2 | FirstBytes::Uwsgi => true,
                 FirstBytes::Http => parse_http_answer(bytes).is_some_and(|answer| answer.complete),
                 _ => is_none(bytes),
             },
@@ -111,6 +127,9 @@ pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
         ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
         ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
         ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
+        ProbeSpec::Http2 { tls, request } => {
+            Some(print_http2_request(request, if tls.is_some() { "https" } else { "http" }))
+        }
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
         ProbeSpec::Http { request, .. }
         | ProbeSpec::WebSocket { request, .. }

@@ -2,6 +2,7 @@
 
 use super::answer::{Protocol, print};
 use super::http1::parse_http_answer;
+use super::http2::{acknowledgements, without_compression};
 use std::time::Duration;
 use why502_facts::{ProbeSpec, TlsSpec};
 
@@ -39,6 +40,10 @@ pub enum Want {
 pub struct Machine {
     script: Vec<Want>,
     received: Vec<u8>,
+    /// How much of it is whole frames of HTTP/2 that were looked through for what is to be acknowledged.
+    looked: usize,
+    /// What is to be acknowledged.
+    replies: Vec<u8>,
     /// How long the connection is to be held open at most, behind the answer.
     idle: Option<Duration>,
     /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
@@ -63,6 +68,8 @@ impl Machine {
         Self {
             script,
             received: Vec::new(),
+            looked: 0,
+            replies: Vec::new(),
             idle: spec.idle(),
             protocol: Protocol::of(spec),
             farewell: matches!(spec, ProbeSpec::WebSocket { .. }).then(|| WEBSOCKET_CLOSE.to_vec()),
@@ -81,6 +88,9 @@ impl Machine {
             }
             return self.idle.take().map_or(Want::Done, Want::Idle);
         }
+        if !self.replies.is_empty() {
+            return Want::Write(std::mem::take(&mut self.replies));
+        }
         match self.script.last() {
             None => Want::Done,
             Some(Want::Read) => Want::Read,
@@ -96,6 +106,11 @@ impl Machine {
         // Who speaks first is not interrupted.
         self.script.retain(|want| *want == Want::Read);
         self.finished = self.truncated || self.received.len() == MAX_RECEIVED || self.has_enough();
+        if self.protocol == Some(Protocol::Http2) && !self.finished {
+            let (replies, length) = acknowledgements(&self.received[self.looked..]);
+            self.replies.extend(replies);
+            self.looked += length;
+        }
         if self.finished {
             self.idle = self.idle.filter(|most| is_worth_holding(&self.received, *most));
         }
@@ -113,9 +128,12 @@ impl Machine {
         self.truncated
     }
 
-    /// What the peer sent.
+    /// What the peer sent, as far as it may be kept.
     pub fn into_received(self) -> Vec<u8> {
-        self.received
+        match self.protocol {
+            Some(Protocol::Http2) => without_compression(self.received),
+            _ => self.received,
+        }
     }
 
     /// A header that is complete ends a conversation; a peer that speaks first is known by its first bytes, and bytes of
@@ -152,6 +170,23 @@ mod tests {
             idle: None,
         };
         ProbeSpec::Http { tls: Some(TlsSpec::default()), request }
+    }
+
+    fn http2() -> ProbeSpec {
+        let ProbeSpec::Http { request, .. } = http() else { unreachable!() };
+        ProbeSpec::Http2 { tls: None, request }
+    }
+
+    #[test]
+    fn frames_are_acknowledged_before_more_is_read() {
+        let mut machine = Machine::new(&http2());
+        assert!(matches!(machine.want(), Want::Write(_)));
+        assert_eq!(machine.want(), Want::Read);
+        machine.feed(b"\0\0\0\x04\0\0\0\0\0");
+        assert_eq!(machine.want(), Want::Write(b"\0\0\0\x04\x01\0\0\0\0".to_vec()));
+        assert_eq!(machine.want(), Want::Read);
+        machine.feed(b"\0\0\x01\x01\x05\0\0\0\x01\x88");
+        assert_eq!(machine.want(), Want::Done);
     }
 
     #[test]
@@ -297,6 +332,9 @@ mod tests {
 
     const BEGINNINGS: &[&[u8]] = &[
         b"",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0",
         b"HTTP/1.1 200 OK\r\n",
         b"Status: 404 Not Found\r\n",
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
@@ -305,11 +343,12 @@ mod tests {
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 8] {
+    fn specs() -> [ProbeSpec; 9] {
         let request = CgiRequestSpec::default();
         let ProbeSpec::Http { request: http_request, .. } = http() else { unreachable!() };
         [
             http(),
+            http2(),
             ProbeSpec::FastCgi(request.clone()),
             ProbeSpec::FastCgiValues,
             ProbeSpec::UwsgiPing,

@@ -1,6 +1,6 @@
 //! How TLS is spoken to a peer: the settings in force, as far as they are constant.
 
-use super::{host_header, host_of};
+use super::{host_header, host_of, speaks_http2};
 use crate::case::{Case, PeerSubject};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,9 +21,12 @@ pub(crate) fn tls_spec(case: &Case<'_>, pass: &Pass) -> TlsSpec {
     let settings = &pass.tls_settings;
     let name = name_of(case, pass);
     let verify = settings.trusted_certificate.as_ref().filter(|_| settings.verifies.value);
+    // `ngx_http_grpc_set_ssl`, and the HTTP/2 of `ngx_http_proxy_module`.
+    let alpn = if speaks_http2(pass) { vec!["h2".to_owned()] } else { Vec::new() };
     let own = settings.certificate.as_ref().zip(settings.certificate_key.as_ref());
     TlsSpec {
         // An IP address is never sent as a server name (`ngx_http_upstream_ssl_name`).
+        alpn,
         server_name: name.clone().filter(|name| settings.sends_name.value && !is_address(name)),
         protocols: settings.protocols.value.clone(),
         ciphers: Some(settings.ciphers.value.clone()),

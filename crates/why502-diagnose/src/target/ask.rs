@@ -198,6 +198,7 @@ fn free_cgi(question: &TargetQuestion) -> CgiRequestSpec {
 fn set_host(spec: &mut ProbeSpec, host: &str) {
     match spec {
         ProbeSpec::Http { request, .. }
+        | ProbeSpec::Http2 { request, .. }
         | ProbeSpec::WebSocket { request, .. }
         | ProbeSpec::WhoSpeaks(request) => {
             request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Host"));
@@ -213,6 +214,7 @@ fn set_host(spec: &mut ProbeSpec, host: &str) {
 
 fn set_server_name(spec: &mut ProbeSpec, name: &str) {
     let (ProbeSpec::Http { tls: Some(tls), .. }
+    | ProbeSpec::Http2 { tls: Some(tls), .. }
     | ProbeSpec::Tls(tls)
     | ProbeSpec::Uwsgi { tls: Some(tls), .. }
     | ProbeSpec::WebSocket { tls: Some(tls), .. }) = spec

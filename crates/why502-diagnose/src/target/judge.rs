@@ -94,6 +94,7 @@ fn spoken_plain(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Connect => "TCP",
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => "FastCGI",
         ProbeSpec::Http { .. } | ProbeSpec::WhoSpeaks(_) => "HTTP",
+        ProbeSpec::Http2 { .. } => "HTTP/2",
         ProbeSpec::Scgi(_) => "SCGI",
         ProbeSpec::Tls(_) => "TLS",
         ProbeSpec::Uwsgi { .. } | ProbeSpec::UwsgiPing => "uwsgi",
@@ -173,7 +174,9 @@ fn first_line(bytes: &[u8]) -> String {
 /// What is sent, in words.
 fn request(spec: &ProbeSpec) -> String {
     let text = match spec {
-        ProbeSpec::Http { request, .. } | ProbeSpec::WhoSpeaks(request) => {
+        ProbeSpec::Http { request, .. }
+        | ProbeSpec::Http2 { request, .. }
+        | ProbeSpec::WhoSpeaks(request) => {
             format!("{} {} HTTP/{}", request.method, request.target, request.version)
         }
         ProbeSpec::WebSocket { request, .. } => format!("GET {}, Upgrade: websocket", request.target),
