@@ -242,11 +242,7 @@ fn fragment<'b>(frame: &Frame<'b>) -> &'b [u8] {
 /// The last stream that is served, the code and the words (section 6.8).
 fn goaway(payload: &[u8]) -> Option<Http2Goaway> {
     let last_stream = number(payload)? & 0x7fff_ffff;
-    Some(Http2Goaway {
-        last_stream,
-        code: number(payload.get(4..)?)?,
-        debug: lossy(payload.get(8..)?).into(),
-    })
+    Some(Http2Goaway { last_stream, code: number(payload.get(4..)?)?, debug: lossy(payload.get(8..)?) })
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
@@ -264,7 +260,7 @@ fn decode_header(decoder: &mut Decoder<'_>, block: &[u8]) -> Option<HttpAnswer> 
             status = status.or(lossy(&value).parse().ok());
         } else if kept <= MAX_HEADER {
             let bytes = u64::try_from(name.len() + value.len()).unwrap_or(u64::MAX);
-            headers.push(HttpHeader { name: lossy(&name).into(), value: lossy(&value).into(), bytes });
+            headers.push(HttpHeader { name: lossy(&name), value: lossy(&value), bytes });
         }
     });
     decoded.ok()?;
@@ -328,7 +324,7 @@ mod tests {
         let header = next_frame(&mut rest).unwrap();
         assert_eq!((header.kind, header.flags, header.stream), (HEADERS, END_STREAM | END_HEADERS, 1));
         let fields = Decoder::new().decode(header.payload).unwrap();
-        let names: Vec<_> = fields.iter().map(|(name, _)| lossy(name).to_string()).collect();
+        let names: Vec<_> = fields.iter().map(|(name, _)| lossy(name)).collect();
         assert_eq!(names, [":method", ":path", ":scheme", ":authority", "te"]);
         assert_eq!(fields[3].1.len(), 200);
         assert!(rest.is_empty());
