@@ -331,9 +331,13 @@ impl SocketTable {
         self.listeners.iter().filter(move |listener| listener.address.port() == port)
     }
 
-    /// The processes that hold a socket which takes connections to a peer, by id.
+    /// The processes that hold a socket which takes connections to a peer, by id. Where only a wildcard of IPv6 can be
+    /// what takes those to an address of IPv4, as that of most servers of Node.js and Java, it is taken for that.
     pub fn holders(&self, peer: &PeerAddress) -> Vec<u32> {
         let mut pids: Vec<u32> = match peer {
+            PeerAddress::Inet(target) if self.accepting(*target).next().is_none() => {
+                self.perhaps_accepting(*target).flat_map(|own| own.pids.clone()).collect()
+            }
             PeerAddress::Inet(target) => self.accepting(*target).flat_map(|own| own.pids.clone()).collect(),
             PeerAddress::Unix(path) => {
                 self.unix.iter().filter(|own| own.path == *path).flat_map(|own| own.pids.clone()).collect()

@@ -109,38 +109,9 @@ pub(super) fn took_ms(failure: &Failure, symptom: &Symptom) -> Option<u32> {
     symptom.tried.as_ref().and_then(|tried| tried.response_ms).or(failure.request_ms)
 }
 
-/// The value of an option of a command line: `--name VALUE`, `--name=VALUE`, `-n VALUE`, `-nVALUE`; the last one counts.
-pub(super) fn option_value<'p>(argv: &'p [String], long: &str, short: Option<&str>) -> Option<&'p str> {
-    let value = |(place, argument): (usize, &'p String)| {
-        let next = || argv.get(place + 1).map(String::as_str);
-        if argument == long || Some(argument.as_str()) == short {
-            return next();
-        }
-        let joined = argument.strip_prefix(long).and_then(|rest| rest.strip_prefix('='));
-        let is_short = |rest: &&str| !rest.is_empty() && !argument.starts_with("--");
-        joined.or_else(|| short.and_then(|short| argument.strip_prefix(short)).filter(is_short))
-    };
-    argv.iter().enumerate().filter_map(value).next_back()
-}
-
 /// Whether a process is one of a program: by its title, its own name, or what an interpreter was told to run.
 pub(super) fn is_program(process: &Process, name: &str) -> bool {
     let base = |argument: &str| argument.rsplit('/').next().unwrap_or_default().to_owned();
     let words = process.argv.iter().take(3).map(|argument| base(argument));
     process.comm.starts_with(name) || words.into_iter().any(|word| word.starts_with(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_are_read_in_every_form() {
-        let argv = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let timeout = |text: &str| option_value(&argv(text), "--timeout", Some("-t")).map(str::to_owned);
-        assert_eq!(timeout("gunicorn -t 5 app:app").as_deref(), Some("5"));
-        assert_eq!(timeout("gunicorn -t5 --timeout=7 app:app").as_deref(), Some("7"));
-        assert_eq!(timeout("gunicorn --timeout 9").as_deref(), Some("9"));
-        assert_eq!(timeout("gunicorn --threads 4 --timeout-x=3"), None);
-    }
 }

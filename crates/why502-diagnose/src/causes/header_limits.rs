@@ -1,5 +1,6 @@
 //! How large a request header the known application servers take, as far as their arguments tell.
 
+use super::servers::option_value;
 use crate::case::{Case, PeerSubject};
 use crate::finding::{Evidence, Origin};
 use why502_facts::Process;
@@ -50,13 +51,8 @@ impl Server {
 
     /// The limit that arguments set.
     fn told(self, argv: &[String]) -> Option<u64> {
-        let is_it = |name: &str| name == self.option() || (self == Self::Uwsgi && name == "-b");
-        let values = argv.iter().skip(1).map(String::as_str).chain([""]);
-        let found = argv.iter().zip(values).filter_map(|(argument, next)| match argument.split_once('=') {
-            Some((name, value)) => is_it(name).then_some(value),
-            None => is_it(argument).then_some(next),
-        });
-        found.last()?.parse().ok()
+        let short = (self == Self::Uwsgi).then_some("-b");
+        option_value(argv, self.option(), short)?.parse().ok()
     }
 
     /// Whether arguments name a file or folder that may set options.

@@ -123,15 +123,16 @@ fn pass_of<'c>(case: &'c Case<'_>, subject: &Subject) -> Option<(RouteId, &'c Pa
 
 /// Where the Host is set, or is not.
 fn place(pass: &Pass) -> Span {
-    let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
-    set.and_then(|header| header.at.clone()).unwrap_or_else(|| pass.at.clone())
+    pass.header("Host").and_then(|header| header.at.clone()).unwrap_or_else(|| pass.at.clone())
 }
 
 /// The Host that nginx sends, if it is not the client's and none that a site has on the Internet: then the name in
 /// `proxy_pass` is that of another site, and is meant to be asked for.
 fn foreign_host(case: &Case<'_>, route: RouteId, pass: &Pass) -> Option<String> {
-    let set = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
-    if set.is_some_and(|header| header.value.1.contains('$') && header.value.1 != "$proxy_host") {
+    if pass
+        .header("Host")
+        .is_some_and(|header| header.value.1.contains('$') && header.value.1 != "$proxy_host")
+    {
         return None;
     }
     let server = case.gateway.server_of(case.gateway.route(route));
@@ -235,8 +236,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
              location inherits none",
         )];
     }
-    let known = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case("Host"));
-    let at = known.and_then(|header| header.at.clone());
+    let at = pass.header("Host").and_then(|header| header.at.clone());
     let wanted = [("proxy_set_header".to_owned(), vec!["Host".to_owned(), "$host".to_owned()], at)];
     for (at, text) in case.gateway.set_directives(&pass.at, &wanted) {
         remedy = remedy.edit(at, text);

@@ -6,7 +6,7 @@ use crate::durations::{play, seconds};
 use crate::finding::{Evidence, Open, Origin, Role};
 use crate::plan::spec_of;
 use std::time::Duration;
-use why502_facts::{Gap, GapReason, Observed, PeerAddress, ProbeOutcome, ProbeReport, Process};
+use why502_facts::{Gap, GapReason, Observed, ProbeOutcome, ProbeReport};
 
 /// What is known of a peer's idle timeout.
 #[derive(Debug)]
@@ -29,7 +29,9 @@ pub(super) fn idle_timeout(case: &Case<'_>, peer: &PeerSubject, kept: Option<Dur
     if let Some(told) = probe.clone().known().and_then(|report| told_by(case, peer, report, kept)) {
         return told;
     }
-    let (known, what) = processes(case, peer)
+    let (known, what) = case
+        .listeners_of(peer)
+        .into_iter()
         .find_map(|process| Some((known_timeout(&process.argv)?, case.owners(&[process.pid]))))
         .map_or((None, String::new()), |(known, owner)| (Some(known), owner));
     let origin = || Origin::Host("/proc/*/cmdline".to_owned());
@@ -122,22 +124,4 @@ fn held(case: &Case<'_>, peer: &PeerSubject, report: &ProbeReport, kept: Option<
     );
     let ask = case.probe_ask(peer, &spec_of(case, peer));
     Some(Case::open(Gap { ask, why: GapReason::TimedOut, says }, WOULD_TELL))
-}
-
-/// The processes that listen on a peer's address, as far as they may be seen.
-fn processes<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> impl Iterator<Item = &'c Process> {
-    let table = case.sockets().known();
-    let pids: Vec<u32> = match (&peer.address, table) {
-        (_, None) => Vec::new(),
-        (PeerAddress::Inet(inet), Some(table)) => {
-            let own = table.accepting(*inet).chain(table.perhaps_accepting(*inet));
-            own.flat_map(|own| own.pids.iter().copied()).collect()
-        }
-        (PeerAddress::Unix(path), Some(table)) => {
-            let own = table.unix.iter().filter(|own| own.path == *path);
-            own.flat_map(|own| own.pids.iter().copied()).collect()
-        }
-    };
-    let list = case.facts.processes().known();
-    pids.into_iter().filter_map(move |pid| list?.get(pid))
 }

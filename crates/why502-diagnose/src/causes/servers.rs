@@ -1,4 +1,4 @@
-//! Application servers by their command lines: for how long each keeps an idle connection.
+//! Application servers by their command lines: what an option says, and for how long each keeps an idle connection.
 
 use std::time::Duration;
 
@@ -66,11 +66,26 @@ fn is_named(word: &str, server: &Server) -> bool {
     word.trim_end_matches(':').rsplit('/').next() == Some(server.name)
 }
 
-/// The value of an option, `--option VALUE` or `--option=VALUE`, in seconds.
+/// The value of an option of a command line: `--name VALUE`, `--name=VALUE`, `-n VALUE`, `-nVALUE`; the last one counts.
+pub(super) fn option_value<'p, T: AsRef<str>>(
+    argv: &'p [T],
+    long: &str,
+    short: Option<&str>,
+) -> Option<&'p str> {
+    let value = |(place, argument): (usize, &'p T)| {
+        let argument = argument.as_ref();
+        if argument == long || Some(argument) == short {
+            return argv.get(place + 1).map(AsRef::as_ref);
+        }
+        let joined = argument.strip_prefix(long).and_then(|rest| rest.strip_prefix('='));
+        let is_short = |rest: &&str| !rest.is_empty() && !argument.starts_with("--");
+        joined.or_else(|| short.and_then(|short| argument.strip_prefix(short)).filter(is_short))
+    };
+    argv.iter().enumerate().filter_map(value).next_back()
+}
+
 fn seconds_of(words: &[&str], option: &str) -> Option<Duration> {
-    let at = words.iter().rposition(|word| word.split('=').next() == Some(option))?;
-    let value = words[at].split_once('=').map(|(_, value)| value).or_else(|| words.get(at + 1).copied())?;
-    value.parse().ok().map(Duration::from_secs)
+    option_value(words, option, None)?.parse().ok().map(Duration::from_secs)
 }
 
 /// Whether Puma's title (`puma 5.6.5 (tcp://…) [app]`) tells a version before 7, which made the timeout 65 s.
@@ -105,5 +120,15 @@ mod tests {
         ] {
             assert_eq!(known_timeout(&[line.to_owned()]), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn options_are_read_in_every_form() {
+        let argv = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let timeout = |text: &str| option_value(&argv(text), "--timeout", Some("-t")).map(str::to_owned);
+        assert_eq!(timeout("gunicorn -t 5 app:app").as_deref(), Some("5"));
+        assert_eq!(timeout("gunicorn -t5 --timeout=7 app:app").as_deref(), Some("7"));
+        assert_eq!(timeout("gunicorn --timeout 9").as_deref(), Some("9"));
+        assert_eq!(timeout("gunicorn --threads 4 --timeout-x=3"), None);
     }
 }

@@ -38,8 +38,9 @@
 //! nginx: `ngx_http_upstream_process_header`.
 
 use super::app_server::{
-    Server, is_narrow, is_program, open_log, option_value, server_behind, took_ms, word_at, word_evidence,
+    Server, is_narrow, is_program, open_log, server_behind, took_ms, word_at, word_evidence,
 };
+use super::servers::option_value;
 use super::unanswered::attempts;
 use super::upstream_closed_before_response::is_closed;
 use super::upstream_reset_before_response::is_reset;

@@ -229,8 +229,7 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     }
     let headers = [(lacks.upgrade, "Upgrade", "$http_upgrade"), (lacks.connection, "Connection", "upgrade")];
     for (_, name, value) in headers.into_iter().filter(|(lacks, ..)| *lacks && !inherits) {
-        let known = pass.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case(name));
-        let at = known.and_then(|header| header.at.clone());
+        let at = pass.header(name).and_then(|header| header.at.clone());
         wanted.push(("proxy_set_header".to_owned(), vec![name.to_owned(), value.to_owned()], at));
     }
     let mut remedy = Remedy::new("Pass the upgrade on", Risk::Review).verify("a session of status 101");

@@ -119,7 +119,9 @@ fn who_speaks_there_is_always_told() {
     ] {
         let port = serve(move |mut stream: TcpStream| {
             let _ = stream.write_all(greeting);
-            thread::sleep(Duration::from_secs(1));
+            // It stays until the client leaves.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = stream.read_to_end(&mut Vec::new());
         });
         assert_eq!(look(&format!("127.0.0.1:{port}"), &[]), (name.to_owned(), 0));
         assert_eq!(look(&format!("127.0.0.1:{port}"), &["--proto", "http"]), (name.to_owned(), 1));
