@@ -371,7 +371,7 @@ HTTP/1.1 200 OK
         @@ -6,4 +6,5 @@
                  server 127.0.0.1:3000;
                  keepalive 16;
-        +        keepalive_timeout 29s;
+        +        keepalive_timeout 28s;
              }
              server {
         ");
@@ -383,7 +383,7 @@ HTTP/1.1 200 OK
                  server 127.0.0.1:3000;
                  keepalive 16;
         -        keepalive_timeout 1h;
-        +        keepalive_timeout 29s;
+        +        keepalive_timeout 28s;
              }
              server {
         ");

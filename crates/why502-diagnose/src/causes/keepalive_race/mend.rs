@@ -8,8 +8,9 @@ use crate::finding::Finding;
 use crate::remedy::{Remedy, Risk};
 use std::time::Duration;
 
-/// What is left between the two timeouts, so that the gateway closes first.
-const MARGIN: Duration = Duration::from_secs(1);
+/// What is left between the two timeouts, so that the gateway closes first: a second, and another one because servers look
+/// for idle connections once in a second, so that one may be seen to live a second longer than the timeout is.
+const MARGIN: Duration = Duration::from_secs(2);
 
 pub(super) fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some((group, kept, idle)) = told(case, finding) else { return Vec::new() };
@@ -21,7 +22,7 @@ pub(super) fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
              Apache: KeepAliveTimeout; Tomcat: keepAliveTimeout of the connector",
         )
         .verify("POSTs after a pause are answered");
-    let shorter = idle.filter(|_| kept.is_some()).map(|idle| below(idle).map_or(idle / 2, |below| below));
+    let shorter = idle.filter(|_| kept.is_some()).map(below);
     let lower = shorter.map(|timeout| {
         let value = nginx_time(timeout);
         let own = case.gateway.group(group);
@@ -41,11 +42,15 @@ pub(super) fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     lower.into_iter().chain([raise]).collect()
 }
 
-/// A timeout that leaves the margin, if there is room for one.
-fn below(idle: Duration) -> Option<Duration> {
+/// A timeout that leaves the margin; where there is no room for one, half of what there is.
+fn below(idle: Duration) -> Duration {
     // Whole seconds: what was measured is a little more than what is set.
     let whole = Duration::from_secs(idle.as_secs());
-    whole.checked_sub(MARGIN).filter(|below| !below.is_zero())
+    match whole.checked_sub(MARGIN) {
+        Some(below) if !below.is_zero() => below,
+        _ if whole.is_zero() => idle / 2,
+        _ => whole.min(MARGIN) / 2,
+    }
 }
 
 /// As nginx writes it: `4s`, `500ms`.
@@ -54,5 +59,26 @@ fn nginx_time(timeout: Duration) -> String {
         format!("{}s", timeout.as_secs())
     } else {
         format!("{}ms", timeout.as_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_looks_once_in_a_second_is_left_time() {
+        // gunicorn's two seconds may be seen as three.
+        for (idle, expected) in [
+            (500, "250ms"),
+            (1000, "500ms"),
+            (2000, "1s"),
+            (2500, "1s"),
+            (3000, "1s"),
+            (6000, "4s"),
+            (75_000, "73s"),
+        ] {
+            assert_eq!(nginx_time(below(Duration::from_millis(idle))), expected, "{idle}");
+        }
     }
 }
