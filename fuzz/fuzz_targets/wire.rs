@@ -3,7 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use why502_decode::wire::{Machine, ProbeAnswer, Want, asks_certificate, first_bytes, parse_answer};
-use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, ProbeSpec, websocket_request};
+use why502_facts::{
+    Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, ProbeSpec, ProxyHeader, websocket_request,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = asks_certificate(bytes);
@@ -36,7 +38,7 @@ fn answered(spec: &ProbeSpec, bytes: &[u8]) -> (FirstBytes, ProbeAnswer) {
 }
 
 /// A probe of each kind that reads.
-fn specs() -> [ProbeSpec; 9] {
+fn specs() -> [ProbeSpec; 10] {
     let request = CgiRequestSpec::default();
     let http = HttpRequestSpec {
         method: "HEAD".to_owned(),
@@ -49,6 +51,7 @@ fn specs() -> [ProbeSpec; 9] {
         ProbeSpec::Http2 { tls: None, request: http.clone() },
         ProbeSpec::Http { tls: None, request: http.clone() },
         ProbeSpec::WebSocket { tls: None, request: websocket_request("/", Vec::new()) },
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: None, request: http.clone() },
         ProbeSpec::WhoSpeaks(http),
         ProbeSpec::FastCgi(request.clone()),
         ProbeSpec::FastCgiValues,

@@ -62,6 +62,7 @@ impl Driver<'_> {
         let mut reading: Option<Instant> = None;
         loop {
             match machine.want() {
+                Want::Announce(bytes) => self.write(&mut channel, StepKind::Announce, bytes),
                 Want::Done => {
                     self.note_answer(reading);
                     break;
@@ -80,14 +81,7 @@ impl Driver<'_> {
                     Some(established) => channel = established,
                     None => break,
                 },
-                Want::Write(bytes) => {
-                    let begin = Instant::now();
-                    let outcome = channel
-                        .write_all(&bytes)
-                        .map_or_else(|error| outcome_of(&error), |()| ProbeOutcome::Done);
-                    self.note(StepKind::Send, begin, outcome);
-                    // A peer that answers and closes at once may still have left its answer to be read.
-                }
+                Want::Write(bytes) => self.write(&mut channel, StepKind::Send, &bytes),
                 Want::Read => {
                     let begin = *reading.get_or_insert_with(Instant::now);
                     if let Some(outcome) = self.read_once(&mut channel, &mut machine) {
@@ -99,6 +93,14 @@ impl Driver<'_> {
         }
         self.transcript.truncated = machine.truncated();
         self.transcript.received = machine.into_received().into();
+    }
+
+    /// Writes. A peer that answers and closes at once may still have left its answer to be read.
+    fn write(&mut self, channel: &mut Channel, kind: StepKind, bytes: &[u8]) {
+        let begin = Instant::now();
+        let outcome =
+            channel.write_all(bytes).map_or_else(|error| outcome_of(&error), |()| ProbeOutcome::Done);
+        self.note(kind, begin, outcome);
     }
 
     fn shake_hands(&mut self, channel: Channel, spec: &TlsSpec) -> Option<Channel> {

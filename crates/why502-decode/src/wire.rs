@@ -11,6 +11,7 @@ mod header_line;
 mod http1;
 mod http2;
 mod machine;
+mod proxy_protocol;
 mod scgi;
 mod tls;
 mod uwsgi;

@@ -94,6 +94,8 @@ pub(crate) enum Scope {
     Group,
     /// One address that is dialled.
     Peer,
+    /// One address that is dialled, or the gateway as a whole, which is dialled itself.
+    PeerOrGateway,
     /// One route.
     Route,
 }

@@ -32,6 +32,7 @@ mod plaintext_to_tls_upstream;
 mod protocol_mismatch;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;
+mod proxy_protocol_mismatch;
 mod rate_limit_shared_key;
 mod rate_limited;
 mod read_timeout_too_short;
@@ -112,6 +113,7 @@ pub static CAUSES: &[&Cause] = &[
     &protocol_mismatch::CAUSE,
     &proxy_loop::CAUSE,
     &proxy_pass_variable_invalid::CAUSE,
+    &proxy_protocol_mismatch::CAUSE,
     &rate_limit_shared_key::CAUSE,
     &rate_limited::CAUSE,
     &read_timeout_too_short::CAUSE,

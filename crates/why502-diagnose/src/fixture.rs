@@ -40,8 +40,8 @@ use why502_facts::{
     AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts, FileContent,
     FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
     PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
-    RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec,
-    TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
+    ProxyHeader, RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp, StepKind, TlsAnswer,
+    TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
 };
 use why502_model::Model;
 
@@ -597,6 +597,10 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Http { tls: Some(_), .. } => "https",
         ProbeSpec::Http2 { tls: None, .. } => "http2",
         ProbeSpec::Http2 { tls: Some(_), .. } => "https2",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: None, .. } => "proxy-v1",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: Some(_), .. } => "proxy-v1-tls",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, tls: None, .. } => "proxy-v2",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, tls: Some(_), .. } => "proxy-v2-tls",
         ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
         ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",

@@ -17,7 +17,7 @@ use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
-use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, TlsSpec};
+use why502_facts::{Ask, HttpRequestSpec, PeerAddress, ProbeSpec, ProxyHeader, TlsSpec};
 use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 
 /// The most peers that are probed.
@@ -153,6 +153,17 @@ pub(crate) fn path_of_location(case: &Case<'_>, route: RouteId) -> String {
 /// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
 pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
     request_spec(case, &Wanted { idle: None, ..wanted_request(case, peer)? }, None)
+}
+
+/// The request of a peer's probe behind the header of the PROXY protocol, in both of its forms, the usual one first.
+pub(crate) fn announced_specs(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
+    let (ProbeSpec::Http { tls, request } | ProbeSpec::Http2 { tls, request }) = spec_of(case, peer) else {
+        return Vec::new();
+    };
+    let request = HttpRequestSpec { idle: None, ..request };
+    [ProxyHeader::Text, ProxyHeader::Binary]
+        .map(|header| ProbeSpec::ProxyProtocol { header, tls: tls.clone(), request: request.clone() })
+        .into()
 }
 
 /// A question to a peer itself whether it speaks a protocol: no request, and no application is called.

@@ -21,7 +21,6 @@ const HEADINGS: [&str; 7] = [
 const UNCLAIMED: &[(&str, &str)] = &[
     ("AcceptFailed", "descriptors: gateway-file-descriptors"),
     ("BindFailed", "upstream-bind-address-invalid"),
-    ("BrokenProxyProtocol", "proxy-protocol causes"),
     ("CacheTrouble", "temp-path-failure and its kin"),
     ("CacheZoneFull", "a 500 of the gateway's own making without a cause of its own"),
     ("CacheZoneUnknown", "a 500 of the gateway's own making without a cause of its own"),
@@ -88,10 +87,20 @@ fn source_directory() -> PathBuf {
 
 /// The source of every file of the catalogue, by its name without the ending.
 fn files() -> BTreeMap<String, String> {
+    sources(&source_directory().join("causes"))
+}
+
+/// The source of the parts that a file of the catalogue has in a directory of its own.
+fn parts() -> Vec<String> {
     let entries = std::fs::read_dir(source_directory().join("causes")).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    // What several causes share may have parts in a directory of its own.
-    paths
+    let directories = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    directories.flat_map(|path| sources(&path).into_values()).collect()
+}
+
+fn sources(directory: &Path) -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_file())
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -192,7 +201,8 @@ fn every_phrase_is_claimed_or_deliberately_not() {
         .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
         .map(|line| line.trim_end_matches(','))
         .collect();
-    let causes: String = files().values().map(|source| production(source)).collect();
+    let sources = files().into_values().chain(parts());
+    let causes: String = sources.map(|source| production(&source).to_owned()).collect();
     let is_claimed = |phrase: &&&str| {
         let claim = format!("Phrase::{phrase}");
         causes

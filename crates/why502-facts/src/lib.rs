@@ -59,8 +59,8 @@ pub use name_reply::NameReply;
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{
-    CgiRequestSpec, HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind,
-    TlsSpec, TlsVerifySpec, Transcript,
+    CgiRequestSpec, HttpRequestSpec, ProbeContext, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep,
+    ProxyHeader, StepKind, TlsSpec, TlsVerifySpec, Transcript,
 };
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};

@@ -29,6 +29,16 @@ pub enum ProbeSpec {
         /// The request.
         request: HttpRequestSpec,
     },
+    /// Sends the header of the PROXY protocol, which names no client, and then one HTTP request as [`ProbeSpec::Http`] or
+    /// [`ProbeSpec::Http2`] does.
+    ProxyProtocol {
+        /// The version of the header.
+        header: ProxyHeader,
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// The request.
+        request: HttpRequestSpec,
+    },
     /// Sends one SCGI request and reads the answer's header.
     Scgi(CgiRequestSpec),
     /// Connects and shakes hands.
@@ -66,6 +76,7 @@ impl ProbeSpec {
         match self {
             Self::Http { tls, .. }
             | Self::Http2 { tls, .. }
+            | Self::ProxyProtocol { tls, .. }
             | Self::Uwsgi { tls, .. }
             | Self::WebSocket { tls, .. } => tls.as_ref(),
             Self::Tls(tls) => Some(tls),
@@ -91,6 +102,17 @@ impl ProbeSpec {
         }
         self
     }
+}
+
+/// The two forms of the header with which the PROXY protocol begins (HAProxy's `proxy-protocol.txt`, section 2). Each is sent
+/// without addresses, as a sender does that speaks for itself: the receiver uses those of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// Version 1, a line of text: `PROXY UNKNOWN`.
+    Text,
+    /// Version 2, binary: the command `LOCAL`.
+    Binary,
 }
 
 /// How TLS is spoken to a peer.
@@ -209,6 +231,8 @@ pub enum StepKind {
     Handshake,
     /// Waiting for the peer to speak first.
     Listen,
+    /// Writing the header of the PROXY protocol.
+    Announce,
     /// Writing the request.
     Send,
     /// Reading the answer.

@@ -7,8 +7,10 @@ use super::http1::{parse_http_answer, print_request};
 use super::http2::{is_finished, parse_http2_answer, print_http2_request};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
-use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, ProbeSpec};
+use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, HttpRequestSpec, ProbeSpec};
 
+/// How a request names that version of HTTP.
+const HTTP_2: &str = "2";
 /// What every record of FastCGI begins with.
 const FASTCGI_VERSION: u8 = 1;
 /// So many bytes tell the protocols apart that are known by their first ones.
@@ -70,6 +72,8 @@ impl Protocol {
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
             ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
             ProbeSpec::Http2 { .. } => Some(Self::Http2),
+            ProbeSpec::ProxyProtocol { request, .. } if request.version == HTTP_2 => Some(Self::Http2),
+            ProbeSpec::ProxyProtocol { .. } => Some(Self::Http),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
             ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
         }
@@ -127,14 +131,20 @@ pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
         ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
         ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
         ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
-        ProbeSpec::Http2 { tls, request } => {
-            Some(print_http2_request(request, if tls.is_some() { "https" } else { "http" }))
+        ProbeSpec::Http2 { tls, request } => Some(print_http2(request, tls.is_some())),
+        ProbeSpec::ProxyProtocol { tls, request, .. } if request.version == HTTP_2 => {
+            Some(print_http2(request, tls.is_some()))
         }
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
         ProbeSpec::Http { request, .. }
+        | ProbeSpec::ProxyProtocol { request, .. }
         | ProbeSpec::WebSocket { request, .. }
         | ProbeSpec::WhoSpeaks(request) => Some(print_request(request)),
         ProbeSpec::Scgi(request) => Some(print_scgi_request(request)),
         ProbeSpec::Uwsgi { request, modifiers, .. } => Some(print_uwsgi_request(request, *modifiers)),
     }
+}
+
+fn print_http2(request: &HttpRequestSpec, is_tls: bool) -> Vec<u8> {
+    print_http2_request(request, if is_tls { "https" } else { "http" })
 }

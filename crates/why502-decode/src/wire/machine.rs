@@ -3,6 +3,7 @@
 use super::answer::{Protocol, print};
 use super::http1::parse_http_answer;
 use super::http2::{acknowledgements, without_compression};
+use super::proxy_protocol::print_proxy_header;
 use std::time::Duration;
 use why502_facts::{ProbeSpec, TlsSpec};
 
@@ -21,6 +22,8 @@ const NAMED_TO: Duration = Duration::from_secs(2);
 /// What a machine wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
+    /// The header of the PROXY protocol sent, which stands before everything else.
+    Announce(&'static [u8]),
     /// Nothing more: close the connection.
     Done,
     /// To hold the connection open for so long at most, without a word, until the peer closes it.
@@ -57,7 +60,11 @@ pub struct Machine {
 impl Machine {
     /// The conversation that a probe asks for, once the connection stands.
     pub fn new(spec: &ProbeSpec) -> Self {
-        let mut script: Vec<Want> = spec.tls().cloned().map(Want::Tls).into_iter().collect();
+        let mut script = Vec::new();
+        if let ProbeSpec::ProxyProtocol { header, .. } = spec {
+            script.push(Want::Announce(print_proxy_header(*header)));
+        }
+        script.extend(spec.tls().cloned().map(Want::Tls));
         if matches!(spec, ProbeSpec::WhoSpeaks(_)) {
             script.push(Want::Listen(GREETING));
         }
@@ -159,7 +166,7 @@ mod tests {
     use super::*;
     use crate::wire::{ProbeAnswer, first_bytes, parse_answer};
     use proptest::prelude::*;
-    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, websocket_request};
+    use why502_facts::{Blob, CgiRequestSpec, FirstBytes, HttpRequestSpec, ProxyHeader, websocket_request};
 
     fn http() -> ProbeSpec {
         let request = HttpRequestSpec {
@@ -201,6 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn the_header_of_the_proxy_protocol_stands_before_the_handshake() {
+        let ProbeSpec::Http { tls, request } = http() else { unreachable!() };
+        let spec = ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls, request };
+        let mut machine = Machine::new(&spec);
+        assert_eq!(machine.want(), Want::Announce(b"PROXY UNKNOWN\r\n"));
+        assert_eq!(machine.want(), Want::Tls(TlsSpec::default()));
+        assert!(matches!(machine.want(), Want::Write(request) if request.starts_with(b"HEAD / ")));
+    }
+
+    #[test]
     fn a_connection_is_held_where_that_tells_something() {
         let most = Duration::from_mins(1);
         for (head, wanted) in [
@@ -236,7 +253,7 @@ mod tests {
             let wants: Vec<Want> = std::iter::repeat_with(|| machine.want()).take(3).collect();
             let wants = wants
                 .iter()
-                .skip_while(|want| matches!(want, Want::Listen(_) | Want::Tls(_)))
+                .skip_while(|want| matches!(want, Want::Announce(_) | Want::Listen(_) | Want::Tls(_)))
                 .collect::<Vec<_>>();
             assert!(matches!(wants[..2], [Want::Write(_), Want::Read]), "{spec:?} {wants:?}");
         }
@@ -343,7 +360,7 @@ mod tests {
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 9] {
+    fn specs() -> [ProbeSpec; 10] {
         let request = CgiRequestSpec::default();
         let ProbeSpec::Http { request: http_request, .. } = http() else { unreachable!() };
         [
@@ -352,6 +369,7 @@ mod tests {
             ProbeSpec::FastCgi(request.clone()),
             ProbeSpec::FastCgiValues,
             ProbeSpec::UwsgiPing,
+            ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: None, request: http_request.clone() },
             ProbeSpec::Scgi(request.clone()),
             ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request },
             ProbeSpec::WebSocket { tls: None, request: websocket_request("/", Vec::new()) },

@@ -107,10 +107,8 @@ fn subjects(case: &Case<'_>, scope: Scope) -> Vec<Subject> {
             let groups = case.gateway.groups().map(|(id, _)| id).filter(|id| case.concerns_group(*id));
             groups.map(Subject::Group).collect()
         }
-        Scope::Peer => {
-            let peers = case.peers.iter().filter(|peer| case.concerns_peer(peer));
-            peers.cloned().map(Subject::Peer).collect()
-        }
+        Scope::Peer => peers(case).collect(),
+        Scope::PeerOrGateway => peers(case).chain([Subject::Gateway]).collect(),
         Scope::Route => {
             let has_unrouted = case.failures.iter().any(|failure| failure.route.is_none());
             let nowhere = has_unrouted.then_some(Subject::Nowhere);
@@ -118,4 +116,8 @@ fn subjects(case: &Case<'_>, scope: Scope) -> Vec<Subject> {
             routes.map(Subject::Route).chain(nowhere).collect()
         }
     }
+}
+
+fn peers(case: &Case<'_>) -> impl Iterator<Item = Subject> {
+    case.peers.iter().filter(|peer| case.concerns_peer(peer)).cloned().map(Subject::Peer)
 }

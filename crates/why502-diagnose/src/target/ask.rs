@@ -28,6 +28,9 @@ pub(super) fn spec(found: &Found<'_>, peer: &FoundPeer<'_>, question: &TargetQue
                 question,
             )
         }
+        (Some(SpokenProtocol::ProxyProtocol(header)), Some(ProbeSpec::Http { tls, request })) => {
+            with_tls(ProbeSpec::ProxyProtocol { header, tls, request }, question)
+        }
         (Some(SpokenProtocol::Tls), Some(spec)) if spec.tls().is_some() => {
             ProbeSpec::Tls(spec.tls().cloned().unwrap_or_default())
         }
@@ -86,8 +89,10 @@ fn is_in(spec: &ProbeSpec, protocol: SpokenProtocol) -> bool {
 /// The same through TLS or plain, where that was said.
 fn with_tls(mut spec: ProbeSpec, question: &TargetQuestion) -> ProbeSpec {
     let wanted = wants_tls(question);
-    if let ProbeSpec::Http { tls, .. } | ProbeSpec::Uwsgi { tls, .. } | ProbeSpec::WebSocket { tls, .. } =
-        &mut spec
+    if let ProbeSpec::Http { tls, .. }
+    | ProbeSpec::ProxyProtocol { tls, .. }
+    | ProbeSpec::Uwsgi { tls, .. }
+    | ProbeSpec::WebSocket { tls, .. } = &mut spec
     {
         match wanted {
             Some(false) => *tls = None,
@@ -106,6 +111,9 @@ fn free_spec(question: &TargetQuestion, protocol: SpokenProtocol) -> ProbeSpec {
         SpokenProtocol::FastCgi if path(question).is_none() => ProbeSpec::FastCgiValues,
         SpokenProtocol::FastCgi => ProbeSpec::FastCgi(free_cgi(question)),
         SpokenProtocol::Http => ProbeSpec::Http { tls, request: free_request(question) },
+        SpokenProtocol::ProxyProtocol(header) => {
+            ProbeSpec::ProxyProtocol { header, tls, request: free_request(question) }
+        }
         SpokenProtocol::Scgi => ProbeSpec::Scgi(free_cgi(question)),
         SpokenProtocol::Tcp => ProbeSpec::Connect,
         SpokenProtocol::Tls => ProbeSpec::Tls(free_tls(question)),
@@ -199,6 +207,7 @@ fn set_host(spec: &mut ProbeSpec, host: &str) {
     match spec {
         ProbeSpec::Http { request, .. }
         | ProbeSpec::Http2 { request, .. }
+        | ProbeSpec::ProxyProtocol { request, .. }
         | ProbeSpec::WebSocket { request, .. }
         | ProbeSpec::WhoSpeaks(request) => {
             request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Host"));
@@ -215,6 +224,7 @@ fn set_host(spec: &mut ProbeSpec, host: &str) {
 fn set_server_name(spec: &mut ProbeSpec, name: &str) {
     let (ProbeSpec::Http { tls: Some(tls), .. }
     | ProbeSpec::Http2 { tls: Some(tls), .. }
+    | ProbeSpec::ProxyProtocol { tls: Some(tls), .. }
     | ProbeSpec::Tls(tls)
     | ProbeSpec::Uwsgi { tls: Some(tls), .. }
     | ProbeSpec::WebSocket { tls: Some(tls), .. }) = spec

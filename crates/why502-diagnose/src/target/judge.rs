@@ -5,8 +5,8 @@ use super::report::{
 };
 use super::words::{certificate, handshake_failure, milliseconds};
 use why502_facts::{
-    Errno, FirstBytes, HttpAnswer, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, StepKind, TlsAnswer,
-    accepts_websocket, lossy, mask_secrets,
+    Errno, FirstBytes, HttpAnswer, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, ProxyHeader, StepKind,
+    TlsAnswer, accepts_websocket, lossy, mask_secrets,
 };
 
 /// So many characters of a greeting are told.
@@ -95,6 +95,8 @@ fn spoken_plain(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => "FastCGI",
         ProbeSpec::Http { .. } | ProbeSpec::WhoSpeaks(_) => "HTTP",
         ProbeSpec::Http2 { .. } => "HTTP/2",
+        ProbeSpec::ProxyProtocol { request, .. } if request.version == "2" => "HTTP/2",
+        ProbeSpec::ProxyProtocol { .. } => "HTTP",
         ProbeSpec::Scgi(_) => "SCGI",
         ProbeSpec::Tls(_) => "TLS",
         ProbeSpec::Uwsgi { .. } | ProbeSpec::UwsgiPing => "uwsgi",
@@ -117,6 +119,7 @@ fn judge_step(
         // The question of a target asks for no hold.
         StepKind::Idle => (TargetStepKind::Answer, by_outcome("held open".to_owned())),
         StepKind::Listen => (TargetStepKind::Listen, (StepVerdict::Ok, greeting(report))),
+        StepKind::Announce => (TargetStepKind::ProxyHeader, by_outcome(announcement(spec).to_owned())),
         StepKind::Send => (TargetStepKind::Request, by_outcome(request(spec))),
         StepKind::Receive => (TargetStepKind::Answer, answer(spec, report, step)),
     };
@@ -171,11 +174,21 @@ fn first_line(bytes: &[u8]) -> String {
     lossy(line).trim_end().chars().take(MAX_GREETING).collect()
 }
 
+/// The header of the PROXY protocol, in words.
+fn announcement(spec: &ProbeSpec) -> &'static str {
+    match spec {
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, .. } => "PROXY UNKNOWN",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, .. } => "version 2, LOCAL",
+        _ => "",
+    }
+}
+
 /// What is sent, in words.
 fn request(spec: &ProbeSpec) -> String {
     let text = match spec {
         ProbeSpec::Http { request, .. }
         | ProbeSpec::Http2 { request, .. }
+        | ProbeSpec::ProxyProtocol { request, .. }
         | ProbeSpec::WhoSpeaks(request) => {
             format!("{} {} HTTP/{}", request.method, request.target, request.version)
         }

@@ -193,6 +193,8 @@ pub enum TargetStepKind {
     Name,
     /// Establishing the connection.
     Connect,
+    /// Sending the header of the PROXY protocol.
+    ProxyHeader,
     /// The TLS handshake.
     Tls,
     /// Waiting for the peer to speak first.
@@ -211,6 +213,7 @@ impl TargetStepKind {
         match self {
             Self::Name => "name",
             Self::Connect => "connect",
+            Self::ProxyHeader => "PROXY",
             Self::Tls => "TLS",
             Self::Listen => "listen",
             Self::Request => "request",

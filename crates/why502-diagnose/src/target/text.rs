@@ -1,6 +1,6 @@
 //! A target as it is typed.
 
-use why502_facts::{lossy, mask_secrets};
+use why502_facts::{ProxyHeader, lossy, mask_secrets};
 
 /// A target as it is typed: an address, a URL, the path of a unix socket, the name of a group, or a path that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum SpokenProtocol {
     FastCgi,
     /// HTTP/1.
     Http,
+    /// HTTP/1 behind a header of the PROXY protocol.
+    ProxyProtocol(ProxyHeader),
     /// SCGI.
     Scgi,
     /// Nothing: the connection alone.

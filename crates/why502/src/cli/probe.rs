@@ -17,7 +17,7 @@ use why502_diagnose::{
     NoSuchTarget, ProbeTarget, SpokenProtocol, StepVerdict, TargetQuestion, TargetReport, WantedProtocol,
     report_target, target_asks, target_names,
 };
-use why502_facts::{Bundle, FORMAT_VERSION, Facts, Invocation, Manifest};
+use why502_facts::{Bundle, FORMAT_VERSION, Facts, Invocation, Manifest, ProxyHeader};
 use why502_model::Model;
 
 /// The options of `probe`.
@@ -80,6 +80,10 @@ enum Proto {
     Http,
     /// HTTP/1 through TLS.
     Https,
+    /// HTTP/1 behind a header of the PROXY protocol, through TLS where the target says so.
+    ProxyProtocol,
+    /// The same with the header's binary form.
+    ProxyProtocolV2,
     /// SCGI.
     Scgi,
     /// Nothing: the connection alone.
@@ -98,6 +102,8 @@ impl Proto {
             Self::Fastcgi => (SpokenProtocol::FastCgi, Some(false)),
             Self::Http => (SpokenProtocol::Http, Some(false)),
             Self::Https => (SpokenProtocol::Http, Some(true)),
+            Self::ProxyProtocol => (SpokenProtocol::ProxyProtocol(ProxyHeader::Text), None),
+            Self::ProxyProtocolV2 => (SpokenProtocol::ProxyProtocol(ProxyHeader::Binary), None),
             Self::Scgi => (SpokenProtocol::Scgi, Some(false)),
             Self::Tcp => (SpokenProtocol::Tcp, Some(false)),
             Self::Tls => (SpokenProtocol::Tls, Some(true)),
@@ -143,7 +149,7 @@ fn question(args: &Args) -> Result<TargetQuestion, Failure> {
     let protocol = args.proto.map(Proto::wanted);
     if args.sni.is_some() && protocol.is_some_and(|wanted| wanted.tls == Some(false)) {
         return Err(Failure::usage("--sni is a name for TLS, which --proto leaves out")
-            .hint("TLS is spoken with --proto https, tls, uwsgi and websocket"));
+            .hint("TLS is spoken with --proto https, tls, proxy-protocol, uwsgi and websocket"));
     }
     for (option, value) in [("--sni", &args.sni), ("--host", &args.host)] {
         let is_name = |value: &String| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());

@@ -212,6 +212,24 @@ server.listen(port, "127.0.0.1");
 }
 
 #[test]
+fn the_proxy_protocol_is_spoken_where_it_is_asked_for() {
+    let mut world = World::new();
+    let port = free_port();
+    world.nginx("behind", &format!("server {{ listen 127.0.0.1:{port} proxy_protocol; return 204; }}"), port);
+    let config = world.write("nginx.conf", "events {} http {}");
+    let target = format!("127.0.0.1:{port}");
+    let (_, code) = probe(&[&target, "--proto", "http", "--config", &config]);
+    assert_eq!(code, 1);
+    for (protocol, header) in [("proxy-protocol", "PROXY UNKNOWN"), ("proxy-protocol-v2", "version 2, LOCAL")]
+    {
+        let (report, code) = probe(&[&target, "--proto", protocol, "--config", &config]);
+        assert_eq!(code, 0, "{report}");
+        assert_eq!(steps(&report, 0), "connect ok, proxy-header ok, request ok, protocol ok, answer ok");
+        assert_eq!(report["peers"][0]["conversations"][0]["steps"][1]["says"], header);
+    }
+}
+
+#[test]
 fn names_take_their_time_and_runs_are_summed_up() {
     let world = World::new();
     let config = world.write("nginx.conf", "events {} http {}");
