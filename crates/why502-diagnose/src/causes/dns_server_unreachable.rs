@@ -34,11 +34,12 @@
 //!
 //! nginx: `ngx_resolver_send_query`, `ngx_resolver_resend_handler`, `ngx_resolver_strerror`.
 
-use super::resolvers::{NXDOMAIN, asked};
+use super::resolvers::{NXDOMAIN, Reply, asked};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
+use why502_facts::NameReply;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "dns-server-unreachable",
@@ -72,9 +73,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let servers = servers_of(case, finding);
     Explanation {
-        title: format!("no server of nginx's resolver answers{servers}"),
+        title: format!("no server of nginx's resolver answers usefully{servers}"),
         why: "The target has a variable, so nginx looks the name up for requests, at these servers alone. None of them says \
-              anything, and nginx answers 502."
+              what the name stands for, and nginx answers 502."
             .to_owned(),
         wont_help: vec![
             "mending /etc/resolv.conf or /etc/hosts: nginx's resolver reads neither".to_owned(),
@@ -87,11 +88,17 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 fn servers_of(case: &Case<'_>, finding: &Finding) -> String {
     let subject = finding.subjects.first();
     let found = subject.and_then(|subject| asked(case, subject).ok()).unwrap_or_default();
-    let names: Vec<String> = found
-        .first()
-        .map(|asked| asked.silent().map(|reply| reply.server.to_string()).collect())
-        .unwrap_or_default();
+    let names: Vec<String> =
+        found.first().map(|asked| asked.silent().map(told).collect()).unwrap_or_default();
     if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
+}
+
+/// A server, and what it says where that is not silence.
+fn told(reply: &Reply<'_>) -> String {
+    match reply.says {
+        NameReply::Refused(code) => format!("{} ({code})", reply.server),
+        _ => reply.server.to_string(),
+    }
 }
 
 fn remedies(_case: &Case<'_>, _finding: &Finding) -> Vec<Remedy> {
@@ -135,8 +142,14 @@ silent
     fn hit_its_server_is_silent() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed dns-server-unreachable: no server of nginx's resolver answers: 10.0.0.53:53 [1 requests, still failing]
+        Confirmed dns-server-unreachable: no server of nginx's resolver answers usefully: 10.0.0.53:53 [1 requests, still failing]
         ");
+    }
+
+    #[test]
+    fn hit_its_server_refuses() {
+        let summary = Fixture::new(HIT).with("ask 10.0.0.53:53 app.internal", "REFUSED").summary();
+        assert!(summary.contains("answers usefully: 10.0.0.53:53 (REFUSED)"), "{summary}");
     }
 
     #[test]
@@ -156,7 +169,7 @@ silent
     fn gap_nobody_could_ask_it() {
         insta::assert_snapshot!(Fixture::new(HIT).without("ask 10.0.0.53:53 app.internal").summary(), @"
         Broken
-        Likely dns-server-unreachable: no server of nginx's resolver answers [1 requests]
+        Likely dns-server-unreachable: no server of nginx's resolver answers usefully [1 requests]
           open: what that name server says: the fixture does not tell
         ");
     }
