@@ -10,6 +10,10 @@ use why502_facts::{
 };
 use why502_model::{Pass, Span};
 
+/// What a server says of a certificate that it does not take: `bad_certificate`, `unsupported_certificate`, `certificate_revoked`,
+/// `certificate_expired`, `certificate_unknown`, `unknown_ca`, `access_denied` (RFC 8446, section 6.2).
+pub(super) const CERTIFICATE_ALERTS: [u8; 7] = [42, 43, 44, 45, 46, 48, 49];
+
 /// A peer that TLS is spoken to, what failed there, and what its probe sees.
 pub(super) struct Handshakes<'c> {
     pub(super) peer: &'c PeerSubject,
@@ -75,6 +79,11 @@ impl<'c> Handshakes<'c> {
     pub(super) fn misses_certificate(&self) -> bool {
         let asks = self.answer().and_then(|answer| answer.asks_certificate);
         asks == Some(true) && self.spec.certificate.is_none()
+    }
+
+    /// Whether the server says that it does not take the certificate that is presented: then versions and ciphers were agreed on.
+    pub(super) fn rejects_certificate(&self) -> bool {
+        self.alert().is_some_and(|alert| CERTIFICATE_ALERTS.contains(&alert))
     }
 
     /// Whether nginx's own lines tell of one of some alerts, and nobody could shake hands.

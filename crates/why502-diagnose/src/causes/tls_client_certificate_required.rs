@@ -14,8 +14,8 @@
 //!
 //! Confirmed: a connection as nginx makes it is refused with `certificate_required`; or it is asked for a certificate, gives
 //! none and is refused; or it presents the configured one, and the server answers that it does not take it. Likely: every
-//! request gets 400, the server asks for a certificate, and none is configured; or the error log has `certificate_required`,
-//! and nobody could ask.
+//! request gets 400, and the server asks for a certificate; or the error log has `certificate_required`, and nobody could
+//! ask.
 //!
 //! ## What would disprove it
 //!
@@ -33,7 +33,7 @@
 //!
 //! nginx: `ngx_http_proxy_set_ssl`; RFC 8446, sections 4.3.2 and 6.2.
 
-use super::handshakes::{Handshakes, alert_name, alert_number, handshakes};
+use super::handshakes::{CERTIFICATE_ALERTS, Handshakes, alert_name, alert_number, handshakes};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -58,8 +58,6 @@ pub(super) static CAUSE: Cause = Cause {
 const CERTIFICATE_REQUIRED: u8 = 116;
 /// A server that only says that the handshake failed: before TLS 1.3 that is how it misses a certificate.
 const HANDSHAKE_FAILURE: u8 = 40;
-/// What a server says of a certificate that it does not take: from `bad_certificate` to `access_denied`.
-const REJECTIONS: std::ops::RangeInclusive<u8> = 42..=49;
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(found) = handshakes(case, subject, fits)? else { return Ok(Ruling::NoSign) };
@@ -76,13 +74,13 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         let finding = found.finding(case, &CAUSE, Confidence::Confirmed, subject, place);
         return Ok(Ruling::found(finding.with([found.seen(case, says)])));
     }
-    if configured { Ok(Ruling::NoSign) } else { answered_400(case, subject, &found) }
+    answered_400(case, subject, &found)
 }
 
 /// Whether nginx's own line tells of such an alert.
 fn fits(symptom: &Symptom) -> bool {
     alert_number(symptom).is_some_and(|alert| {
-        alert == CERTIFICATE_REQUIRED || alert == HANDSHAKE_FAILURE || REJECTIONS.contains(&alert)
+        alert == CERTIFICATE_REQUIRED || alert == HANDSHAKE_FAILURE || CERTIFICATE_ALERTS.contains(&alert)
     })
 }
 
@@ -97,7 +95,7 @@ fn refusal(found: &Handshakes<'_>, configured: bool) -> Option<String> {
             "it asks for a certificate, and without one it answers with {}",
             alert_name(HANDSHAKE_FAILURE)
         )),
-        alert if configured && REJECTIONS.contains(&alert) => {
+        alert if configured && found.rejects_certificate() => {
             Some(format!("to the certificate that nginx presents it answers with {}", alert_name(alert)))
         }
         _ => None,
@@ -221,6 +219,31 @@ mod tests {
         Broken
         Likely tls-client-certificate-required: 127.0.0.1:8443 wants a certificate of its client, and nginx presents none [1 requests, still failing]
         ");
+    }
+
+    fn presenting(fixture: &Fixture) -> Fixture {
+        let settings = "proxy_ssl_certificate /etc/nginx/own.pem; proxy_ssl_certificate_key /etc/nginx/own.pem;\n            proxy_pass";
+        let config = fixture.section("nginx.conf").replacen("proxy_pass", settings, 1);
+        fixture.clone().with("nginx.conf", &config)
+    }
+
+    #[test]
+    fn hit_the_certificate_that_is_presented_is_answered_with_400() {
+        let summary = presenting(&answered()).summary();
+        assert!(
+            summary.contains("Likely tls-client-certificate-required: 127.0.0.1:8443 does not accept"),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn hit_the_certificate_that_is_presented_is_of_an_unknown_authority() {
+        let refused = Fixture::new(REFUSED)
+            .with("probe 127.0.0.1:8443", "answers tls alert=48 asks")
+            .with("probe 127.0.0.1:8443 wide", "answers tls version=TLSv1.3");
+        let summary = presenting(&refused).summary();
+        assert!(summary.contains("Confirmed tls-client-certificate-required"), "{summary}");
+        assert!(!summary.contains("tls-version-mismatch"), "{summary}");
     }
 
     #[test]

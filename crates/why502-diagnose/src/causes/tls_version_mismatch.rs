@@ -71,7 +71,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if found.is_told_alone(&REFUSALS) && found.spec.server_name.is_some() {
         return Ok(found.told(case, &CAUSE, Confidence::Possible, subject, None));
     }
-    if !found.fails_now() || found.misses_certificate() {
+    if !found.fails_now() || found.misses_certificate() || found.rejects_certificate() {
         return Ok(Ruling::NoSign);
     }
     let wide = plan::wide_spec(&found.spec);
