@@ -170,7 +170,7 @@ fn who_speaks(
 }
 
 /// Whether the port speaks TLS: then nothing else is asked of it.
-fn speaks_tls(case: &Case<'_>, peer: &PeerSubject, pass: &Pass) -> Result<bool, Asks> {
+pub(super) fn speaks_tls(case: &Case<'_>, peer: &PeerSubject, pass: &Pass) -> Result<bool, Asks> {
     if pass.protocol != Protocol::Http {
         return Ok(false);
     }

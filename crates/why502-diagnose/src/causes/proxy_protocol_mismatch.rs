@@ -39,6 +39,7 @@
 mod listener;
 
 use self::listener::Mismatch;
+use super::protocol_mismatch::speaks_tls;
 use super::unanswered::{Unanswered, attempts};
 use crate::case::{Case, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -106,6 +107,12 @@ fn proof(case: &Case<'_>, closed: &Unanswered<'_>) -> Result<Option<Evidence>, A
     let begin = closed.symptoms.iter().map(|(_, failure, _)| failure.at).min();
     let is_served = case.last_success(closed.peer).is_some_and(|(at, _)| Some(at) >= begin);
     if is_served || !closed.report().is_some_and(is_closed) {
+        return Ok(None);
+    }
+    let pass = case.pass_to(closed.peer).filter(|pass| !pass.tls);
+    if let Some(pass) = pass
+        && speaks_tls(case, closed.peer, pass)?
+    {
         return Ok(None);
     }
     for spec in plan::announced_specs(case, closed.peer) {

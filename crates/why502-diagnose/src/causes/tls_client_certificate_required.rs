@@ -39,6 +39,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::plan;
 use crate::remedy::{Remedy, Risk};
+use why502_model::Span;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "tls-client-certificate-required",
@@ -70,11 +71,15 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     }
     if let Some(says) = refusal(&found, configured) {
-        let place = found.pass.tls_settings.certificate.as_ref().and_then(|own| own.at.as_ref());
-        let finding = found.finding(case, &CAUSE, Confidence::Confirmed, subject, place);
+        let finding = found.finding(case, &CAUSE, Confidence::Confirmed, subject, place(&found));
         return Ok(Ruling::found(finding.with([found.seen(case, says)])));
     }
     answered_400(case, subject, &found)
+}
+
+/// Where the certificate is configured that is presented.
+fn place<'f>(found: &Handshakes<'f>) -> Option<&'f Span> {
+    found.pass.tls_settings.certificate.as_ref()?.at.as_ref()
 }
 
 /// Whether nginx's own line tells of such an alert.
@@ -122,7 +127,7 @@ fn answered_400(case: &Case<'_>, subject: &Subject, found: &Handshakes<'_>) -> R
     let says = |n| format!("{} got 400 from the upstream", count(n, "request"));
     let line = Case::line_of(&failed).map(|origin| Evidence::supporting(says(Case::weigh(&failed)), origin));
     let mut finding = found
-        .finding(case, &CAUSE, Confidence::Likely, subject, None)
+        .finding(case, &CAUSE, Confidence::Likely, subject, place(found))
         .explaining(failed.iter().map(|(id, _)| *id))
         .still_failing(Some(true))
         .with(line)
