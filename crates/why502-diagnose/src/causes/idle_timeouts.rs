@@ -29,11 +29,8 @@ pub(super) fn idle_timeout(case: &Case<'_>, peer: &PeerSubject, kept: Option<Dur
     if let Some(told) = probe.clone().known().and_then(|report| told_by(case, peer, report, kept)) {
         return told;
     }
-    let (known, what) = case
-        .listeners_of(peer)
-        .into_iter()
-        .find_map(|process| Some((known_timeout(&process.argv)?, case.owners(&[process.pid]))))
-        .map_or((None, String::new()), |(known, owner)| (Some(known), owner));
+    let (known, what) =
+        known(case, peer).map_or((None, String::new()), |(known, owner)| (Some(known), owner));
     let origin = || Origin::Host("/proc/*/cmdline".to_owned());
     match (known, probe) {
         (Some(Known::Set(timeout, option)), _) => {
@@ -67,6 +64,23 @@ fn longer(evidence: Evidence) -> IdleTimeout {
     IdleTimeout::Longer(Evidence { role: Role::Against, ..evidence })
 }
 
+/// The timeout that the peer's server is known by, where it is what was measured: servers that look for idle connections once
+/// in a second close them so much later, now and then.
+fn as_set(case: &Case<'_>, peer: &PeerSubject, held: Duration) -> Option<Duration> {
+    let (Known::Set(timeout, _) | Known::Default(timeout)) = known(case, peer)?.0;
+    let late = held.checked_sub(timeout)?;
+    (late <= LATE).then_some(timeout)
+}
+
+/// What the command line of the process tells that listens there, and whose it is.
+fn known(case: &Case<'_>, peer: &PeerSubject) -> Option<(Known, String)> {
+    let mut listeners = case.listeners_of(peer).into_iter();
+    listeners.find_map(|process| Some((known_timeout(&process.argv)?, case.owners(&[process.pid]))))
+}
+
+/// How much later than it is set to a server closes a connection at most.
+const LATE: Duration = Duration::from_millis(1500);
+
 /// What was measured, as a timer is set: to half a second, or to a tenth where it is a short one.
 fn rounded(measured: Duration) -> Duration {
     let step = if measured < Duration::from_secs(1) { 100 } else { 500 };
@@ -99,7 +113,8 @@ fn told_by(
             let (outlives, shown) = (outlives(held, kept), rounded(held));
             let says = format!("the peer {how} an idle connection after {}", seconds(millis(shown)));
             let evidence = Evidence::supporting(says, origin);
-            Some(if outlives { longer(evidence) } else { IdleTimeout::Seen(shown, evidence) })
+            let timeout = as_set(case, peer, held).unwrap_or(shown);
+            Some(if outlives { longer(evidence) } else { IdleTimeout::Seen(timeout, evidence) })
         }
         Some((held, ProbeOutcome::TimedOut)) if outlives(held, kept) => {
             let says =
