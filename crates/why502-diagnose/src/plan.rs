@@ -105,7 +105,8 @@ fn idle(case: &Case<'_>, peer: &PeerSubject, pass: &Pass) -> Option<Duration> {
     })
 }
 
-/// One `HEAD` of a failing path without its query, in the protocol of the route; `None` where that is one without such.
+/// One `HEAD` of a failing path without its query, in the protocol of the route. A memcached is asked for its version: its
+/// keys are left alone.
 fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> Option<ProbeSpec> {
     match wanted.pass.protocol {
         Protocol::Http if !speaks_http2(wanted.pass) => {
@@ -122,7 +123,7 @@ fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> O
             let cgi::Made { request, modifiers } = cgi::request(case, wanted)?;
             Some(ProbeSpec::Uwsgi { tls, modifiers, request })
         }
-        Protocol::Memcached => None,
+        Protocol::Memcached => Some(ProbeSpec::MemcachedVersion),
     }
 }
 
@@ -138,7 +139,8 @@ pub(crate) fn spec_of_route(case: &Case<'_>, route: RouteId, pass: &Pass, path: 
         (_, Some(tls)) => ProbeSpec::Tls(tls),
         (Protocol::FastCgi, None) => ProbeSpec::FastCgiValues,
         (Protocol::Uwsgi, None) => ProbeSpec::UwsgiPing,
-        (Protocol::Grpc | Protocol::Http | Protocol::Memcached | Protocol::Scgi, None) => ProbeSpec::Connect,
+        (Protocol::Memcached, None) => ProbeSpec::MemcachedVersion,
+        (Protocol::Grpc | Protocol::Http | Protocol::Scgi, None) => ProbeSpec::Connect,
     }
 }
 
@@ -160,7 +162,7 @@ pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     if is_own_listener(case, &peer.address) {
         return Vec::new();
     }
-    vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing]
+    vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing, ProbeSpec::MemcachedVersion]
 }
 
 /// Whether a pass speaks HTTP/2: `grpc_pass`, and `proxy_http_version 2` since 1.29.4.

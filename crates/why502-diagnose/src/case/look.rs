@@ -242,9 +242,7 @@ impl Case<'_> {
         for peer in &peers {
             or_ask(self.probe(peer))?;
         }
-        let is_well = |peer: &&PeerSubject| {
-            self.probe(peer).known().is_some_and(|report| report.good_answer().is_some())
-        };
+        let is_well = |peer: &&PeerSubject| self.probe(peer).known().is_some_and(ProbeReport::is_well);
         Ok(!peers.is_empty() && peers.iter().all(is_well))
     }
 
