@@ -4,6 +4,7 @@ mod answers;
 mod asked;
 mod build;
 mod failure;
+mod hops;
 mod logs;
 mod look;
 mod lookup;

@@ -249,19 +249,23 @@ fn failure(
     let messages = request.messages.iter().map(|message| symptom_of(std::slice::from_ref(message)));
     let route_of = |key: Option<&Arc<str>>| key.and_then(|key| keys.get(&**key)).copied();
     let entry = route_of(request.route.as_ref());
-    let symptoms: Vec<Symptom> = request
-        .attempts
-        .iter()
+    let subrequest = failed_subrequest(request);
+    let mut attempts: Vec<&Attempt> = request.attempts.iter().collect();
+    if subrequest.is_none() {
+        // The last attempt is what made the answer: a copy that ended later did not.
+        attempts.sort_by_key(|attempt| attempt.subrequest.is_none());
+    }
+    let symptoms: Vec<Symptom> = attempts
+        .into_iter()
         .map(|attempt| symptom(attempt, route_of(attempt.route.as_ref()), logged))
         .chain(messages)
         .collect();
-    let of_subrequest = request.attempts.last().filter(|last| last.subrequest.is_some());
     Failure {
         at: request.at,
         outcome: request.outcome,
         status: request.status.or(request.implied_status),
         status_logged: request.status.is_some(),
-        route: of_subrequest.and_then(|last| route_of(last.route.as_ref())).or(entry),
+        route: subrequest.and_then(|own| route_of(own.route.as_ref())).or(entry),
         entry,
         method: line.map(|line| line.method.to_string()).filter(|method| !method.is_empty()),
         path: line.map(|line| line.path.to_string()),
@@ -280,6 +284,25 @@ fn failure(
     }
 }
 
+/// The subrequest that a failure is about: its last one, unless the request itself failed on an upstream.
+fn failed_subrequest(request: &FailedRequest) -> Option<&Attempt> {
+    let failed = |attempt: &Attempt| {
+        let is_told = attempt.messages.iter().any(|message| !is_beside(message));
+        is_told || attempt.result.as_ref().and_then(|tried| tried.status).is_some_and(|status| status >= 500)
+    };
+    let (own, others): (Vec<&Attempt>, Vec<&Attempt>) =
+        request.attempts.iter().partition(|attempt| attempt.subrequest.is_none());
+    others.last().copied().filter(|_| !own.into_iter().any(failed))
+}
+
+/// Whether a line stands beside the one that tells why, before or after it.
+fn is_beside(message: &RequestMessage) -> bool {
+    matches!(
+        message.phrase,
+        Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile
+    )
+}
+
 fn owned(text: Option<&Arc<str>>) -> Option<String> {
     text.map(ToString::to_string)
 }
@@ -292,6 +315,7 @@ fn symptom(attempt: &Attempt, route: Option<RouteId>, logged: Logged) -> Symptom
         scheme: owned(attempt.scheme.as_ref()),
         tried: attempt.result.clone(),
         logged,
+        sent: owned(attempt.path.as_ref()),
         subrequest: owned(attempt.subrequest.as_ref()),
         route,
         is_attempt: true,
@@ -301,13 +325,6 @@ fn symptom(attempt: &Attempt, route: Option<RouteId>, logged: Logged) -> Symptom
 
 /// What several lines about one attempt say: the line that tells the failure, and the others.
 fn symptom_of(messages: &[RequestMessage]) -> Symptom {
-    // These stand beside the line that tells why, before or after it.
-    let is_beside = |message: &&RequestMessage| {
-        matches!(
-            message.phrase,
-            Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile
-        )
-    };
     let Some(main) = messages.iter().find(|message| !is_beside(message)).or(messages.first()) else {
         return Symptom::default();
     };

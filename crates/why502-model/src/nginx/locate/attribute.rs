@@ -1,6 +1,7 @@
 //! From a log line to the route that the request was failing in.
 
-use crate::{Action, Gateway, GroupId, Host, LogTarget, Pass, Peer, RequestVars, RouteId, Target};
+use super::LocationName;
+use crate::{Action, Gateway, GroupId, Host, LogTarget, Pass, Peer, Protocol, RequestVars, RouteId, Target};
 use why502_facts::{Observed, PeerAddress, RequestKey};
 
 /// How well a route fits the upstream of a log line.
@@ -37,11 +38,49 @@ impl Gateway {
             .collect();
         let others = || self.routes().filter(|(_, route)| servers.contains(&route.server)).map(|(id, _)| id);
         let first_of = || reached.iter().copied();
-        self.best_fit(first_of(), key, &request, Fit::Perhaps)
+        let may_send = |id: &RouteId| key.sent.is_none_or(|sent| self.may_send(*id, sent));
+        self.best_fit(first_of().filter(may_send), key, &request, Fit::Perhaps)
+            .or_else(|| self.best_fit(others().filter(may_send), key, &request, Fit::Surely))
+            .or_else(|| self.best_fit(first_of(), key, &request, Fit::Perhaps))
             .or_else(|| self.best_fit(others(), key, &request, Fit::Surely))
+            // An answer may send a request on to a location that no directive leads to, and whose target a variable decides.
+            .or_else(|| {
+                self.best_fit(
+                    others().filter(|id| self.is_open(*id) && may_send(id)),
+                    key,
+                    &request,
+                    Fit::Perhaps,
+                )
+            })
             // The configuration was another one then: the location is all that can be told.
             .or_else(|| self.best_fit(first_of(), key, &request, Fit::Protocol))
             .or_else(|| self.best_fit(others(), key, &request, Fit::Perhaps))
+    }
+
+    /// Whether a route can have sent a path to its upstream. Without a path of its own, a pass sends the one that came to
+    /// the location.
+    fn may_send(&self, id: RouteId, sent: &str) -> bool {
+        let route = self.route(id);
+        let Action::Pass(pass) = &route.action else { return true };
+        let changes = pass.text.contains('$') || !route.conditionals.is_empty() || self.rewrites(id);
+        if changes || pass.protocol != Protocol::Http {
+            return true;
+        }
+        if let Some(own) = &pass.path {
+            return sent.starts_with(own.as_str());
+        }
+        if matches!(self.locator.name_of(id), None | Some(LocationName::Named(_))) {
+            return true;
+        }
+        let path = RequestVars::of_request("", sent, None);
+        path.get("uri")
+            .is_none_or(|path| self.locator.serves(self.locator.server_routes[route.server], path) == id)
+    }
+
+    /// Whether a route is for requests that the gateway sends on, and only such a request decides its target.
+    fn is_open(&self, id: RouteId) -> bool {
+        let is_unresolved = |pass: &Pass| matches!(pass.target, Target::Unresolved(_));
+        self.route(id).action.pass().is_some_and(is_unresolved) && self.is_internal(id)
     }
 
     /// The first of the routes that fit the upstream of a log line best, and at least so well.
@@ -207,6 +246,7 @@ mod tests {
             path,
             scheme: None,
             peer: None,
+            sent: None,
         }
     }
 
@@ -304,5 +344,37 @@ mod tests {
             Some(" = /auth"),
             "the main request's line names no subrequest"
         );
+    }
+
+    const FILES: &str = "
+        server {
+            location / { proxy_pass http://10.0.0.1; }
+            location /keep/ { internal; proxy_pass http://10.0.0.1; }
+            location /protected/ { internal; proxy_pass http://10.0.0.1/blobs/; }
+            location ~ ^/s3/(.*)$ { internal; proxy_pass http://$1; }
+            location /moved/ { internal; rewrite ^/moved/(.*)$ /x/$1 break; proxy_pass http://10.0.0.1; }
+        }";
+
+    #[test]
+    fn the_path_that_was_sent_tells_routes_to_one_peer_apart() {
+        let world = World::http(FILES);
+        for (sent, expected) in [
+            ("/download/7", " /"),
+            ("/keep/a%20b", " /keep/"),
+            ("/blobs/7", " /protected/"),
+            ("/x/7", " /moved/"),
+        ] {
+            let line = with_peer(key(Some(""), None, "/download/7"), "http", "10.0.0.1:80");
+            let line = RequestKey { sent: Some(sent), ..line };
+            assert_eq!(attributed(&world, &line).as_deref(), Some(expected), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_no_configuration_names_is_that_of_an_internal_location_with_variables() {
+        let world = World::http(FILES);
+        let line = with_peer(key(Some(""), None, "/download/7"), "http", "192.0.2.7:80");
+        let line = RequestKey { sent: Some("/bucket/7"), ..line };
+        assert_eq!(attributed(&world, &line).as_deref(), Some(" ~ ^/s3/(.*)$"));
     }
 }
