@@ -24,8 +24,6 @@ use why502_model::{GroupId, Host, Pass, Peer, Protocol, RouteId, Version};
 const MAX_PEERS: usize = 64;
 /// How many of the newest failures of a peer are looked through for one that is worth repeating.
 const MAX_FAILURES: usize = 256;
-/// A digest keeps so much of a path, in bytes.
-const MAX_PATH: usize = 512;
 /// For how long a connection is held open at most, to see when the peer closes it.
 const MAX_IDLE: Duration = Duration::from_mins(2);
 /// How much longer it is held than the gateway keeps it: a peer that closes later than that loses no request.
@@ -259,9 +257,9 @@ fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<Failing> {
     Some(Failing { route, path, sent, host })
 }
 
-/// Whether a path of a log can be sent as it is: it is whole and holds no secret that was masked.
+/// Whether a path of a log can be sent as it is: no secret in it was masked.
 fn is_sendable(path: &str) -> bool {
-    path.len() < MAX_PATH && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
+    path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
 }
 
 /// The name that a route's server is asked for by, where it has one that is no pattern.

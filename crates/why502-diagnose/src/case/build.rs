@@ -2,6 +2,7 @@
 
 use super::answers::answers;
 use super::failure::Logged;
+use super::hops::copies;
 use super::lookup::{Lookup, passes};
 use super::peers::{group_of_pass, peers};
 use super::strangers::{Strangers, count_by_writer};
@@ -10,8 +11,8 @@ use crate::plan::specs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use why502_facts::{
-    AccessDigest, AccessRecord, Attempt, ErrorDigest, ErrorRecord, Facts, FailedRequest, PeerAddress, Phase,
-    Phrase, RequestMessage, Stamp,
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, ErrorRecord, Facts, FailedRequest, Outcome,
+    PeerAddress, Phase, Phrase, RequestMessage, Stamp,
 };
 use why502_model::{FallbackKind, Gateway, LogTarget, Model, RouteId};
 
@@ -38,7 +39,9 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         wanted(model, facts, read(&own), read(&all(facts.looked_back_requests(&owner))));
     drop_copies(gateway, &mut failures);
     drop_copies(gateway, &mut looked_back);
+    let copies = copies(gateway);
     for failure in &mut failures {
+        part_with_subrequests(gateway, &copies, failure);
         complete(gateway, failure);
     }
     let mut earlier = read(&all(facts.earlier_requests(&owner)));
@@ -80,6 +83,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers,
         failures,
         at_work: BTreeSet::new(),
+        copies,
         specs: HashMap::new(),
         earlier,
         looked_back,
@@ -174,6 +178,29 @@ fn drop_copies(gateway: &Gateway, failures: &mut Vec<Failure>) {
         *left -= failure.weight;
         failure.weight > 0
     });
+}
+
+/// Keeps what became of a subrequest apart from what became of the request: a copy makes no client's answer, and only of the
+/// one that must allow a request the gateway says so.
+fn part_with_subrequests(gateway: &Gateway, copies: &BTreeSet<RouteId>, failure: &mut Failure) {
+    let is_error = failure.status_logged && failure.status.is_some_and(|status| status >= 500);
+    if !is_error || failure.symptoms.iter().any(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus)) {
+        return;
+    }
+    let has_own_line = |route: RouteId| {
+        let setting = gateway.in_force(route, "log_subrequest").pop();
+        setting.is_some_and(|setting| setting.value.first().is_some_and(|value| value == "on"))
+    };
+    let of_copy = failure.route.is_some_and(|route| copies.contains(&route) && has_own_line(route));
+    let of_subrequest = failure.subrequest().map(|own| own.route.is_some_and(has_own_line));
+    if of_copy || of_subrequest == Some(true) {
+        // The line in the access log is that of the subrequest itself (`ngx_http_finalize_request`).
+        failure.outcome = Outcome::Hidden;
+    } else if of_subrequest == Some(false) {
+        // An upstream answered the request itself with an error, of which the error log says nothing.
+        failure.symptoms.retain(|symptom| symptom.subrequest.is_none());
+        failure.route = failure.entry;
+    }
 }
 
 /// Fills in what a failure's lines lack because nginx cut them at 2048 bytes: whom it dialled, if that can only be one.

@@ -93,6 +93,11 @@ impl Failure {
         self.outcome == Outcome::Hidden
     }
 
+    /// Whether the answer broke off after its header was sent.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.outcome == Outcome::Truncated
+    }
+
     /// Whether it is a failure whatever made it: a 502, 503 or 504, a 500 of the gateway's own making, or an answer that
     /// is no HTTP, or one whose body the upstream broke off or left unfinished. A 4xx, a 499, or a 500 of the application is one
     /// only where a cause explains it.

@@ -375,7 +375,7 @@ mod tests {
     /// `shown` is the line that nginx quotes.
     fn memcached(shown: &str) -> String {
         CLOSED
-            .replace("proxy_pass http://backend", "memcached_pass backend")
+            .replace("proxy_pass http://backend", "set $memcached_key $uri; memcached_pass backend")
             .replace("upstream: \"http://127.0.0.1:3000/a\"", "upstream: \"memcached://127.0.0.1:3000\"")
             .replace(
                 "upstream prematurely closed connection",
@@ -395,8 +395,8 @@ mod tests {
 
     #[test]
     fn hit_http_to_memcached() {
-        let fixture =
-            Fixture::new(CLOSED).with("probe 127.0.0.1:3000 memcached-version", "answers\nVERSION 1.6.18\n");
+        let fixture = Fixture::new(CLOSED)
+            .with("probe 127.0.0.1:3000 memcached-version", "answers\nVERSION 1.6.18\n\n");
         insta::assert_snapshot!(fixture.summary(), @"
         Broken
         Confirmed protocol-mismatch -> upstream-closed-before-response: HTTP is spoken to 127.0.0.1:3000, which speaks memcached [1 requests, still failing]
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn near_miss_a_memcached_that_refuses_a_key() {
         let fixture = Fixture::new(&memcached("CLIENT_ERROR bad command line format"))
-            .with("probe 127.0.0.1:3000", "answers\nVERSION 1.6.18\n");
+            .with("probe 127.0.0.1:3000", "answers\nVERSION 1.6.18\n\n");
         let summary = fixture.summary();
         assert!(!summary.contains("protocol-mismatch"), "{summary}");
     }
@@ -445,7 +445,7 @@ mod tests {
     fn gap_the_first_bytes_stand_in_the_log() {
         insta::assert_snapshot!(Fixture::new(&fastcgi()).without("probe 127.0.0.1:3000").summary(), @"
         Broken
-        Likely protocol-mismatch: 127.0.0.1:3000 speaks another protocol than the one that nginx speaks to it [1 requests]
+        Likely protocol-mismatch: FastCGI is spoken to 127.0.0.1:3000, which speaks HTTP [1 requests]
           open: what speaks there: the fixture does not tell
         ");
     }

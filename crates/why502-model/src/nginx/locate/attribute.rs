@@ -31,14 +31,12 @@ impl Gateway {
             };
         }
         let path = request.get("uri");
-        let reached: Vec<RouteId> = servers
-            .iter()
-            .filter_map(|server| first(*server))
-            .flat_map(|id| self.reachable_with(id, path))
-            .collect();
+        let firsts: Vec<RouteId> = servers.iter().filter_map(|server| first(*server)).collect();
+        let reached: Vec<RouteId> = firsts.iter().flat_map(|id| self.reachable_with(*id, path)).collect();
         let others = || self.routes().filter(|(_, route)| servers.contains(&route.server)).map(|(id, _)| id);
         let first_of = || reached.iter().copied();
-        let may_send = |id: &RouteId| key.sent.is_none_or(|sent| self.may_send(*id, sent));
+        let came_with = |id: &RouteId| path.filter(|_| firsts.contains(id));
+        let may_send = |id: &RouteId| key.sent.is_none_or(|sent| self.may_send(*id, sent, came_with(id)));
         self.best_fit(first_of().filter(may_send), key, &request, Fit::Perhaps)
             .or_else(|| self.best_fit(others().filter(may_send), key, &request, Fit::Surely))
             .or_else(|| self.best_fit(first_of(), key, &request, Fit::Perhaps))
@@ -57,24 +55,34 @@ impl Gateway {
             .or_else(|| self.best_fit(others(), key, &request, Fit::Perhaps))
     }
 
-    /// Whether a route can have sent a path to its upstream. Without a path of its own, a pass sends the one that came to
-    /// the location.
-    fn may_send(&self, id: RouteId, sent: &str) -> bool {
+    /// Whether a route can have sent a path to its upstream: the one that came to the location, or its own in place of the
+    /// location's. `path` is the request's own, where it came to the route with that.
+    fn may_send(&self, id: RouteId, sent: &str, path: Option<&str>) -> bool {
         let route = self.route(id);
         let Action::Pass(pass) = &route.action else { return true };
         let changes = pass.text.contains('$') || !route.conditionals.is_empty() || self.rewrites(id);
         if changes || pass.protocol != Protocol::Http {
             return true;
         }
-        if let Some(own) = &pass.path {
-            return sent.starts_with(own.as_str());
+        let decoded = RequestVars::of_request("", sent, None);
+        let Some(sent) = decoded.get("uri") else { return true };
+        let name = self.locator.name_of(id);
+        let prefix = match name {
+            Some(LocationName::Exact(prefix) | LocationName::Prefix { path: prefix, .. }) => prefix,
+            Some(LocationName::Named(_) | LocationName::Pattern(..)) | None => "",
+        };
+        let server = self.locator.server_routes[route.server];
+        match (&pass.path, path.filter(|_| !self.rewrites(server))) {
+            (Some(own), Some(path)) => path
+                .strip_prefix(prefix)
+                .and_then(|rest| sent.strip_prefix(own.as_str()).map(|sent| sent == rest))
+                .unwrap_or(false),
+            (Some(own), None) => sent.starts_with(own.as_str()),
+            (None, Some(path)) => sent == path,
+            (None, None) => {
+                matches!(name, Some(LocationName::Named(_)) | None) || self.locator.serves(server, sent) == id
+            }
         }
-        if matches!(self.locator.name_of(id), None | Some(LocationName::Named(_))) {
-            return true;
-        }
-        let path = RequestVars::of_request("", sent, None);
-        path.get("uri")
-            .is_none_or(|path| self.locator.serves(self.locator.server_routes[route.server], path) == id)
     }
 
     /// Whether a route is for requests that the gateway sends on, and only such a request decides its target.

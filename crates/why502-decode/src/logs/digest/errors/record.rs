@@ -35,10 +35,9 @@ impl<'l> Said<'l, '_> {
         Some(&peer[..peer.len().min(MAX_NAME)])
     }
 
-    /// The path that was sent to the upstream.
+    /// The path that was sent to the upstream; none that would have to be cut.
     fn sent(&self) -> Option<&'l [u8]> {
-        let path = self.parsed.context.upstream?.path?;
-        Some(&path[..path.len().min(MAX_PATH)])
+        self.parsed.context.upstream?.path.filter(|path| path.len() <= MAX_PATH)
     }
 }
 
