@@ -38,7 +38,7 @@ fn answered(spec: &ProbeSpec, bytes: &[u8]) -> (FirstBytes, ProbeAnswer) {
 }
 
 /// A probe of each kind that reads.
-fn specs() -> [ProbeSpec; 10] {
+fn specs() -> [ProbeSpec; 12] {
     let request = CgiRequestSpec::default();
     let http = HttpRequestSpec {
         method: "HEAD".to_owned(),
@@ -55,6 +55,8 @@ fn specs() -> [ProbeSpec; 10] {
         ProbeSpec::WhoSpeaks(http),
         ProbeSpec::FastCgi(request.clone()),
         ProbeSpec::FastCgiValues,
+        ProbeSpec::MemcachedGet("/a".to_owned()),
+        ProbeSpec::MemcachedVersion,
         ProbeSpec::Scgi(request.clone()),
         ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request },
         ProbeSpec::UwsgiPing,

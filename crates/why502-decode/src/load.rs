@@ -90,6 +90,7 @@ fn decode_transcript(ask: &Ask, transcript: &Transcript) -> ProbeReport {
         first_bytes: wire::first_bytes(received.as_slice()),
         answer: answer.header.map(Box::new),
         http2: answer.http2.map(Box::new),
+        memcached: answer.memcached,
         stderr: answer.stderr,
         received,
     }

@@ -597,6 +597,8 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Http { tls: Some(_), .. } => "https",
         ProbeSpec::Http2 { tls: None, .. } => "http2",
         ProbeSpec::Http2 { tls: Some(_), .. } => "https2",
+        ProbeSpec::MemcachedGet(_) => "memcached-get",
+        ProbeSpec::MemcachedVersion => "memcached-version",
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: None, .. } => "proxy-v1",
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: Some(_), .. } => "proxy-v1-tls",
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, tls: None, .. } => "proxy-v2",

@@ -42,7 +42,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("LimitingRequestsDelayed", "a delay is no refusal"),
     ("LogLinesDropped", "a gap of the log, not a cause"),
     ("MemoryExhausted", "gateway-out-of-memory"),
-    ("MemcachedInvalid", "response-not-http is about HTTP; memcached has no cause of its own"),
     ("MoreDataThanAnnounced", "nginx passes on what was announced: no failure for the client"),
     ("NamedLocationMissing", "a 500 of the configuration's making without a cause of its own"),
     ("ProcessEvent", "the instance's story, not a request's"),

@@ -1,6 +1,6 @@
 //! What a probe sends, and what came of it.
 
-use crate::{Blob, Errno, FirstBytes, Http2Answer, HttpAnswer, TlsAnswer};
+use crate::{Blob, Errno, FirstBytes, Http2Answer, HttpAnswer, MemcachedAnswer, TlsAnswer};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ pub enum ProbeSpec {
         /// The request.
         request: HttpRequestSpec,
     },
+    /// Asks a memcached for the value of a key, and reads the first line of the answer.
+    MemcachedGet(String),
+    /// Asks a memcached for its version: no key is touched.
+    MemcachedVersion,
     /// Sends the header of the PROXY protocol, which names no client, and then one HTTP request as [`ProbeSpec::Http`] or
     /// [`ProbeSpec::Http2`] does.
     ProxyProtocol {
@@ -68,7 +72,10 @@ pub enum ProbeSpec {
 impl ProbeSpec {
     /// Whether it sends a request that an application answers.
     pub fn is_request(&self) -> bool {
-        !matches!(self, Self::Connect | Self::FastCgiValues | Self::Tls(_) | Self::UwsgiPing)
+        !matches!(
+            self,
+            Self::Connect | Self::FastCgiValues | Self::MemcachedVersion | Self::Tls(_) | Self::UwsgiPing
+        )
     }
 
     /// The TLS settings, if it shakes hands.
@@ -83,6 +90,8 @@ impl ProbeSpec {
             Self::Connect
             | Self::FastCgi(_)
             | Self::FastCgiValues
+            | Self::MemcachedGet(_)
+            | Self::MemcachedVersion
             | Self::Scgi(_)
             | Self::UwsgiPing
             | Self::WhoSpeaks(_) => None,
@@ -272,6 +281,8 @@ pub struct ProbeReport {
     pub answer: Option<Box<HttpAnswer>>,
     /// What the frames of HTTP/2 tell, if that was spoken and came back.
     pub http2: Option<Box<Http2Answer>>,
+    /// What a memcached answered, if that was spoken and came back.
+    pub memcached: Option<MemcachedAnswer>,
     /// What the application wrote to its error stream before that header was complete.
     pub stderr: String,
     /// The first bytes themselves.
@@ -288,6 +299,11 @@ impl ProbeReport {
     /// request that was made up for the probe.
     pub fn good_answer(&self) -> Option<&HttpAnswer> {
         self.answer.as_deref().filter(|answer| answer.status < 500 && answer.status != 400)
+    }
+
+    /// Whether the peer answered in its protocol, and with no error of a server.
+    pub fn is_well(&self) -> bool {
+        self.good_answer().is_some() || self.memcached.as_ref().is_some_and(MemcachedAnswer::is_good)
     }
 
     /// Whether TLS was established.

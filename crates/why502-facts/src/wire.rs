@@ -108,6 +108,35 @@ pub struct Http2Goaway {
     pub debug: String,
 }
 
+/// What a memcached answers to a question, by the first line of its answer (its `doc/protocol.txt`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemcachedAnswer {
+    /// It refuses the client's line, and says why.
+    ClientError(String),
+    /// It does not know the question; or why it takes none.
+    Error(String),
+    /// There is no such key.
+    Missing,
+    /// It cannot do what was asked, and says why.
+    ServerError(String),
+    /// The value of a key.
+    Value {
+        /// The key.
+        key: String,
+        /// The size of the value, in bytes.
+        length: u64,
+    },
+    /// Its version.
+    Version(String),
+}
+
+impl MemcachedAnswer {
+    /// Whether it serves: a key that is not there is an answer like any other.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Missing | Self::Value { .. } | Self::Version(_))
+    }
+}
+
 /// One header line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpHeader {

@@ -27,8 +27,9 @@ pub use model::{Model, Window};
 pub use nginx::{Arrival, CgiParameters, Served, Step, Stop, WantedDirective};
 pub use request::RequestVars;
 pub use route::{
-    Action, Buffers, Conditional, ConditionalKind, Fallback, FallbackKind, Limit, LimitKind, Pass, Protocol,
-    ResponseCache, Retry, Return, Route, RouteId, Target, Timeouts, TlsSettings, Unresolved, Values,
+    Action, Buffers, CacheKey, Conditional, ConditionalKind, Fallback, FallbackKind, Limit, LimitKind, Pass,
+    Protocol, ResponseCache, Retry, Return, Route, RouteId, Target, Timeouts, TlsSettings, Unresolved,
+    Values,
 };
 pub use source::{Setting, Source, Span};
 pub use version::Version;

@@ -105,6 +105,8 @@ pub struct Fallback {
 /// Why a request goes on elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FallbackKind {
+    /// What a subrequest is answered stands before or behind the answer.
+    Addition,
     /// A subrequest must allow it first.
     AuthRequest,
     /// The status was one of these.
@@ -231,6 +233,8 @@ pub struct Pass {
     pub at: Span,
     /// The path that replaces the location's; `None`: the path is passed unchanged.
     pub path: Option<String>,
+    /// What is asked for in place of a path; only of memcached, and only where it is set.
+    pub key: Option<CacheKey>,
     /// The request header lines that the gateway sets: name and value as written, in order.
     pub headers: Vec<Setting<(String, String)>>,
     /// The names of those that are not sent where their value is empty (`if_not_empty`).
@@ -261,6 +265,19 @@ impl Pass {
     /// The request header line of that name that the gateway sets, without regard to case.
     pub fn header(&self, name: &str) -> Option<&Setting<(String, String)>> {
         self.headers.iter().find(|header| header.value.0.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The key that a memcached is asked for (`$memcached_key`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheKey {
+    pub(crate) expression: crate::nginx::Expression,
+}
+
+impl CacheKey {
+    /// The key of a request, if what is known of it decides that.
+    pub fn of(&self, request: &RequestVars) -> Option<String> {
+        self.expression.only_for(request)
     }
 }
 

@@ -5,9 +5,10 @@ use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_
 use super::first_bytes::first_bytes;
 use super::http1::{parse_http_answer, print_request};
 use super::http2::{is_finished, parse_http2_answer, print_http2_request};
+use super::memcached::{MEMCACHED_VERSION, has_first_line, parse_memcached_answer, print_memcached_get};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
-use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, HttpRequestSpec, ProbeSpec};
+use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, HttpRequestSpec, MemcachedAnswer, ProbeSpec};
 
 /// How a request names that version of HTTP.
 const HTTP_2: &str = "2";
@@ -24,6 +25,8 @@ pub(super) enum Protocol {
     FastCgi,
     Http,
     Http2,
+    /// One line asks, and one line answers.
+    Memcached,
     /// Nothing is requested: the first bytes tell who answers.
     Peek,
     /// SCGI and uwsgi, whose answers are alike.
@@ -39,6 +42,8 @@ pub struct ProbeAnswer {
     pub header: Option<HttpAnswer>,
     /// What the frames of HTTP/2 tell, if that was spoken and came back.
     pub http2: Option<Http2Answer>,
+    /// The line of memcached, if that was spoken and came back.
+    pub memcached: Option<MemcachedAnswer>,
     /// What the application wrote to its error stream before.
     pub stderr: String,
 }
@@ -59,6 +64,9 @@ pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
             let header = http2.as_ref().and_then(|answer| answer.header.clone());
             ProbeAnswer { header, http2, ..ProbeAnswer::default() }
         }
+        Some(Protocol::Memcached) => {
+            ProbeAnswer { memcached: parse_memcached_answer(bytes), ..ProbeAnswer::default() }
+        }
         Some(Protocol::Scgi) => ProbeAnswer { header: parse_scgi_answer(bytes), ..ProbeAnswer::default() },
     }
 }
@@ -72,6 +80,7 @@ impl Protocol {
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
             ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
             ProbeSpec::Http2 { .. } => Some(Self::Http2),
+            ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => Some(Self::Memcached),
             ProbeSpec::ProxyProtocol { request, .. } if request.version == HTTP_2 => Some(Self::Http2),
             ProbeSpec::ProxyProtocol { .. } => Some(Self::Http),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
@@ -92,6 +101,11 @@ impl Protocol {
                 // What is HTTP/2 may stand before a frame that has not come whole.
                 None if first_bytes(bytes) == FirstBytes::Http2 => false,
                 None => parse_http_answer(bytes).map_or_else(|| is_none(bytes), |answer| answer.complete),
+            },
+            // A server of HTTP tells its name in the lines behind the first.
+            Self::Memcached => match parse_http_answer(bytes) {
+                Some(answer) => answer.complete,
+                None => has_first_line(bytes) || is_none(bytes),
             },
             Self::Peek => match first_bytes(bytes) {
                 // What looks like the begin of a database's packet may become a record of FastCGI.
@@ -136,6 +150,8 @@ pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
             Some(print_http2(request, tls.is_some()))
         }
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
+        ProbeSpec::MemcachedGet(key) => Some(print_memcached_get(key)),
+        ProbeSpec::MemcachedVersion => Some(MEMCACHED_VERSION.to_vec()),
         ProbeSpec::Http { request, .. }
         | ProbeSpec::ProxyProtocol { request, .. }
         | ProbeSpec::WebSocket { request, .. }

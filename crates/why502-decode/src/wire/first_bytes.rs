@@ -1,6 +1,7 @@
 //! What the first bytes of a peer are.
 
 use super::http1::parse_http_answer;
+use super::memcached::parse_memcached_answer;
 use why502_facts::FirstBytes;
 
 /// Greetings and error messages of protocols that a gateway does not speak, by their first bytes.
@@ -20,9 +21,6 @@ const BANNERS: &[(&[u8], &str)] = &[
     (b"RFB ", "VNC"),
     (b"AMQP", "AMQP"),
     (b"@RSYNCD:", "rsync"),
-    (b"ERROR\r\n", "memcached"),
-    (b"CLIENT_ERROR ", "memcached"),
-    (b"SERVER_ERROR ", "memcached"),
 ];
 
 /// Tells what the first bytes of a peer are.
@@ -49,6 +47,9 @@ pub fn first_bytes(bytes: &[u8]) -> FirstBytes {
     }
     if is_mysql_greeting(bytes) {
         return FirstBytes::Banner("MySQL");
+    }
+    if parse_memcached_answer(bytes).is_some() {
+        return FirstBytes::Banner("memcached");
     }
     match BANNERS.iter().find(|(prefix, _)| bytes.starts_with(prefix)) {
         Some((_, protocol)) => FirstBytes::Banner(protocol),
@@ -98,6 +99,9 @@ mod tests {
             (b"SSH-2.0-OpenSSH_9.2p1\r\n", FirstBytes::Banner("SSH")),
             (b"-ERR wrong number of arguments", FirstBytes::Banner("Redis")),
             (b"d\0\0\x01", FirstBytes::Uwsgi),
+            (b"ERROR\r\nERROR\r\n", FirstBytes::Banner("memcached")),
+            (b"VERSION 1.6.18\r\n", FirstBytes::Banner("memcached")),
+            (b"VERSION 1.6.18", FirstBytes::Other),
             (b"hello", FirstBytes::Other),
             (b"HTTP 200", FirstBytes::Other),
         ];

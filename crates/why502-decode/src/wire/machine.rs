@@ -355,12 +355,17 @@ mod tests {
         b"HTTP/1.1 200 OK\r\n",
         b"Status: 404 Not Found\r\n",
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        b"VERSION 1.6.18\r\n",
+        b"VALUE /a 0 5\r\nhello\r\nEND",
+        b"SERVER_ERROR out of memory",
+        b"-ERR unknown command\r\n",
+        b"\n\0\0\0\x0a8.0",
         b"\x01\x06\0\x01\0\x0d\0\0Status: 200\r\n\x01\x06\0\x01\0\x04\0\0",
         b"\x01\x07\0\x01\0\x04\x04\0oops\0\0\0\0\x01\x06\0\x01\0\x40\0\0Status: 200\r\n",
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 10] {
+    fn specs() -> [ProbeSpec; 12] {
         let request = CgiRequestSpec::default();
         let ProbeSpec::Http { request: http_request, .. } = http() else { unreachable!() };
         [
@@ -368,6 +373,8 @@ mod tests {
             http2(),
             ProbeSpec::FastCgi(request.clone()),
             ProbeSpec::FastCgiValues,
+            ProbeSpec::MemcachedGet("/a".to_owned()),
+            ProbeSpec::MemcachedVersion,
             ProbeSpec::UwsgiPing,
             ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: None, request: http_request.clone() },
             ProbeSpec::Scgi(request.clone()),

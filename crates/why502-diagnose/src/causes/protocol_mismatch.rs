@@ -2,21 +2,21 @@
 //!
 //! ## What happens
 //!
-//! The `*_pass` directive speaks another protocol than the port that it names: HTTP to PHP-FPM or a uwsgi socket, FastCGI to a
-//! web server, or any of them to something that is no backend at all, such as SSH or a database. True for every version of
-//! nginx.
+//! The `*_pass` directive speaks another protocol than the port that it names: HTTP to PHP-FPM, a uwsgi socket or a memcached,
+//! FastCGI to a web server, memcached's protocol to Redis, or any of them to something that is no backend at all, such as SSH
+//! or a database. True for every version of nginx.
 //!
 //! ## What you see
 //!
 //! `recv() failed (104: Connection reset by peer)`, `upstream prematurely closed connection`, `upstream sent no valid HTTP/1.0
-//! header` or `upstream sent unsupported FastCGI protocol version: 72`, each with 502 (with a greeting, status 009 or an empty
-//! answer).
+//! header`, `upstream sent unsupported FastCGI protocol version: 72` or `memcached sent invalid response: "HTTP/1.1 400 Bad
+//! Request"`, each with 502 (with a greeting, status 009 or an empty answer).
 //!
 //! ## How we know
 //!
 //! Confirmed: a probe as nginx speaks gets the greeting or the answer of another protocol, or gets nothing, and a question to
-//! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping) is answered. Likely: the error log tells first bytes that are those
-//! of HTTP; or nothing is answered, and the listener was started with a `--socket` of uwsgi there.
+//! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping, memcached's `version`) is answered. Likely: the error log tells
+//! first bytes that are those of HTTP or Redis; or nothing is answered, and the listener was started with a `--socket` of uwsgi there.
 //!
 //! ## What would disprove it
 //!
@@ -34,7 +34,7 @@
 //! ## References
 //!
 //! FastCGI 1.0, section 4.1; uwsgi: `uwsgi_request_ping`; nginx: `ngx_http_fastcgi_process_record`,
-//! `ngx_http_proxy_process_status_line`; RFC 4253, section 4.2.
+//! `ngx_http_memcached_process_header`, `ngx_http_proxy_process_status_line`; memcached: `doc/protocol.txt`; RFC 4253, section 4.2.
 
 use super::plaintext_to_tls_upstream::handshake_spec;
 use super::uwsgi_sockets::told_uwsgi;
@@ -72,9 +72,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some((peer, pass)) = subject.peer().and_then(|peer| Some((peer, case.pass_to(peer)?))) else {
         return Ok(Ruling::NoSign);
     };
-    let is_judged =
-        matches!(pass.protocol, Protocol::FastCgi | Protocol::Http | Protocol::Scgi | Protocol::Uwsgi);
-    if pass.tls || !is_judged || is_own_listener(case, &peer.address) {
+    // gRPC to HTTP/1 is another version of one protocol.
+    if pass.tls || pass.protocol == Protocol::Grpc || is_own_listener(case, &peer.address) {
         return Ok(Ruling::NoSign);
     }
     let failed: Vec<(FailureId, &Failure)> =
@@ -96,15 +95,15 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             .at([pass.at.clone()])
     };
     let Some(spoken) = spoken else {
-        let answers_now = case.probe(peer).known().is_some_and(|report| report.answer.is_some());
+        let answers_now = case.probe(peer).known().is_some_and(|report| answers(report, pass.protocol));
         if let Some(told) =
             probe_is_unanswered(case, peer).then(|| told_uwsgi(case, peer, pass.protocol)).flatten()
         {
             return Ok(Ruling::found(finding(Confidence::Likely).still_failing(Some(true)).with([told])));
         }
-        let is_told = failed.iter().any(|(_, failure)| is_told(failure, peer));
+        let told = failed.iter().find_map(|(_, failure)| told(failure, peer));
         let open = case.probe(peer).gap().cloned().map(|gap| Case::open(gap, "what speaks there"));
-        if !is_told || answers_now {
+        if told.is_none() || answers_now {
             return Ok(Ruling::NoSign);
         }
         return Ok(Ruling::found(finding(Confidence::Likely).open(open)));
@@ -121,6 +120,7 @@ fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
             Phrase::FastCgiClosedEarly,
             Phrase::FastCgiInvalid,
             Phrase::InvalidHeader,
+            Phrase::MemcachedInvalid,
             Phrase::NoValidHttpHeader,
             Phrase::PrematureClose,
         ];
@@ -132,13 +132,30 @@ fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
     })
 }
 
-/// Whether the error log itself tells that HTTP was spoken to a FastCGI route.
-fn is_told(failure: &Failure, peer: &PeerSubject) -> bool {
-    failure.attempts().any(|attempt| {
-        attempt.peer.as_ref() == Some(&peer.address)
-            && attempt.is(Phrase::FastCgiInvalid)
-            && attempt.detail.as_deref().is_some_and(|detail| detail.contains(BEGINS_LIKE_HTTP))
-    })
+/// The protocol that the error log itself tells, if it does: where the gateway shows the first bytes that it got.
+fn told(failure: &Failure, peer: &PeerSubject) -> Option<&'static str> {
+    let attempts = failure.attempts().filter(|attempt| attempt.peer.as_ref() == Some(&peer.address));
+    attempts.filter_map(|attempt| Some((attempt.phrase?, attempt.detail.as_deref()?))).find_map(
+        |(phrase, detail)| match phrase {
+            Phrase::FastCgiInvalid => detail.contains(BEGINS_LIKE_HTTP).then_some("HTTP"),
+            Phrase::MemcachedInvalid => shown_to_memcached(detail),
+            _ => None,
+        },
+    )
+}
+
+/// What a line is of that `memcached sent invalid response: "…"` shows.
+fn shown_to_memcached(detail: &str) -> Option<&'static str> {
+    let (_, line) = detail.split_once('"')?;
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| line.starts_with(prefix));
+    if begins(&["HTTP/1."]) {
+        return Some("HTTP");
+    }
+    // What Redis answers to `get`: a size, none, an error (RESP, "Bulk strings", "Simple errors").
+    let is_size = |rest: &str| rest.trim_end_matches(['"', '\r']).parse::<i64>().is_ok();
+    let is_redis =
+        begins(&["-ERR ", "-NOAUTH ", "-WRONGTYPE "]) || line.strip_prefix('$').is_some_and(is_size);
+    is_redis.then_some("Redis")
 }
 
 /// Evidence of what speaks at a peer in place of the protocol of the directive, if that is seen.
@@ -149,7 +166,7 @@ fn who_speaks(
     report: &ProbeReport,
 ) -> Result<Option<Evidence>, Asks> {
     let protocol = pass.protocol;
-    if report.answer.is_some() || !report.connected() {
+    if answers(report, protocol) || !report.connected() {
         return Ok(None);
     }
     if let Some(name) = foreign(protocol, &report.first_bytes) {
@@ -188,6 +205,14 @@ fn peeked(case: &Case<'_>, peer: &PeerSubject, protocol: Protocol, spec: &ProbeS
     Evidence::supporting(says, Origin::Probe(case.probe_ask(peer, spec)))
 }
 
+/// Whether a peer answers in the protocol of the directive.
+fn answers(report: &ProbeReport, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Memcached => report.memcached.is_some(),
+        _ => report.answer.is_some(),
+    }
+}
+
 /// The protocol that some first bytes are of, if it is known and another one.
 ///
 /// An answer of HTTP is one of uwsgi and SCGI too.
@@ -195,7 +220,7 @@ fn foreign(protocol: Protocol, first_bytes: &FirstBytes) -> Option<&'static str>
     let name = match first_bytes {
         FirstBytes::Banner(name) => name,
         FirstBytes::FastCgi => "FastCGI",
-        FirstBytes::Http if protocol == Protocol::FastCgi => "HTTP",
+        FirstBytes::Http if matches!(protocol, Protocol::FastCgi | Protocol::Memcached) => "HTTP",
         FirstBytes::Uwsgi => "uwsgi",
         FirstBytes::Http
         | FirstBytes::Http2
@@ -230,7 +255,8 @@ fn name_of(case: &Case<'_>, finding: &Finding) -> Option<(&'static str, Protocol
     let of_peek =
         || peeks.find_map(|spec| foreign(protocol, &case.probe_with(peer, &spec).known()?.first_bytes));
     let of_arguments = || told_uwsgi(case, peer, protocol).map(|_| "uwsgi");
-    Some((of_probe.or_else(of_peek).or_else(of_arguments)?, protocol))
+    let of_log = || finding.explains.iter().find_map(|id| told(case.failure(*id), peer));
+    Some((of_probe.or_else(of_peek).or_else(of_arguments).or_else(of_log)?, protocol))
 }
 
 /// The directive for a protocol that nginx speaks.
@@ -238,6 +264,7 @@ fn directive(name: &str) -> Option<&'static str> {
     match name {
         "FastCGI" => Some("fastcgi_pass"),
         "HTTP" => Some("proxy_pass"),
+        "memcached" => Some("memcached_pass"),
         "uwsgi" => Some("uwsgi_pass"),
         _ => None,
     }
@@ -345,6 +372,62 @@ mod tests {
         ");
     }
 
+    /// `shown` is the line that nginx quotes.
+    fn memcached(shown: &str) -> String {
+        CLOSED
+            .replace("proxy_pass http://backend", "set $memcached_key $uri; memcached_pass backend")
+            .replace("upstream: \"http://127.0.0.1:3000/a\"", "upstream: \"memcached://127.0.0.1:3000\"")
+            .replace(
+                "upstream prematurely closed connection",
+                &format!("memcached sent invalid response: \"{shown}\""),
+            )
+    }
+
+    #[test]
+    fn hit_memcached_to_http() {
+        let fixture = Fixture::new(&memcached("HTTP/1.1 400 Bad Request"))
+            .with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 400 Bad Request\n\n");
+        insta::assert_snapshot!(fixture.summary(), @"
+        Broken
+        Confirmed protocol-mismatch: memcached is spoken to 127.0.0.1:3000, which speaks HTTP [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_http_to_memcached() {
+        let fixture = Fixture::new(CLOSED)
+            .with("probe 127.0.0.1:3000 memcached-version", "answers\nVERSION 1.6.18\n\n");
+        insta::assert_snapshot!(fixture.summary(), @"
+        Broken
+        Confirmed protocol-mismatch -> upstream-closed-before-response: HTTP is spoken to 127.0.0.1:3000, which speaks memcached [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_memcached_that_refuses_a_key() {
+        let fixture = Fixture::new(&memcached("CLIENT_ERROR bad command line format"))
+            .with("probe 127.0.0.1:3000", "answers\nVERSION 1.6.18\n\n");
+        let summary = fixture.summary();
+        assert!(!summary.contains("protocol-mismatch"), "{summary}");
+    }
+
+    #[test]
+    fn gap_the_line_that_memcached_is_not_stands_in_the_log() {
+        for (shown, name) in [
+            ("HTTP/1.1 400 Bad Request", "HTTP"),
+            ("$-1", "Redis"),
+            ("-NOAUTH Authentication required.", "Redis"),
+        ] {
+            let summary = Fixture::new(&memcached(shown)).without("probe 127.0.0.1:3000").summary();
+            let expected = format!(
+                "Likely protocol-mismatch: memcached is spoken to 127.0.0.1:3000, which speaks {name}"
+            );
+            assert!(summary.contains(&expected), "{summary}");
+        }
+        let summary = Fixture::new(&memcached("hello")).without("probe 127.0.0.1:3000").summary();
+        assert!(!summary.contains("protocol-mismatch"), "{summary}");
+    }
+
     #[test]
     fn near_miss_the_application_closes_and_speaks_nothing_else() {
         let summary = Fixture::new(CLOSED).summary();
@@ -362,7 +445,7 @@ mod tests {
     fn gap_the_first_bytes_stand_in_the_log() {
         insta::assert_snapshot!(Fixture::new(&fastcgi()).without("probe 127.0.0.1:3000").summary(), @"
         Broken
-        Likely protocol-mismatch: 127.0.0.1:3000 speaks another protocol than the one that nginx speaks to it [1 requests]
+        Likely protocol-mismatch: FastCGI is spoken to 127.0.0.1:3000, which speaks HTTP [1 requests]
           open: what speaks there: the fixture does not tell
         ");
     }

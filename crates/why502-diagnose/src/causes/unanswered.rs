@@ -65,7 +65,7 @@ impl<'c> Unanswered<'c> {
     /// started anew, answers the probe, and answered requests.
     pub(super) fn still_failing(&self, case: &Case<'_>, ends_so: bool) -> Option<bool> {
         let last = self.symptoms.iter().map(|(_, failure, _)| failure.at).max()?;
-        let answers = self.report().is_some_and(|report| report.good_answer().is_some());
+        let answers = self.report().is_some_and(ProbeReport::is_well);
         let served = self.is_served_since(case);
         let is_mended = answers && served && case.started_after(self.peer, last);
         match (ends_so, served) {

@@ -7,6 +7,7 @@ use crate::plan;
 use why502_facts::{
     CgiRequestSpec, FirstBytes, HttpRequestSpec, ProbeReport, ProbeSpec, TlsSpec, websocket_request,
 };
+use why502_model::{Pass, Protocol, RequestVars};
 
 /// All that the library has, the weakest included: who speaks there is to be seen, not how well.
 const EVERYTHING: &str = "ALL:@SECLEVEL=0";
@@ -69,10 +70,20 @@ fn of_route(found: &Found<'_>, peer: &FoundPeer<'_>, question: &TargetQuestion) 
     let (case, (route, pass)) = (found.case?, peer.way?);
     let asked = case.asked_route().map(|(_, path)| path.to_owned());
     let typed = path(question).map(|path| path.split('?').next().unwrap_or(path).to_owned());
+    if pass.protocol == Protocol::Memcached {
+        return Some(memcached_spec(pass, asked.or(typed).as_deref()));
+    }
     let is_typed = asked.is_none() && typed.is_some();
     let path = asked.or(typed).unwrap_or_else(|| plan::path_of_location(case, route));
     // A path that was typed is asked for, whether the route would pass it on or not.
     Some(plan::spec_of_route(case, route, pass, &path)).filter(|spec| spec.is_request() || !is_typed)
+}
+
+/// A memcached is asked for the key that the route makes of a path; for its version, where nothing makes one.
+fn memcached_spec(pass: &Pass, path: Option<&str>) -> ProbeSpec {
+    let request = path.map(|path| RequestVars::of_request("GET", path, None));
+    let key = request.and_then(|request| pass.key.as_ref()?.of(&request));
+    key.map_or(ProbeSpec::MemcachedVersion, ProbeSpec::MemcachedGet)
 }
 
 /// Whether a conversation is one in a protocol.
@@ -80,6 +91,7 @@ fn is_in(spec: &ProbeSpec, protocol: SpokenProtocol) -> bool {
     match spec {
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => protocol == SpokenProtocol::FastCgi,
         ProbeSpec::Http { .. } => protocol == SpokenProtocol::Http,
+        ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => protocol == SpokenProtocol::Memcached,
         ProbeSpec::Scgi(_) => protocol == SpokenProtocol::Scgi,
         ProbeSpec::Uwsgi { .. } | ProbeSpec::UwsgiPing => protocol == SpokenProtocol::Uwsgi,
         _ => false,
@@ -111,6 +123,9 @@ fn free_spec(question: &TargetQuestion, protocol: SpokenProtocol) -> ProbeSpec {
         SpokenProtocol::FastCgi if path(question).is_none() => ProbeSpec::FastCgiValues,
         SpokenProtocol::FastCgi => ProbeSpec::FastCgi(free_cgi(question)),
         SpokenProtocol::Http => ProbeSpec::Http { tls, request: free_request(question) },
+        // As `set $memcached_key $uri` names keys.
+        SpokenProtocol::Memcached => path(question)
+            .map_or(ProbeSpec::MemcachedVersion, |path| ProbeSpec::MemcachedGet(path.to_owned())),
         SpokenProtocol::ProxyProtocol(header) => {
             ProbeSpec::ProxyProtocol { header, tls, request: free_request(question) }
         }
@@ -217,7 +232,12 @@ fn set_host(spec: &mut ProbeSpec, host: &str) {
             request.params.retain(|(name, _)| name != "HTTP_HOST");
             request.params.push(header("HTTP_HOST", host));
         }
-        ProbeSpec::Connect | ProbeSpec::FastCgiValues | ProbeSpec::Tls(_) | ProbeSpec::UwsgiPing => {}
+        ProbeSpec::Connect
+        | ProbeSpec::FastCgiValues
+        | ProbeSpec::MemcachedGet(_)
+        | ProbeSpec::MemcachedVersion
+        | ProbeSpec::Tls(_)
+        | ProbeSpec::UwsgiPing => {}
     }
 }
 
@@ -261,6 +281,9 @@ pub(super) fn asides(spec: &ProbeSpec, report: &ProbeReport, question: &TargetQu
     // Not a ping: a server answers it only where it was built or told to.
     if !matches!(spec, ProbeSpec::Uwsgi { .. }) {
         asides.push(ProbeSpec::Uwsgi { tls: None, modifiers: [0, 0], request: free_cgi(question) });
+    }
+    if !matches!(spec, ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion) {
+        asides.push(ProbeSpec::MemcachedVersion);
     }
     asides
 }

@@ -5,8 +5,8 @@ use super::report::{
 };
 use super::words::{certificate, handshake_failure, milliseconds};
 use why502_facts::{
-    Errno, FirstBytes, HttpAnswer, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep, ProxyHeader, StepKind,
-    TlsAnswer, accepts_websocket, lossy, mask_secrets,
+    Errno, FirstBytes, HttpAnswer, MemcachedAnswer, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep,
+    ProxyHeader, StepKind, TlsAnswer, accepts_websocket, lossy, mask_secrets,
 };
 
 /// So many characters of a greeting are told.
@@ -95,6 +95,7 @@ fn spoken_plain(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => "FastCGI",
         ProbeSpec::Http { .. } | ProbeSpec::WhoSpeaks(_) => "HTTP",
         ProbeSpec::Http2 { .. } => "HTTP/2",
+        ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => "memcached",
         ProbeSpec::ProxyProtocol { request, .. } if request.version == "2" => "HTTP/2",
         ProbeSpec::ProxyProtocol { .. } => "HTTP",
         ProbeSpec::Scgi(_) => "SCGI",
@@ -199,6 +200,8 @@ fn request(spec: &ProbeSpec) -> String {
             format!("{} {target}", request.param("REQUEST_METHOD").unwrap_or("HEAD"))
         }
         ProbeSpec::FastCgiValues => "a question for its values".to_owned(),
+        ProbeSpec::MemcachedGet(key) => format!("get {key}"),
+        ProbeSpec::MemcachedVersion => "a question for its version".to_owned(),
         ProbeSpec::UwsgiPing => "a ping".to_owned(),
         ProbeSpec::Connect | ProbeSpec::Tls(_) => String::new(),
     };
@@ -224,6 +227,7 @@ fn protocol(spec: &ProbeSpec, report: &ProbeReport) -> (StepVerdict, String) {
 fn is_in_protocol(spec: &ProbeSpec, report: &ProbeReport) -> bool {
     match spec {
         ProbeSpec::FastCgiValues => report.first_bytes == FirstBytes::FastCgi,
+        ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => report.memcached.is_some(),
         ProbeSpec::UwsgiPing => report.first_bytes == FirstBytes::Uwsgi,
         // Whoever speaks there may speak anything.
         ProbeSpec::WhoSpeaks(_) => {
@@ -234,6 +238,9 @@ fn is_in_protocol(spec: &ProbeSpec, report: &ProbeReport) -> bool {
 }
 
 fn answer(spec: &ProbeSpec, report: &ProbeReport, step: &ProbeStep) -> (StepVerdict, String) {
+    if let Some(answer) = &report.memcached {
+        return memcached_answer(answer);
+    }
     let Some(answer) = report.answer.as_deref() else {
         return match step.outcome {
             _ if is_in_protocol(spec, report) => (StepVerdict::Ok, answered_without_header(report)),
@@ -255,6 +262,20 @@ fn answer(spec: &ProbeSpec, report: &ProbeReport, step: &ProbeStep) -> (StepVerd
         true => (StepVerdict::Fail, says),
         false => (StepVerdict::Fail, format!("{}: its header has no end", status.trim())),
     }
+}
+
+/// What a memcached said; a key that is not there is 404 to the gateway, and any other line 502.
+fn memcached_answer(answer: &MemcachedAnswer) -> (StepVerdict, String) {
+    let verdict = if answer.is_good() { StepVerdict::Ok } else { StepVerdict::Fail };
+    let says = match answer {
+        MemcachedAnswer::ClientError(why) => format!("CLIENT_ERROR {why}"),
+        MemcachedAnswer::Error(why) => format!("ERROR {why}").trim_end().to_owned(),
+        MemcachedAnswer::Missing => "no such key".to_owned(),
+        MemcachedAnswer::ServerError(why) => format!("SERVER_ERROR {why}"),
+        MemcachedAnswer::Value { key, length } => format!("{length} bytes of {key}"),
+        MemcachedAnswer::Version(version) => format!("version {version}"),
+    };
+    (verdict, lossy(&mask_secrets(says.as_bytes())))
 }
 
 fn answered_without_header(report: &ProbeReport) -> String {

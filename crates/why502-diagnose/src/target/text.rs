@@ -34,6 +34,8 @@ pub enum SpokenProtocol {
     FastCgi,
     /// HTTP/1.
     Http,
+    /// memcached's text protocol.
+    Memcached,
     /// HTTP/1 behind a header of the PROXY protocol.
     ProxyProtocol(ProxyHeader),
     /// SCGI.
@@ -62,6 +64,7 @@ const SCHEMES: &[(&str, SpokenProtocol, bool, Option<u16>)] = &[
     ("fastcgi", SpokenProtocol::FastCgi, false, None),
     ("http", SpokenProtocol::Http, false, Some(80)),
     ("https", SpokenProtocol::Http, true, Some(443)),
+    ("memcached", SpokenProtocol::Memcached, false, None),
     ("scgi", SpokenProtocol::Scgi, false, None),
     ("suwsgi", SpokenProtocol::Uwsgi, true, None),
     ("tcp", SpokenProtocol::Tcp, false, None),

@@ -8,8 +8,8 @@ use super::parameters::Levels;
 use super::pattern::Pattern;
 use super::script::Script;
 use super::upstreams::Groups;
-use super::variables::Book;
-use crate::{Pass, Protocol, Setting, Target, Timeouts, Version};
+use super::variables::{Book, Expression};
+use crate::{CacheKey, Pass, Protocol, Setting, Target, Timeouts, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,19 @@ pub(crate) struct Place<'a> {
     pub(crate) version: Option<Version>,
 }
 
+impl Place<'_> {
+    /// A text with variables, with all that decides it here.
+    fn expression(&self, text: &str) -> Expression {
+        Expression {
+            text: text.to_owned(),
+            book: Arc::clone(self.book),
+            scripts: self.scripts.to_vec(),
+            pattern: self.pattern.cloned(),
+            assumed: self.assumed.to_vec(),
+        }
+    }
+}
+
 /// The directive that takes a block over, if it passes requests on.
 pub(crate) fn handler_of(config: &Config, block: NodeId) -> Option<(NodeId, Protocol)> {
     let protocol_of =
@@ -107,6 +120,8 @@ pub(crate) fn read_pass(
         target: aim.target,
         text: text.to_owned(),
         path: aim.path,
+        key: (protocol == Protocol::Memcached)
+            .then(|| CacheKey { expression: place.expression("$memcached_key") }),
         at,
         headers,
         optional_headers: optional_headers(protocol, levels),
@@ -198,7 +213,7 @@ fn keeps_alive(
 #[cfg(test)]
 mod tests {
     use crate::testing::World;
-    use crate::{Gateway, Pass};
+    use crate::{Gateway, Pass, RequestVars};
 
     fn pass_in(gateway: &Gateway, route: usize) -> &Pass {
         gateway.routes[route].action.pass().expect("a pass")
@@ -258,6 +273,20 @@ mod tests {
             let gateway = of_version(version, &format!("{begin}{end}"));
             assert_eq!(pass_in(&gateway, 1).keeps_alive, keeps, "{version} {begin}{end}");
         }
+    }
+
+    #[test]
+    fn the_key_of_a_memcached_is_what_was_set_before() {
+        let server = "server { set $prefix site; location ~ ^/p/(.*)$ { set $memcached_key $prefix:$1?$args; memcached_pass 127.0.0.1:1; } }";
+        let gateway = World::http(server).gateway();
+        let key = pass_in(&gateway, 1).key.as_ref().expect("a key");
+        let asked = RequestVars::of_request("GET", "/p/a?b=1", None);
+        assert_eq!(key.of(&asked).as_deref(), Some("site:a?b=1"));
+        assert_eq!(key.of(&RequestVars::default()), None, "nothing is known of the request");
+        let elsewhere =
+            "server { location / { memcached_pass 127.0.0.1:1; } location /x { set $memcached_key a; } }";
+        let gateway = World::http(elsewhere).gateway();
+        assert_eq!(pass_in(&gateway, 1).key.as_ref().and_then(|key| key.of(&asked)), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// configuration serves.
     ///
     /// A target is spoken to as the route of the configuration that leads to it. One that no route leads to is given a
-    /// moment to speak first, and then asked in HTTP, through TLS, in FastCGI and in uwsgi who it is.
+    /// moment to speak first, and then asked in HTTP, through TLS, in FastCGI, in uwsgi and as a memcached who it is.
     #[arg(value_name = "TARGET", value_parser = ProbeTarget::parse, value_hint = ValueHint::Url)]
     target: ProbeTarget,
     /// What to speak, whatever the configuration says.
@@ -80,6 +80,8 @@ enum Proto {
     Http,
     /// HTTP/1 through TLS.
     Https,
+    /// memcached: the value of a key where the target has a path, else its version.
+    Memcached,
     /// HTTP/1 behind a header of the PROXY protocol, through TLS where the target says so.
     ProxyProtocol,
     /// The same with the header's binary form.
@@ -102,6 +104,7 @@ impl Proto {
             Self::Fastcgi => (SpokenProtocol::FastCgi, Some(false)),
             Self::Http => (SpokenProtocol::Http, Some(false)),
             Self::Https => (SpokenProtocol::Http, Some(true)),
+            Self::Memcached => (SpokenProtocol::Memcached, Some(false)),
             Self::ProxyProtocol => (SpokenProtocol::ProxyProtocol(ProxyHeader::Text), None),
             Self::ProxyProtocolV2 => (SpokenProtocol::ProxyProtocol(ProxyHeader::Binary), None),
             Self::Scgi => (SpokenProtocol::Scgi, Some(false)),

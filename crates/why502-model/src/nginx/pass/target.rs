@@ -5,7 +5,6 @@ use crate::nginx::address::{Use, parse_url, strip_prefix_ignore_case};
 use crate::nginx::upstreams::Groups;
 use crate::nginx::variables::{Evaluated, Expression, Part, Template};
 use crate::{Host, Pass, Protocol, RequestVars, Setting, Span, Target, Unresolved};
-use std::sync::Arc;
 
 /// The parts of a target as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +42,7 @@ pub(super) fn aim(
         let (group, path) = literal(&url, protocol, groups, at)?;
         return Some(Aim { tls: url.tls, target: Target::Group(group), path });
     }
-    let expression = Expression {
-        text: text.to_owned(),
-        book: Arc::clone(place.book),
-        scripts: place.scripts.to_vec(),
-        pattern: place.pattern.cloned(),
-        assumed: place.assumed.to_vec(),
-    };
+    let expression = place.expression(text);
     let evaluated = expression.evaluate(&RequestVars::default());
     if let Some(found) = shortcut(&evaluated, protocol, groups, at) {
         return Some(found);

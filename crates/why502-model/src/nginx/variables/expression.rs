@@ -33,7 +33,19 @@ impl Expression {
         Values { values, complete }
     }
 
+    /// The one value that it has for a request, whole.
+    pub(crate) fn only_for(&self, request: &RequestVars) -> Option<String> {
+        let state = self.run(request);
+        Scope::new(&self.book, &state.state, &state.known).text(&self.text).only().map(str::to_owned)
+    }
+
     pub(crate) fn evaluate(&self, request: &RequestVars) -> Evaluated {
+        let state = self.run(request);
+        Scope::new(&self.book, &state.state, &state.known).target(&self.text)
+    }
+
+    /// What the directives before it leave behind.
+    fn run(&self, request: &RequestVars) -> Run {
         let mut state = Run { known: request.clone(), assumed: self.assumed.clone(), ..Run::default() };
         for (at, script) in self.scripts.iter().enumerate() {
             if at > 0
@@ -43,6 +55,6 @@ impl Expression {
             }
             run(script, &self.book, &mut state);
         }
-        Scope::new(&self.book, &state.state, &state.known).target(&self.text)
+        state
     }
 }
