@@ -25,7 +25,7 @@ pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use why502_facts::{ErrorDigest, ErrorRecord, Facts, PeerAddress, ProbeSpec, Stamp};
+use why502_facts::{ErrorDigest, ErrorRecord, Facts, Histogram, PeerAddress, ProbeSpec, Stamp};
 use why502_model::{Gateway, GroupId, Model, RouteId};
 
 /// One gateway, and what is known of it.
@@ -51,6 +51,8 @@ pub(crate) struct Case<'a> {
     pub(crate) successes: Vec<Success>,
     /// How long successful answers took, per route.
     answers: BTreeMap<Option<RouteId>, AnswerTimes>,
+    /// How long new connections took to be made for successful requests, per route and peer.
+    connects: BTreeMap<(RouteId, &'a str), &'a Histogram>,
     /// The digests of its error logs.
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
     /// Lines of its error logs about connections of clients that were closed before any request was read.
@@ -74,6 +76,8 @@ pub(crate) struct Success {
     pub(crate) peer: Option<PeerAddress>,
     /// How long the request took, in milliseconds.
     pub(crate) request_ms: Option<u32>,
+    /// How long the connection took to be made, in milliseconds.
+    pub(crate) connect_ms: Option<u32>,
     pub(crate) path: Option<String>,
     pub(crate) line: why502_facts::LineRef,
 }

@@ -10,6 +10,7 @@ mod client_gave_up;
 mod config_invalid;
 mod config_not_reloaded;
 mod configured_error;
+mod connect_timeout_too_short;
 mod connection_limited;
 mod dns_name_not_found;
 mod dns_server_unreachable;
@@ -53,6 +54,7 @@ mod retry_suppressed;
 mod servers;
 mod some_peers_failing;
 mod ties;
+mod timer;
 mod tls_certificate_expired;
 mod tls_certificate_untrusted;
 mod tls_chain_too_deep;
@@ -97,6 +99,7 @@ pub static CAUSES: &[&Cause] = &[
     &config_invalid::CAUSE,
     &config_not_reloaded::CAUSE,
     &configured_error::CAUSE,
+    &connect_timeout_too_short::CAUSE,
     &connection_limited::CAUSE,
     &dns_name_not_found::CAUSE,
     &dns_server_unreachable::CAUSE,
