@@ -26,7 +26,7 @@ pub(crate) use words::count;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use why502_facts::{ErrorDigest, ErrorRecord, Facts, Histogram, PeerAddress, ProbeSpec, Stamp};
-use why502_model::{Gateway, GroupId, Model, RouteId};
+use why502_model::{Gateway, GroupId, MapTable, Model, RouteId};
 
 /// One gateway, and what is known of it.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub(crate) struct Case<'a> {
     pub(crate) strangers: BTreeMap<u32, u64>,
     /// All of it by what rules ask for.
     lookup: lookup::Lookup,
+    /// The tables that decide by the upgrade that a client asks for.
+    pub(crate) upgrade_tables: Vec<MapTable>,
     /// The probe of each peer.
     specs: HashMap<(Option<GroupId>, PeerAddress), ProbeSpec>,
     /// What the given URL asks for: apart from it nothing is judged.

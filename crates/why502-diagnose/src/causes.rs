@@ -70,6 +70,7 @@ mod unix_socket_permission;
 mod unix_socket_stale;
 mod unix_socket_unlinked;
 mod unix_socket_wrong_path;
+mod upgrade_header_hardcoded;
 mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
@@ -143,6 +144,7 @@ pub static CAUSES: &[&Cause] = &[
     &unix_socket_stale::CAUSE,
     &unix_socket_unlinked::CAUSE,
     &unix_socket_wrong_path::CAUSE,
+    &upgrade_header_hardcoded::CAUSE,
     &upgraded_connection_idle_timeout::CAUSE,
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,

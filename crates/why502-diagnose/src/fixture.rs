@@ -25,6 +25,7 @@
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
+use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
 use std::collections::BTreeMap;
@@ -238,7 +239,10 @@ impl Fixture {
             }
             Ask::Probe { target, spec, .. } => {
                 let of = |name: &str| self.sections.get(&format!("probe {target}{name}"));
-                let special = tls_name(spec).and_then(of).or_else(|| of(&format!(" {}", spec_name(spec))));
+                let special = tls_name(spec)
+                    .or_else(|| upgrade_name(spec))
+                    .and_then(of)
+                    .or_else(|| of(&format!(" {}", spec_name(spec))));
                 special.or_else(|| of("")).map_or_else(unseen, |text| transcript(text, spec))
             }
             Ask::Resolve { name, resolver: Resolver::System, .. } => {
@@ -594,6 +598,11 @@ fn tls_name(spec: &ProbeSpec) -> Option<&'static str> {
         return Some(" deep");
     }
     tls.server_name.is_some().then_some(" sni")
+}
+
+/// What tells a request for an upgrade from the same one without it.
+fn upgrade_name(spec: &ProbeSpec) -> Option<&'static str> {
+    asks_upgrade(spec).then_some(" upgrade")
 }
 
 fn spec_name(spec: &ProbeSpec) -> &'static str {

@@ -80,6 +80,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers,
         failures,
         at_work: BTreeSet::new(),
+        upgrade_tables: gateway.maps_of("$http_upgrade"),
         specs: HashMap::new(),
         earlier,
         looked_back,

@@ -15,8 +15,8 @@
 //!
 //! Confirmed: a connection that is made in nginx's place stands, and only after the time that the route's timer allows.
 //! Likely: that takes half of this time or more, or three requests and more were answered on connections that took so long by
-//! their `$upstream_connect_time`; or the first packet was lost while connections waited to be accepted at the server, whose
-//! queue may be what is too short. Possible: fewer took so long, or connections are made at once by now.
+//! their `$upstream_connect_time`; or a first packet to this very host was lost, which only the server's full queue or a packet
+//! filter does. Possible: fewer took so long, or connections are made at once by now.
 //!
 //! ## What would disprove it
 //!
@@ -36,7 +36,7 @@
 //! ## References
 //!
 //! nginx: `ngx_http_upstream_connect` and `ngx_http_upstream_ssl_init_connection` (both arm `u->conf->connect_timeout`, and
-//! a timer that runs goes on), `ngx_http_upstream_send_request_handler`; tcp(7), `tcp_syn_retries`; RFC 6298, section 5.7.
+//! a timer that runs goes on), `ngx_http_upstream_send_request_handler`; tcp(7), `tcp_syn_retries`; RFC 6298, section 2.
 
 use super::timer::{Timer, milliseconds};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count, or_ask};
@@ -119,7 +119,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .with([limited.timer.evidence()])
         .with(probed(case, &found))
         .with(answered_late(case, &found, limited))
-        .with(waiting(case, found.peer, &found.waited))
+        .with(lost_here(case, found.peer, &found.waited))
         .open(gap.map(|gap: Gap| Case::open(gap, "how long a connection takes now")))
         .at([at]);
     finding.fails_clients_now = is_now && case.is_felt(found.peer);
@@ -144,7 +144,7 @@ fn connecting<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Con
     }
     let probe = or_ask(case.probe(peer))?;
     let waited = probe.map(|report| waited(report, case.pass_to(peer).is_some_and(|pass| pass.tls)));
-    let is_queued = waiting(case, peer, &waited).is_some();
+    let is_lost_here = lost_here(case, peer, &waited).is_some();
     let judged = of_routes.into_iter().filter_map(|(route, attempts)| {
         let pass = case.pass_of(route, peer.group)?;
         let ended = attempts.iter().filter_map(|(_, _, symptom)| symptom.tried.as_ref()?.response_ms);
@@ -152,7 +152,7 @@ fn connecting<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Con
         let timer = Timer::new(name, &pass.timeouts.connect, ended);
         let n_slow = case.n_slow_connects(route, peer, least_slow(&timer, &waited));
         let confidence = confidence(&timer, &waited, n_slow)?;
-        let confidence = if is_queued { confidence.min(Confidence::Likely) } else { confidence };
+        let confidence = if is_lost_here { confidence.min(Confidence::Likely) } else { confidence };
         Some((confidence, Limited { route, pass, timer, attempts, n_slow }))
     });
     let judged: Vec<(Confidence, Limited<'_>)> = judged.collect();
@@ -258,20 +258,23 @@ fn answered_late(case: &Case<'_>, found: &Connecting<'_>, limited: &Limited<'_>)
     ))
 }
 
-/// That connections wait at the peer to be accepted while first packets are lost: its queue may be full, and they are dropped
-/// for that.
-fn waiting(case: &Case<'_>, peer: &PeerSubject, waited: &Observed<Waited>) -> Option<Evidence> {
+/// That first packets to an address of this very host are lost. Nothing loses them on the way: a queue that is full, or a packet
+/// filter, drops them.
+fn lost_here(case: &Case<'_>, peer: &PeerSubject, waited: &Observed<Waited>) -> Option<Evidence> {
     let Observed::Known(Waited::Made(ms)) = waited else { return None };
     repeated(*ms)?;
     let PeerAddress::Inet(address) = &peer.address else { return None };
-    let Observed::Known(table) = case.sockets() else { return None };
-    let table = Some(table).filter(|_| case.is_local(&peer.address))?;
-    let queue: u64 = table.accepting(*address).map(|listener| listener.queue).sum();
-    (queue > 0).then(|| {
-        let says =
-            format!("{} waiting to be accepted there: its queue may be full", count(queue, "connection"));
-        Evidence::against(says, case.sockets_origin())
-    })
+    if !case.is_local(&peer.address) {
+        return None;
+    }
+    let table = case.sockets().known();
+    let queue: u64 = table.map_or(0, |table| table.accepting(*address).map(|listener| listener.queue).sum());
+    let says = match queue {
+        0 => "it is on this host, where only a full queue of the server or a packet filter loses packets"
+            .to_owned(),
+        _ => format!("{} waiting to be accepted there: its queue may be full", count(queue, "connection")),
+    };
+    Some(Evidence::against(says, case.sockets_origin()))
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
@@ -451,17 +454,16 @@ connected after=812
     }
 
     #[test]
-    fn hit_where_connections_wait_the_queue_may_be_it() {
+    fn hit_what_this_host_loses_has_another_reason() {
         let local = HIT.replace("10.0.0.7", "127.0.0.1").replace("after=812", "after=1023");
         let queued = Fixture::new(&local).with("listeners", "127.0.0.1:3000 node");
         insta::assert_snapshot!(queued.summary(), @"
         Broken
-        Confirmed connect-timeout-too-short -> upstream-connect-timeout: proxy_connect_timeout of 0.500 s is too short for 127.0.0.1:3000: a connection takes longer [1 requests, still failing]
-        ");
-        insta::assert_snapshot!(queued.with("listeners", "127.0.0.1:3000 node queue=2").summary(), @"
-        Broken
         Likely connect-timeout-too-short -> upstream-connect-timeout: proxy_connect_timeout of 0.500 s is too short for 127.0.0.1:3000 [1 requests, still failing]
         ");
+        let report = queued.with("listeners", "127.0.0.1:3000 node queue=2").report();
+        let evidence = &report.findings[0].evidence;
+        assert!(evidence.iter().any(|own| own.says.starts_with("2 connections waiting")), "{evidence:?}");
     }
 
     #[test]
