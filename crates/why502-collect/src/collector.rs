@@ -41,8 +41,9 @@ pub struct Collector {
     paces: Mutex<BTreeMap<(Security, PeerAddress), Duration>>,
 }
 
-/// How long one probe may take at most: a peer on a network answers within it, a silent one shows in it.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long one probe may take at most: a peer on a network answers within it, a silent one shows in it. A connection
+/// whose first packets are lost is made when Linux repeats them, after 1 s and after 3 s (tcp(7), `tcp_syn_retries`).
+const PROBE_TIMEOUT: Duration = Duration::from_millis(3500);
 /// How much of a run's time is kept for handing over what was found until then.
 const HANDING_OVER: Duration = Duration::from_millis(500);
 /// How long a further probe of a peer may take at least that ended the first one by itself.

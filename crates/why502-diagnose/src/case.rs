@@ -26,8 +26,8 @@ pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use why502_facts::{ErrorDigest, ErrorRecord, Facts, PeerAddress, ProbeSpec, Stamp};
-use why502_model::{Gateway, GroupId, Model, RouteId};
+use why502_facts::{ErrorDigest, ErrorRecord, Facts, Histogram, PeerAddress, ProbeSpec, Stamp};
+use why502_model::{Gateway, GroupId, MapTable, Model, RouteId};
 
 /// One gateway, and what is known of it.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct Case<'a> {
     pub(crate) successes: Vec<Success>,
     /// How long successful answers took, per route.
     answers: BTreeMap<Option<RouteId>, AnswerTimes>,
+    /// How long new connections took to be made for successful requests, per route and peer.
+    connects: BTreeMap<(RouteId, &'a str), &'a Histogram>,
     /// The digests of its error logs.
     pub(crate) error_logs: Vec<&'a ErrorDigest>,
     /// Lines of its error logs about connections of clients that were closed before any request was read.
@@ -62,6 +64,8 @@ pub(crate) struct Case<'a> {
     lookup: lookup::Lookup,
     /// The routes that are sent nothing but copies: no client waits for what is answered there.
     copies: BTreeSet<RouteId>,
+    /// The tables that decide by the upgrade that a client asks for.
+    pub(crate) upgrade_tables: Vec<MapTable>,
     /// The probe of each peer.
     specs: HashMap<(Option<GroupId>, PeerAddress), ProbeSpec>,
     /// What the given URL asks for: apart from it nothing is judged.
@@ -77,6 +81,8 @@ pub(crate) struct Success {
     pub(crate) peer: Option<PeerAddress>,
     /// How long the request took, in milliseconds.
     pub(crate) request_ms: Option<u32>,
+    /// How long the connection took to be made, in milliseconds.
+    pub(crate) connect_ms: Option<u32>,
     pub(crate) path: Option<String>,
     pub(crate) line: why502_facts::LineRef,
 }

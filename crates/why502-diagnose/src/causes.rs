@@ -10,6 +10,7 @@ mod client_gave_up;
 mod config_invalid;
 mod config_not_reloaded;
 mod configured_error;
+mod connect_timeout_too_short;
 mod connection_limited;
 mod dns_name_not_found;
 mod dns_server_unreachable;
@@ -54,6 +55,7 @@ mod retry_suppressed;
 mod servers;
 mod some_peers_failing;
 mod ties;
+mod timer;
 mod tls_certificate_expired;
 mod tls_certificate_untrusted;
 mod tls_chain_too_deep;
@@ -69,6 +71,7 @@ mod unix_socket_permission;
 mod unix_socket_stale;
 mod unix_socket_unlinked;
 mod unix_socket_wrong_path;
+mod upgrade_header_hardcoded;
 mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
@@ -98,6 +101,7 @@ pub static CAUSES: &[&Cause] = &[
     &config_invalid::CAUSE,
     &config_not_reloaded::CAUSE,
     &configured_error::CAUSE,
+    &connect_timeout_too_short::CAUSE,
     &connection_limited::CAUSE,
     &dns_name_not_found::CAUSE,
     &dns_server_unreachable::CAUSE,
@@ -142,6 +146,7 @@ pub static CAUSES: &[&Cause] = &[
     &unix_socket_stale::CAUSE,
     &unix_socket_unlinked::CAUSE,
     &unix_socket_wrong_path::CAUSE,
+    &upgrade_header_hardcoded::CAUSE,
     &upgraded_connection_idle_timeout::CAUSE,
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,

@@ -4,12 +4,13 @@
 //! #- nginx.conf            the configuration; `#- /path` is any other file
 //! #- error.log             the error log
 //! #- access.log            the access log (combined, or `log_format` of the configuration)
-//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
+//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [queue=2] [arguments]   or   unix:/run/app.sock gunicorn
 //!                          a command `hidden`: nobody may see whose it is
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
 //!                          `answers idle=5003` or `held=6000`: behind that it closes after so many milliseconds, or leaves the
 //!                          connection open for so long, where one is held;
+//!                          `after=1200`, `shaken=800`: the connection, the handshake takes so many milliseconds;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
@@ -24,6 +25,7 @@
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
+use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
 use std::collections::BTreeMap;
@@ -237,7 +239,10 @@ impl Fixture {
             }
             Ask::Probe { target, spec, .. } => {
                 let of = |name: &str| self.sections.get(&format!("probe {target}{name}"));
-                let special = tls_name(spec).and_then(of).or_else(|| of(&format!(" {}", spec_name(spec))));
+                let special = tls_name(spec)
+                    .or_else(|| upgrade_name(spec))
+                    .and_then(of)
+                    .or_else(|| of(&format!(" {}", spec_name(spec))));
                 special.or_else(|| of("")).map_or_else(unseen, |text| transcript(text, spec))
             }
             Ask::Resolve { name, resolver: Resolver::System, .. } => {
@@ -353,7 +358,7 @@ impl Fixture {
             }
             if let Ok(address) = address.parse::<SocketAddr>() {
                 let table = if address.is_ipv4() { &mut tcp } else { &mut tcp6 };
-                table.push_str(&tcp_line(address, inode));
+                table.push_str(&tcp_line(address, inode, queue_of(line)));
             } else {
                 let path = address.strip_prefix("unix:").unwrap();
                 writeln!(unix, "0000000000000000: 00000002 00000000 00010000 0001 01 {inode} {path}")
@@ -375,12 +380,13 @@ impl Fixture {
     }
 }
 
-/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [title=WORDS_OF_IT] [ARGUMENT…]`.
+/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [queue=WAITING] [title=WORDS_OF_IT] [ARGUMENT…]`.
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let is_setting =
-        |field: &&str| ["cwd=", "mnt=", "title=", "unit="].iter().any(|setting| field.starts_with(setting));
+    let is_setting = |field: &&str| {
+        ["cwd=", "mnt=", "queue=", "title=", "unit="].iter().any(|setting| field.starts_with(setting))
+    };
     let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
     let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
     let title = fields.iter().find_map(|field| field.strip_prefix("title="));
@@ -459,7 +465,13 @@ fn process(pid: u32, parent: u32, comm: &str, title: &str) -> ProcessRecord {
     }
 }
 
-fn tcp_line(address: SocketAddr, inode: u64) -> String {
+/// How many connections wait to be accepted by a listener.
+fn queue_of(line: &str) -> u64 {
+    let queue = line.split_whitespace().find_map(|field| field.strip_prefix("queue="));
+    queue.map_or(0, |queue| queue.parse().unwrap())
+}
+
+fn tcp_line(address: SocketAddr, inode: u64, queue: u64) -> String {
     let hex = |bytes: &[u8]| {
         let words = bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
         words.fold(String::new(), |text, word| text + &format!("{word:08X}"))
@@ -469,7 +481,7 @@ fn tcp_line(address: SocketAddr, inode: u64) -> String {
         IpAddr::V6(ip) => (hex(&ip.octets()), "0".repeat(32)),
     };
     format!(
-        "   0: {ip}:{:04X} {none}:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 {inode} 1 0 100 0 0 10 0\n",
+        "   0: {ip}:{:04X} {none}:0000 0A 00000000:{queue:08X} 00:00000000 00000000  1000        0 {inode} 1 0 100 0 0 10 0\n",
         address.port()
     )
 }
@@ -588,6 +600,11 @@ fn tls_name(spec: &ProbeSpec) -> Option<&'static str> {
     tls.server_name.is_some().then_some(" sni")
 }
 
+/// What tells a request for an upgrade from the same one without it.
+fn upgrade_name(spec: &ProbeSpec) -> Option<&'static str> {
+    asks_upgrade(spec).then_some(" upgrade")
+}
+
 fn spec_name(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "connect",
@@ -617,11 +634,12 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
 fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
     let (what, bytes) = text.split_once('\n').unwrap_or((text, ""));
     let bytes = unescape(bytes);
+    let words: Vec<&str> = what.split_whitespace().collect();
     let step = |kind, outcome| ProbeStep { kind, micros: 100, outcome };
     let context = ProbeContext { uid: 33, as_user: true, in_network: true, in_mount: true, label: None };
     let mut transcript = Transcript { context, ..Transcript::default() };
-    let connect = |outcome| step(StepKind::Connect, outcome);
-    let words: Vec<&str> = what.split_whitespace().collect();
+    let connect =
+        |outcome| ProbeStep { micros: micros(&words, "after="), ..step(StepKind::Connect, outcome) };
     let receive = match words[0] {
         "refused" => return probe(transcript, [connect(ProbeOutcome::Failed(Errno::ConnectionRefused))]),
         "silent" => return probe(transcript, [connect(ProbeOutcome::TimedOut)]),
@@ -649,6 +667,12 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         transcript.received = bytes.into();
     }
     Answer::known(FactBody::Probe(transcript))
+}
+
+/// How long a step took: so many milliseconds where a word says so, else next to nothing.
+fn micros(words: &[&str], name: &str) -> u64 {
+    let millis = words.iter().find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
+    millis.map_or(100, |millis| millis * 1000)
 }
 
 /// How a connection that is held open behind an answer ends: `idle=MILLISECONDS` or `held=MILLISECONDS`.
@@ -699,7 +723,7 @@ fn shake_hands(transcript: &mut Transcript, spec: &TlsSpec, words: &[&str], byte
         ..TlsAnswer::default()
     });
     let outcome = if established { ProbeOutcome::Done } else { ProbeOutcome::Refused };
-    transcript.steps.push(ProbeStep { kind: StepKind::Handshake, micros: 100, outcome });
+    transcript.steps.push(ProbeStep { kind: StepKind::Handshake, micros: micros(words, "shaken="), outcome });
     established
 }
 

@@ -3,7 +3,8 @@
 //! Every address that the gateway dials gets exactly one probe: a mere connection, a TLS handshake where the gateway
 //! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given), in the
 //! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself; only
-//! where a replay is asked for, the failing request is sent to it once.
+//! where a replay is asked for, the failing request is sent to it once. A peer that fails a request with an upgrade that the
+//! route asks for with all of them is asked once more without it.
 
 mod cgi;
 mod replay;
@@ -171,6 +172,50 @@ pub(crate) fn announced_specs(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeS
         .into()
 }
 
+/// The request of a peer that asks for an upgrade as a route does with all of its requests: its one probe, if that does. The
+/// newest failing path is asked for.
+pub(crate) fn upgrade_spec(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    route: RouteId,
+    pass: &Pass,
+) -> Option<ProbeSpec> {
+    if is_own_listener(case, &peer.address) {
+        return None;
+    }
+    let planned = spec_of(case, peer);
+    if asks_upgrade(&planned) {
+        return Some(planned);
+    }
+    let paths = case.failures_of(route).filter_map(|(_, failure)| failure.path.as_deref());
+    let path = paths.filter(|path| path.starts_with('/')).last()?;
+    Some(spec_of_route(case, route, pass, path)).filter(asks_upgrade)
+}
+
+/// Whether a probe is a request for an upgrade that a route asks for with all of its requests.
+pub(crate) fn asks_upgrade(spec: &ProbeSpec) -> bool {
+    let ProbeSpec::Http { request, .. } = spec else { return false };
+    request
+        .headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("Connection") && names_upgrade(value))
+}
+
+/// The same request as a client makes it that wants no upgrade.
+pub(crate) fn without_upgrade(spec: &ProbeSpec) -> ProbeSpec {
+    let mut other = spec.clone();
+    if let ProbeSpec::Http { request, .. } = &mut other {
+        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Upgrade"));
+        for (name, value) in &mut request.headers {
+            if name.eq_ignore_ascii_case("Connection") {
+                "close".clone_into(value);
+            }
+        }
+        request.idle = None;
+    }
+    other
+}
+
 /// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
 pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     if is_own_listener(case, &peer.address) {
@@ -201,7 +246,7 @@ fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
             headers.push((name.clone(), value.clone()));
         }
     }
-    headers.extend(connection(pass, *idle).map(|value| ("Connection".to_owned(), value.to_owned())));
+    headers.extend(connection(case, pass, *idle).map(|value| ("Connection".to_owned(), value.to_owned())));
     headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
     let version =
         if pass.http_version.at.is_none() && newer { "1.1" } else { pass.http_version.value.as_str() };
@@ -217,13 +262,20 @@ fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
 /// What the `Connection` header of a probe says. One request and no more: whatever the gateway would keep open, a probe
 /// closes, unless the connection is to be held. An upgrade that the gateway asks for with every request, of whatever kind,
 /// is asked for by the probe too: the peer may refuse just that.
-fn connection(pass: &Pass, idle: Option<Duration>) -> Option<&str> {
-    let own = pass.header("Connection").map(|header| header.value.1.as_str());
-    let own = own.filter(|value| !value.contains(['$', '*']) && !value.is_empty());
-    match own {
+fn connection<'c>(case: &'c Case<'_>, pass: &'c Pass, idle: Option<Duration>) -> Option<&'c str> {
+    match usual_connection(case, pass) {
         Some(value) if idle.is_some() || names_upgrade(value) => Some(value),
         _ => idle.is_none().then_some("close"),
     }
+}
+
+/// The `Connection` header that a route sends for a client that asks for no upgrade, if it sets one and no request decides it:
+/// a table without an entry for nothing has its default for such clients.
+pub(crate) fn usual_connection<'c>(case: &'c Case<'_>, pass: &'c Pass) -> Option<&'c str> {
+    let own = pass.header("Connection")?.value.1.as_str();
+    let table = case.upgrade_tables.iter().find(|table| table.name == own);
+    let value = table.map_or(Some(own), |table| table.of_nothing());
+    value.filter(|value| !value.contains(['$', '*']) && !value.is_empty())
 }
 
 /// Whether the value of a `Connection` header asks for an upgrade.

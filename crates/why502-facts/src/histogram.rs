@@ -43,6 +43,11 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
+    /// How many durations came to so many milliseconds or more, as exactly as its buckets are.
+    pub fn n_from(&self, milliseconds: u32) -> u64 {
+        self.counts.iter().skip(bucket(milliseconds)).sum()
+    }
+
     /// The duration that so many of a thousand do not exceed (500: the median), by the nearest rank, in milliseconds;
     /// `None` if nothing was counted.
     pub fn quantile(&self, permille: u16) -> Option<u32> {
@@ -102,6 +107,13 @@ fn middle(bucket: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_from_a_duration_on_are_counted() {
+        let mut histogram = Histogram::default();
+        [1, 40, 400, 4000].into_iter().for_each(|value| histogram.add(value));
+        assert_eq!([0, 40, 41, 400, 5000].map(|least| histogram.n_from(least)), [4, 3, 2, 2, 0]);
+    }
 
     #[test]
     fn a_value_is_found_again_within_two_percent() {

@@ -64,7 +64,7 @@ pub use probe::{
 };
 pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
-pub use series::{AccessTimes, AnswerMeasure, PeerTimes, RequestCount, RouteAnswers, Timeline};
+pub use series::{AccessTimes, AnswerMeasure, PeerConnects, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};

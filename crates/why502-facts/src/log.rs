@@ -4,7 +4,8 @@
 //! same minute are merged into one with a `weight`, so that counts stay exact and only single moments are lost.
 
 use crate::{
-    AccessTimes, AccessWriting, Blob, Civil, Errno, PeerAddress, Phase, Phrase, RouteAnswers, Stamp, Timeline,
+    AccessTimes, AccessWriting, Blob, Civil, Errno, PeerAddress, PeerConnects, Phase, Phrase, RouteAnswers,
+    Stamp, Timeline,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -214,6 +215,9 @@ pub struct AccessDigest {
     /// How long the successful answers of upstreams took, per route; none where the log has no times, or is surveyed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<RouteAnswers>,
+    /// How long connections to upstreams took to be made; none where the log has no such times, or is surveyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connects: Vec<PeerConnects>,
     /// Requests that this program itself made, as their User-Agent says: they are counted nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own: Vec<OwnRequest>,

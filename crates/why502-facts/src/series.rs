@@ -69,6 +69,18 @@ pub struct RouteAnswers {
     pub times: Histogram,
 }
 
+/// How long connections to a peer took to be made for requests of a route that succeeded at the first attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerConnects {
+    /// The route, as the caller's `route` function named it.
+    pub route: Option<Arc<str>>,
+    /// The peer; empty where the format does not tell it.
+    pub peer: Arc<str>,
+    /// `$upstream_connect_time`, with the TLS handshake. Those of less than a millisecond are left out: they are connections
+    /// that were kept open.
+    pub times: Histogram,
+}
+
 /// Which time of an access log tells how long an answer took, the most exact first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -24,7 +24,7 @@ pub use gateway::{
 };
 pub use group::{Balancing, Group, GroupId, Host, Peer, PeerId, Reuse};
 pub use model::{Model, Window};
-pub use nginx::{Arrival, CgiParameters, Served, Step, Stop, WantedDirective};
+pub use nginx::{Arrival, CgiParameters, MapTable, Served, Step, Stop, WantedDirective};
 pub use request::RequestVars;
 pub use route::{
     Action, Buffers, CacheKey, Conditional, ConditionalKind, Fallback, FallbackKind, Limit, LimitKind, Pass,

@@ -34,6 +34,7 @@ mod variables;
 pub(crate) use build::build_gateway;
 pub use cgi::CgiParameters;
 pub use edit::WantedDirective;
+pub use find::MapTable;
 pub(crate) use instance::{find_instances, title};
 pub use locate::{Arrival, Served, Step, Stop};
 pub(crate) use locate::{Locator, Slashes, parse_target, valid_host};

@@ -396,13 +396,13 @@ fn access_log_line() -> impl Strategy<Value = String> {
     let line = (0u32..3, 0u32..60, status, 1u8..4, "/[ab][a-c]", agent).prop_map(|(minute, second, status, peer, path, agent)| {
         format!(
             "::1 [21/Nov/2026:01:{minute:02}:{second:02} +0000] \"GET {path} HTTP/1.1\" {status} us={status} \
-             ua=127.0.0.1:{peer} \"{agent}\""
+             ua=127.0.0.1:{peer} uct=0.{peer}{second:02} \"{agent}\""
         )
     });
     prop_oneof![9 => line, 1 => Just("garbage".to_owned())]
 }
 
-const DIGESTED: &str = "$remote_addr [$time_local] \"$request\" $status us=$upstream_status ua=$upstream_addr \"$http_user_agent\"";
+const DIGESTED: &str = "$remote_addr [$time_local] \"$request\" $status us=$upstream_status ua=$upstream_addr uct=$upstream_connect_time \"$http_user_agent\"";
 
 /// Where the lines of two files stand.
 fn places(lines: &[String]) -> impl Iterator<Item = (Arc<str>, u64, &[u8])> {

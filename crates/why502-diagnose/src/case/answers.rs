@@ -1,7 +1,7 @@
 //! How long routes take to answer when they do.
 
 use super::lookup::passes;
-use super::{Case, or_ask};
+use super::{Case, PeerSubject, Symptom, or_ask};
 use crate::cause::Asks;
 use std::collections::BTreeMap;
 use why502_facts::{AccessDigest, AnswerMeasure, Ask, Histogram, LogKind, Observed, RouteAnswers};
@@ -68,7 +68,38 @@ pub(super) fn answers(
     answers
 }
 
+/// The times of new connections per route and peer, by the log that tells most of them.
+pub(super) fn connects<'a>(
+    access_logs: &[&'a AccessDigest],
+    keys: &BTreeMap<String, RouteId>,
+) -> BTreeMap<(RouteId, &'a str), &'a Histogram> {
+    let mut connects: BTreeMap<(RouteId, &str), &Histogram> = BTreeMap::new();
+    for told in access_logs.iter().flat_map(|digest| &digest.connects) {
+        let Some(route) = told.route.as_deref().and_then(|key| keys.get(key)) else { continue };
+        let times = connects.entry((*route, &told.peer)).or_insert(&told.times);
+        if told.times.n_values() > times.n_values() {
+            *times = &told.times;
+        }
+    }
+    connects
+}
+
 impl Case<'_> {
+    /// How many new connections to a peer took so many milliseconds or more and were made, for requests of a route.
+    pub(crate) fn n_slow_connects(&self, route: RouteId, peer: &PeerSubject, least: u32) -> u64 {
+        let of = |name: &str| self.connects.get(&(route, name)).map_or(0, |times| times.n_from(least));
+        let unnamed = if self.is_single(peer) { of("") } else { 0 };
+        let made = |symptom: &Symptom| symptom.tried.as_ref().and_then(|tried| tried.connect_ms);
+        // Of requests that went wrong in another way, or at another peer.
+        let of_others = self
+            .symptoms_of(peer)
+            .filter(|(_, failure, symptom)| {
+                failure.route == Some(route) && made(symptom) >= Some(least.max(1))
+            })
+            .map(|(_, failure, _)| failure.weight);
+        of(&peer.address.to_string()) + unnamed + of_others.sum::<u64>()
+    }
+
     /// How long the successful answers of a route took in the window; of none: those whose route is not known.
     pub(crate) fn answers_of(&self, route: Option<RouteId>) -> AnswerTimes {
         self.answers.get(&route).cloned().unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The case of one gateway, built from the facts and the model.
 
-use super::answers::answers;
+use super::answers::{answers, connects};
 use super::failure::Logged;
 use super::hops::copies;
 use super::lookup::{Lookup, passes};
@@ -84,12 +84,14 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         failures,
         at_work: BTreeSet::new(),
         copies,
+        upgrade_tables: gateway.maps_of("$http_upgrade"),
         specs: HashMap::new(),
         earlier,
         looked_back,
         totals,
         successes,
         answers: answers(&access_logs, &keys),
+        connects: connects(&access_logs, &keys),
         error_logs,
         strangers: count_by_writer(&theirs),
         dropped,
@@ -376,6 +378,7 @@ fn success(record: &AccessRecord, keys: &BTreeMap<String, RouteId>) -> Success {
         route: record.route.as_deref().and_then(|key| keys.get(key)).copied(),
         peer: last.and_then(|tried| tried.peer.as_deref()).and_then(|peer| peer.parse().ok()),
         request_ms: record.request_ms,
+        connect_ms: last.and_then(|tried| tried.connect_ms),
         path: record.request.as_ref().map(|request| request.path.to_string()),
         line: record.line.clone(),
     }

@@ -1,6 +1,7 @@
 //! What the causes of an answer that comes too late have in common: the attempts that the gateway's timer ended, that
 //! timer, and how long the route takes when it answers.
 
+use super::timer::{Timer, milliseconds};
 use crate::case::{AnswerTimes, Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::Asks;
 use crate::durations::{play, seconds};
@@ -21,31 +22,6 @@ pub(super) struct Late<'c> {
     pub(super) usual: Option<Usual>,
     /// A timer that somebody raised, and that is not the one in force.
     pub(super) raised: Option<Raised>,
-}
-
-/// The timer for an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Timer {
-    /// The directive's name.
-    pub(super) name: String,
-    /// Its value as configured, in milliseconds.
-    pub(super) configured: u32,
-    /// Where it is set; `None`: nowhere.
-    pub(super) at: Option<Span>,
-    /// After how long the attempts ended, where that is well before the value that is configured by now.
-    pub(super) ended_at: Option<u32>,
-}
-
-impl Timer {
-    /// The value that was in force, in milliseconds.
-    pub(super) fn in_force(&self) -> u32 {
-        self.ended_at.unwrap_or(self.configured)
-    }
-
-    /// `proxy_read_timeout of 60 s`.
-    pub(super) fn words(&self) -> String {
-        format!("{} of {}", self.name, seconds(self.in_force()))
-    }
 }
 
 /// How long an answer usually takes.
@@ -145,27 +121,6 @@ impl Late<'_> {
         Case::lines_evidence(self.attempts.iter().copied(), says)
     }
 
-    /// Where the timer is set.
-    pub(super) fn timer_evidence(&self) -> Option<Evidence> {
-        let timer = self.timer.as_ref()?;
-        let value = seconds(timer.configured);
-        let evidence = match (&timer.at, timer.ended_at) {
-            (at, Some(ended)) => Evidence::context(
-                format!("{} is {value} by now, and the attempts ended after {}", timer.name, seconds(ended)),
-                at.clone().map_or(Origin::Derived, Origin::File),
-            ),
-            (Some(at), None) => Evidence::supporting(
-                format!("{} {value} is in force for this route", timer.name),
-                Origin::File(at.clone()),
-            ),
-            (None, None) => Evidence::supporting(
-                format!("no {} is set for this route: {value} by default", timer.name),
-                Origin::Derived,
-            ),
-        };
-        Some(evidence)
-    }
-
     /// How long answers take, with a line of one.
     pub(super) fn usual_evidence(&self, case: &Case<'_>) -> Option<Evidence> {
         let usual = self.usual.as_ref()?;
@@ -211,17 +166,8 @@ fn is_late(symptom: &Symptom, pass: Option<&Pass>) -> bool {
 }
 
 fn timer(pass: &Pass, attempts: &[(FailureId, &Failure, &Symptom)]) -> Timer {
-    let configured = milliseconds(pass.timeouts.read.value);
-    let mut ended: Vec<u32> =
-        attempts.iter().filter_map(|(_, _, symptom)| symptom.tried.as_ref()?.response_ms).collect();
-    ended.sort_unstable();
-    let ended_at = ended.get(ended.len() / 2).copied().filter(|ended| ended + play(configured) < configured);
-    Timer {
-        name: format!("{}_read_timeout", pass.protocol.prefix()),
-        configured,
-        at: pass.timeouts.read.at.clone(),
-        ended_at,
-    }
+    let ended = attempts.iter().filter_map(|(_, _, symptom)| symptom.tried.as_ref()?.response_ms);
+    Timer::new(format!("{}_read_timeout", pass.protocol.prefix()), &pass.timeouts.read, ended)
 }
 
 /// A raised timer of a protocol that is not spoken there.
@@ -307,8 +253,4 @@ pub(super) fn times_gap(case: &Case<'_>) -> Option<Gap> {
         Observed::Absent => None,
     });
     gaps.next()
-}
-
-fn milliseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

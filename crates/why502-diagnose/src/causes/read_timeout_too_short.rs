@@ -39,7 +39,8 @@
 //! nginx: `ngx_http_upstream_process_header`, `u->conf->read_timeout`; `proxy_read_timeout` in
 //! `ngx_http_proxy_module`.
 
-use super::late_answers::{Late, Raised, Timer, UsualOf, late, times_gap};
+use super::late_answers::{Late, Raised, UsualOf, late, times_gap};
+use super::timer::Timer;
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::durations::seconds;
@@ -87,7 +88,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .explaining(late.failures())
         .still_failing(is_changed.then_some(false))
         .with(late.shown())
-        .with(late.timer_evidence())
+        .with(late.timer.as_ref().map(Timer::evidence))
         .with(raised)
         .with(late.usual_evidence(case))
         .with(beside)

@@ -36,7 +36,8 @@
 //!
 //! nginx: `ngx_http_upstream_process_header`, `ngx_http_upstream_next` (`NGX_HTTP_UPSTREAM_FT_TIMEOUT`).
 
-use super::late_answers::{Late, Timer, UsualOf, begin, late, times_gap};
+use super::late_answers::{Late, UsualOf, begin, late, times_gap};
+use super::timer::Timer;
 use crate::case::{Case, Failure, PeerSubject, Subject, Success, Symptom};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::durations::seconds;
@@ -86,7 +87,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(late.failures())
         .with(late.shown())
-        .with(late.timer_evidence())
+        .with(late.timer.as_ref().map(Timer::evidence))
         .with(late.usual_evidence(case))
         .with(meanwhile)
         .with(silent.filter(|_| confidence == Confidence::Possible))

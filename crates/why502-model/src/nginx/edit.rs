@@ -30,6 +30,16 @@ impl Gateway {
         splices
     }
 
+    /// The splice that puts text in front of the directive that a place is in: lines of their own.
+    pub fn insert_before(&self, at: &Span, text: &str) -> Option<(Span, String)> {
+        self.splice(at, |directive| Some(directive.insert_before(text.as_bytes())))
+    }
+
+    /// The splice that puts a line behind all others in the block of the directive that a place is in.
+    pub fn insert_last(&self, at: &Span, line: &str) -> Option<(Span, String)> {
+        self.splice(at, |directive| directive.block()?.insert_last(line.as_bytes()))
+    }
+
     fn splice(
         &self,
         at: &Span,

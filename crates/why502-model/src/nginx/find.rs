@@ -2,8 +2,29 @@
 
 use crate::{Gateway, Source, Span};
 use memchr::memmem;
-use nginx_syntax::Directive;
+use nginx_syntax::{Argument, Directive};
 use std::sync::Arc;
+
+/// A table of values of one variable for another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapTable {
+    /// The variable that it makes, with its dollar sign.
+    pub name: String,
+    /// Its entries as written: values, `default` and parameters among them.
+    pub entries: Vec<(String, String)>,
+    /// Where it stands.
+    pub at: Span,
+}
+
+impl MapTable {
+    /// What it makes of an empty value; `None` where patterns or other files decide that
+    /// (`ngx_http_map_find`: values first, then patterns, then the default).
+    pub fn of_nothing(&self) -> Option<&str> {
+        let of = |key: &str| self.entries.iter().find(|(own, _)| own == key).map(|(_, value)| value.as_str());
+        let is_open = self.entries.iter().any(|(key, _)| key.starts_with('~') || key == "include");
+        of("").or_else(|| if is_open { None } else { Some(of("default").unwrap_or_default()) })
+    }
+}
 
 impl Gateway {
     /// What stands on a line of a configuration file, counted from 1; `None` if the line is empty or not there.
@@ -24,6 +45,27 @@ impl Gateway {
         let owner = source.tree.directive_at(block.begin);
         let parent = source.tree.directive_at(at.begin).and_then(Directive::parent);
         owner.zip(parent).is_some_and(|(owner, parent)| owner.id() == parent.id())
+    }
+
+    /// The tables (`map`) that make another variable of one.
+    pub fn maps_of(&self, variable: &str) -> Vec<MapTable> {
+        let table = |source: &Source, directive: Directive<'_>| {
+            let is_it = directive.is(b"map") && text(directive.argument(0)?) == variable;
+            let block = directive.block().filter(|_| is_it)?;
+            let entries =
+                block.directives().filter_map(|own| Some((text(own.name()), text(own.argument(0)?))));
+            let range = directive.head_range();
+            Some(MapTable {
+                name: text(directive.argument(1)?),
+                entries: entries.collect(),
+                at: span(source, range.start.try_into().ok()?, range.len())?,
+            })
+        };
+        let all = self
+            .sources
+            .iter()
+            .flat_map(|source| source.tree.walk().filter_map(move |(_, directive)| table(source, directive)));
+        all.collect()
     }
 
     /// The first place where a text stands as an argument, whole.
@@ -47,6 +89,10 @@ impl Gateway {
 fn is_comment(text: &[u8], at: usize) -> bool {
     let begin = memchr::memrchr(b'\n', &text[..at]).map_or(0, |end| end + 1);
     text[begin..at].trim_ascii_start().starts_with(b"#")
+}
+
+fn text(argument: Argument<'_>) -> String {
+    String::from_utf8_lossy(&argument.value()).into_owned()
 }
 
 fn span(source: &Source, begin: usize, length: usize) -> Option<Span> {

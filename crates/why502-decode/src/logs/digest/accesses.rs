@@ -1,6 +1,7 @@
 //! The digest of an access log.
 
 mod answers;
+mod connects;
 mod memo;
 mod record;
 mod successes;
@@ -11,6 +12,7 @@ mod totals;
 mod trouble;
 
 use self::answers::Answers;
+use self::connects::Connects;
 use self::memo::StampMemo;
 use self::record::{Scribe, Seen, last_peer, likeness};
 use self::successes::Successes;
@@ -76,6 +78,7 @@ pub struct AccessDigester<'a> {
 struct Answered {
     successes: Successes,
     answers: Answers,
+    connects: Connects,
 }
 
 /// What is told of all requests, failed or not.
@@ -110,8 +113,11 @@ impl<'a> AccessDigester<'a> {
             spans: None,
             marks: Marks::default(),
             tells_trouble: tells_trouble(source.format),
-            answered: (options.extent == Extent::Diagnosis)
-                .then(|| Answered { successes: Successes::default(), answers: Answers::new(source.format) }),
+            answered: (options.extent == Extent::Diagnosis).then(|| Answered {
+                successes: Successes::default(),
+                answers: Answers::new(source.format),
+                connects: Connects::default(),
+            }),
             series: (options.extent == Extent::Survey).then(|| Series {
                 counts: Counts::default(),
                 times: Times::default(),
@@ -203,8 +209,10 @@ impl<'a> AccessDigester<'a> {
             Worth::Nothing => {
                 if let Some(answered) = self.answered.as_mut().filter(|_| status < 400) {
                     let range = pushed.begin..pushed.begin + line.len();
-                    answered.successes.remember(place, range, seen.route, last_peer(parsed));
+                    let peer = last_peer(parsed);
+                    answered.successes.remember(place, range, seen.route, peer);
                     answered.answers.count(parsed, seen.route);
+                    answered.connects.count(parsed, seen.route, peer);
                 }
             }
             worth => self.keep(place, line, parsed, seen, worth),
@@ -225,6 +233,7 @@ impl<'a> AccessDigester<'a> {
         if let Some((answered, later)) = self.answered.as_mut().zip(later.answered) {
             answered.successes.append(later.successes, &routes, n_before);
             answered.answers.append(&later.answers, &routes);
+            answered.connects.append(later.connects, &routes);
         }
         if let Some((series, later)) = self.series.as_mut().zip(later.series) {
             series.counts.append(later.counts);
@@ -236,9 +245,9 @@ impl<'a> AccessDigester<'a> {
     pub fn finish(mut self) -> AccessDigest {
         self.end_run();
         let format = self.source.format;
-        let (successes, answers) = self.answered.map_or_else(Default::default, |answered| {
+        let (successes, answers, connects) = self.answered.map_or_else(Default::default, |answered| {
             let successes = answered.successes.read(format, &mut self.scribe);
-            (successes, answered.answers.read(&self.scribe))
+            (successes, answered.answers.read(&self.scribe), answered.connects.read(&self.scribe))
         });
         let mut coverage = self.counter.coverage;
         coverage.sampled = self.records.is_sampled();
@@ -253,6 +262,7 @@ impl<'a> AccessDigester<'a> {
             records: self.records.into_entries().into_iter().map(|entry| entry.record).collect(),
             successes,
             answers,
+            connects,
             own: self.own,
             timeline,
             times: times.map(Box::new),

@@ -94,6 +94,27 @@ fn the_times_of_successful_answers_are_told_per_route() {
 }
 
 #[test]
+fn the_times_of_new_connections_are_told_per_route_and_peer() {
+    let text =
+        "[$time_local] \"$request\" $status us=$upstream_status ua=$upstream_addr uct=$upstream_connect_time";
+    let line = |path: &str, rest: &str| {
+        format!("[21/Nov/2026:02:10:01 +0000] \"GET {path} HTTP/1.1\" 200 us=200 {rest}\n")
+    };
+    let log = line("/a1", "ua=127.0.0.1:1 uct=0.040")
+        + &line("/a2", "ua=127.0.0.1:1 uct=0.000")
+        + &line("/a3", "ua=127.0.0.1:1 uct=0.020")
+        + &line("/a4", "ua=127.0.0.1:2 uct=0.010")
+        + &line("/b", "ua=127.0.0.1:1 uct=-");
+    let digest = digest(options(), text, &log);
+    let told: Vec<_> = digest
+        .connects
+        .iter()
+        .map(|own| (own.route.as_deref(), &*own.peer, own.times.n_values(), own.times.quantile(1000)))
+        .collect();
+    assert_eq!(told, [(Some("/a"), "127.0.0.1:1", 2, Some(40)), (Some("/a"), "127.0.0.1:2", 1, Some(10))]);
+}
+
+#[test]
 fn everything_that_did_not_go_well_is_a_record() {
     let rest = "cs=- ls=- \"curl\"";
     let told = [
