@@ -221,7 +221,26 @@ pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     if is_own_listener(case, &peer.address) {
         return Vec::new();
     }
-    vec![ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing, ProbeSpec::MemcachedVersion]
+    let of_itself = [ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing, ProbeSpec::MemcachedVersion];
+    http_question(case, peer).into_iter().chain(of_itself).collect()
+}
+
+/// One `HEAD` of the failing path to a peer that is spoken to in a protocol of applications: what listens there may be a web
+/// server.
+fn http_question(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
+    let wanted = wanted_request(case, peer)?;
+    if matches!(wanted.pass.protocol, Protocol::Grpc | Protocol::Http) {
+        return None;
+    }
+    let host = if wanted.host.is_empty() { "localhost" } else { &wanted.host };
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Some(ProbeSpec::WhoSpeaks(HttpRequestSpec {
+        method: "HEAD".to_owned(),
+        target: wanted.path.clone(),
+        version: "1.1".to_owned(),
+        headers: vec![header("Host", host), header("Connection", "close"), header("User-Agent", USER_AGENT)],
+        idle: None,
+    }))
 }
 
 /// Whether a pass speaks HTTP/2: `grpc_pass`, and `proxy_http_version 2` since 1.29.4.

@@ -1,5 +1,6 @@
 //! Failed requests, and what was seen of each attempt.
 
+use super::PeerSubject;
 use why502_facts::{Errno, ErrorLevel, LineRef, Outcome, PeerAddress, Phase, Phrase, Stamp, Try};
 use why502_model::RouteId;
 
@@ -115,6 +116,19 @@ impl Failure {
             }),
             _ => false,
         }
+    }
+
+    /// Whether the client got a status that a peer answered with itself. Without fields of attempts any answer of the route may
+    /// be the peer's.
+    pub(crate) fn is_answered_by(&self, peer: &PeerSubject, status: u16) -> bool {
+        self.status == Some(status)
+            && match self.attempts().next_back() {
+                Some(last) => {
+                    last.peer.as_ref() == Some(&peer.address)
+                        && last.tried.as_ref().and_then(|tried| tried.status) == Some(status)
+                }
+                None => !self.tries_logged && self.route.is_some_and(|route| peer.is_of(route)),
+            }
     }
 
     /// Whether the gateway made the error: something was said in its log, or the last attempt got no valid header.

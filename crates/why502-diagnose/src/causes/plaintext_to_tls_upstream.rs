@@ -112,15 +112,7 @@ fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
             || attempt.is(Phrase::NoValidHttpHeader)
             || attempt.errno == Some(Errno::ConnectionReset);
         attempt.peer.as_ref() == Some(&peer.address) && broken
-    }) || (failure.status == Some(400)
-        && match failure.attempts().next_back() {
-            Some(last) => {
-                last.peer.as_ref() == Some(&peer.address)
-                    && last.tried.as_ref().and_then(|tried| tried.status) == Some(400)
-            }
-            // Without upstream fields any 400 of the route may be the upstream's.
-            None => !failure.tries_logged && failure.route.is_some_and(|route| peer.is_of(route)),
-        })
+    }) || failure.is_answered_by(peer, 400)
 }
 
 /// Whether the answer to a plain request is none that an HTTP server gives a well-formed one.

@@ -15,7 +15,7 @@
 //! ## How we know
 //!
 //! Confirmed: a probe as nginx speaks gets the greeting or the answer of another protocol, or gets nothing, and a question to
-//! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping, memcached's `version`) is answered. Likely: the error log tells
+//! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping, memcached's `version`) or one in HTTP is answered. Likely: the error log tells
 //! first bytes that are those of HTTP or Redis; or nothing is answered, and the listener was started with a `--socket` of uwsgi there.
 //!
 //! ## What would disprove it
@@ -43,7 +43,7 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::plan::{self, is_own_listener};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Errno, FirstBytes, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind};
+use why502_facts::{Errno, FirstBytes, HttpAnswer, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind};
 use why502_model::{Pass, Protocol};
 
 pub(super) static CAUSE: Cause = Cause {
@@ -54,10 +54,12 @@ pub(super) static CAUSE: Cause = Cause {
     statuses: &[502],
     scope: Scope::Peer,
     supersedes: &[
+        "read-timeout-too-short",
         "response-header-invalid",
         "response-not-http",
         "upstream-closed-before-response",
         "upstream-reset-before-response",
+        "upstream-slow",
     ],
     detect: Detect::Alone(detect),
     explain,
@@ -65,6 +67,8 @@ pub(super) static CAUSE: Cause = Cause {
     manual: manual!("protocol_mismatch.rs"),
 };
 
+/// What a web server says of a packet that is no request line.
+const BAD_REQUEST: u16 = 400;
 /// What nginx says of a FastCGI record that begins with the `H` of `HTTP`.
 const BEGINS_LIKE_HTTP: &str = "protocol version: 72";
 
@@ -77,7 +81,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     }
     let failed: Vec<(FailureId, &Failure)> =
-        case.failures_about(peer).filter(|(_, failure)| fits(failure, peer)).collect();
+        case.failures_about(peer).filter(|(_, failure)| fits(failure, peer, pass.protocol)).collect();
     if failed.is_empty() {
         return Ok(Ruling::NoSign);
     }
@@ -114,22 +118,24 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 }
 
 /// Whether a failed request can be this.
-fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
-    failure.attempts().any(|attempt| {
-        let phrases = [
-            Phrase::FastCgiClosedEarly,
-            Phrase::FastCgiInvalid,
-            Phrase::InvalidHeader,
-            Phrase::MemcachedInvalid,
-            Phrase::NoValidHttpHeader,
-            Phrase::PrematureClose,
-        ];
-        let broken = attempt.is_quietly_unanswered()
-            || phrases.iter().any(|phrase| attempt.is(*phrase))
-            || attempt.errno == Some(Errno::ConnectionReset)
-            || attempt.is(Phrase::UpstreamTimedOut);
-        attempt.peer.as_ref() == Some(&peer.address) && broken
-    })
+fn fits(failure: &Failure, peer: &PeerSubject, protocol: Protocol) -> bool {
+    let is_cgi = matches!(protocol, Protocol::Scgi | Protocol::Uwsgi);
+    is_cgi && failure.is_answered_by(peer, BAD_REQUEST)
+        || failure.attempts().any(|attempt| {
+            let phrases = [
+                Phrase::FastCgiClosedEarly,
+                Phrase::FastCgiInvalid,
+                Phrase::InvalidHeader,
+                Phrase::MemcachedInvalid,
+                Phrase::NoValidHttpHeader,
+                Phrase::PrematureClose,
+            ];
+            let broken = attempt.is_quietly_unanswered()
+                || phrases.iter().any(|phrase| attempt.is(*phrase))
+                || attempt.errno == Some(Errno::ConnectionReset)
+                || attempt.is(Phrase::UpstreamTimedOut);
+            attempt.peer.as_ref() == Some(&peer.address) && broken
+        })
 }
 
 /// The protocol that the error log itself tells, if it does: where the gateway shows the first bytes that it got.
@@ -166,24 +172,36 @@ fn who_speaks(
     report: &ProbeReport,
 ) -> Result<Option<Evidence>, Asks> {
     let protocol = pass.protocol;
-    if answers(report, protocol) || !report.connected() {
+    let is_refused = is_refused_by_http(report, protocol);
+    if answers(report, protocol) && !is_refused || !report.connected() {
         return Ok(None);
     }
     if let Some(name) = foreign(protocol, &report.first_bytes) {
         let says = format!("to a {} request {} answers in {name}", protocol.name(), peer.address);
         return Ok(Some(Evidence::supporting(says, case.probe_origin(peer))));
     }
-    if !is_unanswered(report) || speaks_tls(case, peer, pass)? {
+    if !is_refused && (!is_unanswered(report) || speaks_tls(case, peer, pass)?) {
         return Ok(None);
     }
     // One after the other: the only worker of a pool would wait for the rest of one question, and leave the next one lying.
     for spec in plan::peeks(case, peer) {
         let seen = or_ask(case.probe_with(peer, &spec))?;
-        if let Some(name) = seen.known().and_then(|seen| foreign(protocol, &seen.first_bytes)) {
+        if let Some(name) = seen.known().and_then(|seen| heard(protocol, &spec, seen)) {
             return Ok(Some(peeked(case, peer, protocol, &spec, name)));
         }
     }
     Ok(None)
+}
+
+/// The protocol in which a question is answered, if it is known and another one than that of the directive. A question in HTTP
+/// that is taken for a bad one may have come to a server of anything.
+fn heard(protocol: Protocol, spec: &ProbeSpec, report: &ProbeReport) -> Option<&'static str> {
+    match spec {
+        ProbeSpec::WhoSpeaks(_) if report.first_bytes == FirstBytes::Http => {
+            report.answer.as_ref().filter(|answer| answer.status != BAD_REQUEST).map(|_| "HTTP")
+        }
+        _ => foreign(protocol, &report.first_bytes),
+    }
 }
 
 /// Whether the port speaks TLS: then nothing else is asked of it.
@@ -203,6 +221,12 @@ fn peeked(case: &Case<'_>, peer: &PeerSubject, protocol: Protocol, spec: &ProbeS
         protocol.name()
     );
     Evidence::supporting(says, Origin::Probe(case.probe_ask(peer, spec)))
+}
+
+/// Whether the answer to a request of uwsgi or SCGI is that of a web server which takes it for a bad one: nginx passes it on.
+fn is_refused_by_http(report: &ProbeReport, protocol: Protocol) -> bool {
+    let is_refused = |answer: &HttpAnswer| answer.status == BAD_REQUEST && answer.minor_version.is_some();
+    matches!(protocol, Protocol::Scgi | Protocol::Uwsgi) && report.answer.as_deref().is_some_and(is_refused)
 }
 
 /// Whether a peer answers in the protocol of the directive.
@@ -252,8 +276,7 @@ fn name_of(case: &Case<'_>, finding: &Finding) -> Option<(&'static str, Protocol
     let protocol = case.pass_to(peer)?.protocol;
     let of_probe = case.probe(peer).known().and_then(|report| foreign(protocol, &report.first_bytes));
     let mut peeks = plan::peeks(case, peer).into_iter();
-    let of_peek =
-        || peeks.find_map(|spec| foreign(protocol, &case.probe_with(peer, &spec).known()?.first_bytes));
+    let of_peek = || peeks.find_map(|spec| heard(protocol, &spec, case.probe_with(peer, &spec).known()?));
     let of_arguments = || told_uwsgi(case, peer, protocol).map(|_| "uwsgi");
     let of_log = || finding.explains.iter().find_map(|id| told(case.failure(*id), peer));
     Some((of_probe.or_else(of_peek).or_else(of_arguments).or_else(of_log)?, protocol))
@@ -425,6 +448,36 @@ mod tests {
             assert!(summary.contains(&expected), "{summary}");
         }
         let summary = Fixture::new(&memcached("hello")).without("probe 127.0.0.1:3000").summary();
+        assert!(!summary.contains("protocol-mismatch"), "{summary}");
+    }
+
+    fn uwsgi() -> Fixture {
+        let text = CLOSED
+            .replace("proxy_pass http://backend", "uwsgi_pass backend")
+            .replace("upstream: \"http://127.0.0.1:3000/a\"", "upstream: \"uwsgi://127.0.0.1:3000\"");
+        Fixture::new(&text).with("probe 127.0.0.1:3000 who-speaks", "answers\nHTTP/1.1 200 OK\n\n")
+    }
+
+    #[test]
+    fn hit_uwsgi_to_http() {
+        insta::assert_snapshot!(uwsgi().summary(), @"
+        Broken
+        Confirmed protocol-mismatch -> upstream-closed-before-response: uwsgi is spoken to 127.0.0.1:3000, which speaks HTTP [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_uwsgi_to_a_web_server_that_answers_400() {
+        let access =
+            "10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] \"GET /a HTTP/1.1\" 400 157 \"-\" \"curl/8\"\n";
+        let fixture = uwsgi()
+            .with("error.log", "")
+            .with("access.log", access)
+            .with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 400 Bad Request\n\n");
+        let summary = fixture.summary();
+        assert!(summary.contains("uwsgi is spoken to 127.0.0.1:3000, which speaks HTTP"), "{summary}");
+        // An application may answer so, and the port speaks no HTTP.
+        let summary = fixture.with("probe 127.0.0.1:3000 who-speaks", "closed").summary();
         assert!(!summary.contains("protocol-mismatch"), "{summary}");
     }
 

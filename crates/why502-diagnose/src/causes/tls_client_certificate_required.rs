@@ -34,7 +34,7 @@
 //! nginx: `ngx_http_proxy_set_ssl`; RFC 8446, sections 4.3.2 and 6.2.
 
 use super::handshakes::{CERTIFICATE_ALERTS, Handshakes, alert_name, alert_number, handshakes};
-use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count};
+use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::plan;
@@ -113,8 +113,10 @@ fn answered_400(case: &Case<'_>, subject: &Subject, found: &Handshakes<'_>) -> R
     if answers_400.is_none_or(|answer| answer.status != 400) {
         return Ok(Ruling::NoSign);
     }
-    let failed: Vec<(FailureId, &Failure)> =
-        case.failures_about(found.peer).filter(|(_, failure)| got_400(failure, found.peer)).collect();
+    let failed: Vec<(FailureId, &Failure)> = case
+        .failures_about(found.peer)
+        .filter(|(_, failure)| failure.is_answered_by(found.peer, 400))
+        .collect();
     let is_served = case.last_success(found.peer).is_some();
     if failed.is_empty() || is_served {
         return Ok(Ruling::NoSign);
@@ -137,18 +139,6 @@ fn answered_400(case: &Case<'_>, subject: &Subject, found: &Handshakes<'_>) -> R
         ]);
     finding.fails_clients_now = case.is_felt(found.peer);
     Ok(Ruling::found(finding))
-}
-
-/// Whether a request got the upstream's own 400.
-fn got_400(failure: &Failure, peer: &PeerSubject) -> bool {
-    failure.status == Some(400)
-        && match failure.attempts().next_back() {
-            Some(last) => {
-                last.peer.as_ref() == Some(&peer.address)
-                    && last.tried.as_ref().and_then(|tried| tried.status) == Some(400)
-            }
-            None => !failure.tries_logged && failure.route.is_some_and(|route| peer.is_of(route)),
-        }
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
