@@ -40,11 +40,15 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
     drop_copies(gateway, &mut failures);
     drop_copies(gateway, &mut looked_back);
     let copies = copies(gateway);
+    let part = |failures: Vec<Failure>| -> Vec<Failure> {
+        failures.into_iter().flat_map(|failure| part_with_subrequests(gateway, &copies, failure)).collect()
+    };
+    failures = part(failures);
+    looked_back = part(looked_back);
     for failure in &mut failures {
-        part_with_subrequests(gateway, &copies, failure);
         complete(gateway, failure);
     }
-    let mut earlier = read(&all(facts.earlier_requests(&owner)));
+    let mut earlier = part(read(&all(facts.earlier_requests(&owner))));
     drop_copies(gateway, &mut earlier);
     let asked = Asked::narrow(facts, gateway, &mut failures);
     if let Some(asked) = &asked {
@@ -182,27 +186,51 @@ fn drop_copies(gateway: &Gateway, failures: &mut Vec<Failure>) {
     });
 }
 
-/// Keeps what became of a subrequest apart from what became of the request: a copy makes no client's answer, and only of the
-/// one that must allow a request the gateway says so.
-fn part_with_subrequests(gateway: &Gateway, copies: &BTreeSet<RouteId>, failure: &mut Failure) {
-    let is_error = failure.status_logged && failure.status.is_some_and(|status| status >= 500);
-    if !is_error || failure.symptoms.iter().any(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus)) {
-        return;
-    }
+/// Keeps what became of subrequests apart from what became of their requests: each is a failure of its own. They make no
+/// client's answer, but that of a request which needs leave, of which the gateway says so, and of one in slices.
+fn part_with_subrequests(
+    gateway: &Gateway,
+    copies: &BTreeSet<RouteId>,
+    mut failure: Failure,
+) -> impl Iterator<Item = Failure> {
     let has_own_line = |route: RouteId| {
         let setting = gateway.in_force(route, "log_subrequest").pop();
         setting.is_some_and(|setting| setting.value.first().is_some_and(|value| value == "on"))
     };
+    let is_error = failure.status_logged && failure.status.is_some_and(|status| status >= 500);
+    let needs_leave = failure.symptoms.iter().any(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus));
     let of_copy = failure.route.is_some_and(|route| copies.contains(&route) && has_own_line(route));
-    let of_subrequest = failure.subrequest().map(|own| own.route.is_some_and(has_own_line));
-    if of_copy || of_subrequest == Some(true) {
+    let about = failure.subrequest().map(|own| own.route.is_some_and(has_own_line));
+    let mut parted = None;
+    if is_error && !needs_leave && (of_copy || about == Some(true)) {
         // The line in the access log is that of the subrequest itself (`ngx_http_finalize_request`).
         failure.outcome = Outcome::Hidden;
-    } else if of_subrequest == Some(false) {
-        // An upstream answered the request itself with an error, of which the error log says nothing.
-        failure.symptoms.retain(|symptom| symptom.subrequest.is_none());
-        failure.route = failure.entry;
+    } else if !needs_leave && (about.is_none() || is_error) {
+        // Something else made the answer. Where no line says what, an upstream answered with an error.
+        parted = take_subrequests(&mut failure);
     }
+    parted.into_iter().chain([failure])
+}
+
+/// The failure of the subrequests of a failed request, which is left without them.
+fn take_subrequests(failure: &mut Failure) -> Option<Failure> {
+    let is_of_subrequest = |symptom: &Symptom| symptom.subrequest.is_some();
+    let (symptoms, own): (Vec<Symptom>, Vec<Symptom>) =
+        failure.symptoms.drain(..).partition(is_of_subrequest);
+    failure.symptoms = own;
+    let route = symptoms.last()?.route;
+    let parted = Failure {
+        outcome: Outcome::Hidden,
+        status: None,
+        status_logged: false,
+        route: route.or(failure.route),
+        access_line: None,
+        tries_logged: false,
+        symptoms,
+        ..failure.clone()
+    };
+    failure.route = failure.entry;
+    Some(parted)
 }
 
 /// Fills in what a failure's lines lack because nginx cut them at 2048 bytes: whom it dialled, if that can only be one.
@@ -279,13 +307,9 @@ fn failure(
     let route_of = |key: Option<&Arc<str>>| key.and_then(|key| keys.get(&**key)).copied();
     let entry = route_of(request.route.as_ref());
     let subrequest = failed_subrequest(request);
-    let mut attempts: Vec<&Attempt> = request.attempts.iter().collect();
-    if subrequest.is_none() {
-        // The last attempt is what made the answer: a copy that ended later did not.
-        attempts.sort_by_key(|attempt| attempt.subrequest.is_none());
-    }
-    let symptoms: Vec<Symptom> = attempts
-        .into_iter()
+    let symptoms: Vec<Symptom> = request
+        .attempts
+        .iter()
         .map(|attempt| symptom(attempt, route_of(attempt.route.as_ref()), logged))
         .chain(messages)
         .collect();

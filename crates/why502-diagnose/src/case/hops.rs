@@ -88,12 +88,15 @@ impl Case<'_> {
     }
 
     /// The pass of a route whose answer alone can have sent a request on to another one: that takes no requests of clients,
-    /// and no directive leads there.
+    /// and neither a directive nor a script leads there.
     fn sent_on(&self, from: RouteId, to: RouteId) -> Option<Span> {
-        let is_hidden =
-            self.gateway.is_internal(to) || self.gateway.route(to).location.as_deref()?.starts_with('@');
-        let pass = self.gateway.route(from).action.pass()?;
-        (from != to && is_hidden && !self.gateway.reachable(from).contains(&to)).then(|| pass.at.clone())
+        let (gateway, pass) = (self.gateway, self.gateway.route(from).action.pass()?);
+        let is_named = gateway.route(to).location.as_deref()?.starts_with('@');
+        let is_only_way = (is_named || gateway.is_internal(to))
+            && gateway.own_code(from).is_none()
+            && gateway.in_force(from, "post_action").is_empty()
+            && !gateway.reachable(from).contains(&to);
+        (from != to && is_only_way).then(|| pass.at.clone())
     }
 
     /// What led the requests of a finding to where they failed, where that were hops; the newest are looked at.
@@ -140,9 +143,11 @@ mod tests {
     use crate::fixture::Fixture;
     use crate::{Report, Verdict};
 
-    /// What the first finding says of the way of its requests.
+    /// What the finding of the dead upstream says of the way of its requests.
     fn way(report: &Report) -> Vec<&str> {
-        let says = report.findings[0].evidence.iter().map(|evidence| evidence.says.as_str());
+        let finding =
+            report.findings.iter().find(|finding| finding.cause == "upstream-not-listening").unwrap();
+        let says = finding.evidence.iter().map(|evidence| evidence.says.as_str());
         says.filter(|says| {
             says.starts_with(['`', 'p']) || says.contains("X-Accel") || says.contains("mirror")
         })
@@ -179,6 +184,14 @@ mod tests {
             way(&report),
             ["the answer of the upstream of `/` sent the request on to `/in/` (X-Accel-Redirect)"]
         );
+    }
+
+    #[test]
+    fn where_a_script_may_send_it_on_nothing_is_told() {
+        let locations = "location / { js_content main.handle; proxy_pass http://127.0.0.1:3000; }
+            location /in/ { internal; proxy_pass http://127.0.0.1:3001/blobs/; }";
+        let report = fixture(locations, &refused("/a", "", "/blobs/7"), 502).report();
+        assert!(way(&report).is_empty(), "{:?}", way(&report));
     }
 
     #[test]
