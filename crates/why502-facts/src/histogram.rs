@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn those_from_a_duration_on_are_counted() {
         let mut histogram = Histogram::default();
-        [1, 40, 400, 4000].into_iter().for_each(|value| histogram.add(value));
+        for value in [1, 40, 400, 4000] {
+            histogram.add(value);
+        }
         assert_eq!([0, 40, 41, 400, 5000].map(|least| histogram.n_from(least)), [4, 3, 2, 2, 0]);
     }
 
