@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use why502_decode::logs::AccessFormat;
+use why502_decode::wire::GREETING;
 use why502_facts::{
-    Answer, Ask, Fact, FactBody, GapReason, LogKind, PeerAddress, ProbeOutcome, RequestKey, Root, Security,
-    Stamp, StepKind, Transcript,
+    Answer, Ask, Fact, FactBody, GapReason, LogKind, PeerAddress, ProbeOutcome, ProbeSpec, RequestKey, Root,
+    Security, Stamp, StepKind, Transcript,
 };
 
 /// Names the route of a request in a log of an owner.
@@ -47,7 +48,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(3500);
 /// How much of a run's time is kept for handing over what was found until then.
 const HANDING_OVER: Duration = Duration::from_millis(500);
 /// How long a further probe of a peer may take at least that ended the first one by itself.
-const FURTHER_PROBE_TIMEOUT: Duration = Duration::from_millis(600);
+const FURTHER_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many times as long as the first one it may take.
 const FURTHER_PROBE_FACTOR: u32 = 10;
 
@@ -185,11 +186,14 @@ impl Collector {
     /// How long a task may take. A peer that ended a probe by itself shows by its pace how soon it reacts: only what it
     /// has no answer to keeps it silent for many times as long.
     fn patience(&self, ask: &Ask) -> Duration {
-        let Ask::Probe { security, target, .. } = ask else { return self.probe_timeout };
+        let Ask::Probe { security, target, spec } = ask else { return self.probe_timeout };
+        // Who is given the time to speak first reacts only after it.
+        let greeting = if matches!(**spec, ProbeSpec::WhoSpeaks(_)) { GREETING } else { Duration::ZERO };
         let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let further = paces.get(&(*security, target.clone())).map(|pace| *pace * FURTHER_PROBE_FACTOR);
-        further
-            .map_or(self.probe_timeout, |further| further.max(FURTHER_PROBE_TIMEOUT).min(self.probe_timeout))
+        further.map_or(self.probe_timeout, |further| {
+            (further.max(FURTHER_PROBE_TIMEOUT) + greeting).min(self.probe_timeout)
+        })
     }
 
     fn learn(&self, ask: &Ask, answer: &Answer) {
@@ -280,7 +284,7 @@ fn is_below(path: &str, allowed: &[PathBuf]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use why502_facts::{AccessWriting, LogClock, LogClockSource, LogKind, ProbeSpec, ProbeStep};
+    use why502_facts::{AccessWriting, LogClock, LogClockSource, LogKind, ProbeStep};
 
     fn everything() -> Policy {
         Policy { only_files: None, may_probe: true, reads_logs: true }

@@ -24,7 +24,7 @@ pub use fastcgi::{FastCgiAnswer, parse_fastcgi_answer, print_fastcgi_request};
 pub use first_bytes::first_bytes;
 pub use http1::{parse_http_answer, print_request};
 pub use http2::{parse_http2_answer, print_http2_request};
-pub use machine::{Machine, Want};
+pub use machine::{GREETING, Machine, Want};
 pub use memcached::{parse_memcached_answer, print_memcached_get};
 pub use scgi::print_scgi_request;
 pub use tls::asks_certificate;

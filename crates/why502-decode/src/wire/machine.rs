@@ -8,7 +8,7 @@ use std::time::Duration;
 use why502_facts::{ProbeSpec, TlsSpec};
 
 /// How long a peer is given to speak first: servers that do greet as soon as they accept.
-const GREETING: Duration = Duration::from_millis(400);
+pub const GREETING: Duration = Duration::from_millis(400);
 /// What ends a WebSocket without a word: a masked close frame without content, its key being zeros (RFC 6455, section 5.2).
 const WEBSOCKET_CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
 /// What begins the answer of a server that changes the protocol.
