@@ -72,6 +72,7 @@ mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
 mod upstream_not_listening;
+mod upstream_pool_exhausted;
 mod upstream_rejects_request_body;
 mod upstream_reset_before_response;
 mod upstream_send_timeout;
@@ -85,6 +86,7 @@ mod upstream_wrong_interface;
 mod upstream_wrong_port;
 mod uwsgi_sockets;
 mod websocket_upgrade_missing;
+mod workers;
 
 use crate::cause::Cause;
 
@@ -144,6 +146,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_pool_exhausted::CAUSE,
     &upstream_rejects_request_body::CAUSE,
     &upstream_reset_before_response::CAUSE,
     &upstream_send_timeout::CAUSE,
