@@ -81,6 +81,7 @@ mod upstream_slow;
 mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
 mod upstream_worker_crashed;
+mod upstream_worker_recycled;
 mod upstream_worker_timeout;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
@@ -155,6 +156,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_undefined::CAUSE,
     &upstream_worker_crashed::CAUSE,
+    &upstream_worker_recycled::CAUSE,
     &upstream_worker_timeout::CAUSE,
     &upstream_wrong_interface::CAUSE,
     &upstream_wrong_port::CAUSE,
