@@ -7,13 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
 use std::net::SocketAddr;
-use why502_decode::host::socket_line_state;
-use why502_facts::{Answer, FactBody, SocketRecord, SocketState};
+use why502_decode::host::{tcp_line, unix_line};
+use why502_facts::{Accepted, Answer, FactBody, PeerAddress, SocketRecord, SocketState};
 
 /// The most kinds of connections that are kept.
 const MAX_CONNECTED: usize = 256;
 /// The most named unix sockets that are kept.
 const MAX_UNIX: usize = 8192;
+/// The most connections whose holders are searched.
+const MAX_SEARCHED: usize = 65_536;
+/// The most entries of who holds accepted connections.
+const MAX_ACCEPTED: usize = 4096;
+
+/// The inodes of connections that were accepted, and where.
+type Connections = BTreeMap<u64, PeerAddress>;
 
 /// The sockets of the network namespace of `pid`, or of our own.
 pub(crate) fn read_sockets(pid: Option<u32>) -> Answer {
@@ -25,9 +32,9 @@ pub(crate) fn read_sockets(pid: Option<u32>) -> Answer {
 }
 
 fn read_record(net: &str) -> io::Result<SocketRecord> {
-    let mut connected = BTreeMap::new();
-    let tcp = read_tcp(&format!("{net}/tcp"), &mut connected)?;
-    let tcp6 = or_empty(read_tcp(&format!("{net}/tcp6"), &mut connected))?;
+    let (mut connected, mut connections) = (BTreeMap::new(), Connections::new());
+    let tcp = read_tcp(&format!("{net}/tcp"), &mut connected, &mut connections)?;
+    let tcp6 = or_empty(read_tcp(&format!("{net}/tcp6"), &mut connected, &mut connections))?;
     let mut connected: Vec<_> =
         connected.into_iter().map(|((state, remote), count)| (state, remote, count)).collect();
     connected.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
@@ -35,13 +42,14 @@ fn read_record(net: &str) -> io::Result<SocketRecord> {
     let mut record = SocketRecord {
         tcp: tcp.into(),
         tcp6: tcp6.into(),
-        unix: or_empty(read_unix(&format!("{net}/unix")))?.into(),
+        unix: or_empty(read_unix(&format!("{net}/unix"), &mut connections))?.into(),
         connected,
         fib_trie: or_empty(read_fib_trie(&format!("{net}/fib_trie")))?.into(),
         if_inet6: or_empty(fs::read(format!("{net}/if_inet6")))?.into(),
         ..SocketRecord::default()
     };
-    (record.owners, record.owners_hidden) = find_owners(&listening_inodes(&record));
+    let found = find_owners(&listening_inodes(&record), &connections);
+    (record.owners, record.accepted, record.owners_hidden) = (found.owners, found.accepted, found.hidden);
     Ok(record)
 }
 
@@ -54,32 +62,46 @@ fn or_empty(read: io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
 }
 
 /// Keeps listening lines and counts the others; a busy host has a hundred thousand of them.
-fn read_tcp(path: &str, connected: &mut BTreeMap<(SocketState, SocketAddr), u64>) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
+///
+/// The kernel prints the listening ones first (net/ipv4/tcp_ipv4.c, `tcp_get_idx`), so a connection to one of their ports
+/// is known for one that was accepted.
+fn read_tcp(
+    path: &str,
+    connected: &mut BTreeMap<(SocketState, SocketAddr), u64>,
+    connections: &mut Connections,
+) -> io::Result<Vec<u8>> {
+    let (mut kept, mut ports) = (Vec::new(), BTreeSet::new());
     for line in BufReader::new(File::open(path)?).split(b'\n') {
         let line = line?;
-        match socket_line_state(&line) {
-            Some((SocketState::Listen, _)) => {
-                kept.extend_from_slice(&line);
-                kept.push(b'\n');
-            }
-            Some(other) => *connected.entry(other).or_default() += 1,
-            None => {}
+        let Some(socket) = tcp_line(&line) else { continue };
+        if socket.state == SocketState::Listen {
+            kept.extend_from_slice(&line);
+            kept.push(b'\n');
+            ports.insert(socket.local.port());
+            continue;
+        }
+        *connected.entry((socket.state, socket.remote)).or_default() += 1;
+        let is_accepted = socket.inode != 0 && ports.contains(&socket.local.port());
+        if is_accepted && connections.len() < MAX_SEARCHED {
+            let local = SocketAddr::new(socket.local.ip().to_canonical(), socket.local.port());
+            connections.insert(socket.inode, PeerAddress::Inet(local));
         }
     }
     Ok(kept)
 }
 
-/// Keeps the sockets that have a name and are not connected (state 03): every accepted connection bears its listener's.
-fn read_unix(path: &str) -> io::Result<Vec<u8>> {
+/// Keeps the sockets that have a name and are not connected: every accepted connection bears its listener's.
+fn read_unix(path: &str, connections: &mut Connections) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     let mut n_kept = 0;
     for line in BufReader::new(File::open(path)?).split(b'\n') {
         let line = line?;
-        let is_named = line.iter().any(|byte| matches!(byte, b'/' | b'@'));
-        let is_connected =
-            line.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(5) == Some(b"03");
-        if is_named && !is_connected && n_kept < MAX_UNIX {
+        let Some(socket) = unix_line(&line) else { continue };
+        if socket.connected {
+            if connections.len() < MAX_SEARCHED {
+                connections.insert(socket.inode, PeerAddress::Unix(socket.path));
+            }
+        } else if n_kept < MAX_UNIX {
             kept.extend_from_slice(&line);
             kept.push(b'\n');
             n_kept += 1;
@@ -120,22 +142,43 @@ fn listening_inodes(record: &SocketRecord) -> BTreeSet<u64> {
     inodes
 }
 
-/// Who holds which of the sockets, and whether somebody may hold one unseen.
-fn find_owners(inodes: &BTreeSet<u64>) -> (Vec<(u64, u32)>, bool) {
-    let Ok(pids) = process_ids() else { return (Vec::new(), true) };
+/// What the descriptors of all processes tell.
+struct Found {
+    /// Inode and process of listening sockets.
+    owners: Vec<(u64, u32)>,
+    accepted: Vec<Accepted>,
+    /// Whether somebody may hold one unseen.
+    hidden: bool,
+}
+
+/// Who holds which of the listening sockets, and how many of the connections.
+fn find_owners(listening: &BTreeSet<u64>, connections: &Connections) -> Found {
+    let Ok(pids) = process_ids() else {
+        return Found { owners: Vec::new(), accepted: Vec::new(), hidden: true };
+    };
     // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
     let mut hidden = !pids.contains(&1);
     let mut owners = Vec::new();
+    let mut accepted: BTreeMap<(&PeerAddress, u32), u64> = BTreeMap::new();
     for pid in pids {
         match sockets_of(pid) {
-            Ok(held) => owners
-                .extend(held.into_iter().filter(|inode| inodes.contains(inode)).map(|inode| (inode, pid))),
+            Ok(mut held) => {
+                held.sort_unstable();
+                held.dedup();
+                for at in held.iter().filter_map(|inode| connections.get(inode)) {
+                    *accepted.entry((at, pid)).or_default() += 1;
+                }
+                owners.extend(
+                    held.into_iter().filter(|inode| listening.contains(inode)).map(|inode| (inode, pid)),
+                );
+            }
             Err(error) => hidden |= !is_gone(&error),
         }
     }
     owners.sort_unstable();
-    owners.dedup();
-    (owners, hidden)
+    let accepted = accepted.into_iter().take(MAX_ACCEPTED);
+    let accepted = accepted.map(|((at, pid), count)| Accepted { at: at.clone(), pid, count }).collect();
+    Found { owners, accepted, hidden }
 }
 
 /// The inodes of the sockets that a process holds.
@@ -167,8 +210,8 @@ fn errno(error: &io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
-    use std::os::unix::net::UnixListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixListener, UnixStream};
     use why502_decode::host::decode_sockets;
     use why502_facts::PeerAddress;
 
@@ -200,5 +243,22 @@ mod tests {
         assert!(listener.pids.contains(&std::process::id()));
         assert_eq!(table.listens(&PeerAddress::Unix(path.display().to_string())), Some(true));
         assert_eq!(table.listens(&PeerAddress::Unix("/nowhere.sock".to_owned())), Some(false));
+    }
+
+    #[test]
+    fn connections_are_told_by_whether_they_were_accepted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let (tcp, unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&path).unwrap());
+        let address = tcp.local_addr().unwrap();
+        let _tcp_ends: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let _unix_ends: Vec<UnixStream> = (0..3).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let _accepted = (tcp.accept().unwrap(), unix.accept().unwrap());
+        let Answer::Known(body) = read_sockets(None) else { panic!("no sockets") };
+        let FactBody::Sockets(record) = *body else { panic!("another answer") };
+        let table = decode_sockets(&record);
+        for peer in [PeerAddress::Inet(address), PeerAddress::Unix(path.display().to_string())] {
+            assert_eq!((table.queue(&peer), table.accepted_by(&peer, std::process::id())), (2, 1), "{peer}");
+        }
     }
 }

@@ -12,4 +12,4 @@ mod sockets;
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
 pub use process::{decode_process, decode_processes};
 pub use server_log::{decode_server_logs, keep_server_words};
-pub use sockets::{decode_sockets, socket_line_state};
+pub use sockets::{TcpLine, UnixLine, decode_sockets, tcp_line, unix_line};

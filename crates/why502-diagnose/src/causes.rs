@@ -76,6 +76,7 @@ mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
 mod upstream_not_listening;
+mod upstream_pool_exhausted;
 mod upstream_rejects_request_body;
 mod upstream_reset_before_response;
 mod upstream_send_timeout;
@@ -84,11 +85,13 @@ mod upstream_slow;
 mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
 mod upstream_worker_crashed;
+mod upstream_worker_recycled;
 mod upstream_worker_timeout;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
 mod uwsgi_sockets;
 mod websocket_upgrade_missing;
+mod workers;
 
 use crate::cause::Cause;
 
@@ -151,6 +154,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_pool_exhausted::CAUSE,
     &upstream_rejects_request_body::CAUSE,
     &upstream_reset_before_response::CAUSE,
     &upstream_send_timeout::CAUSE,
@@ -159,6 +163,7 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_undefined::CAUSE,
     &upstream_worker_crashed::CAUSE,
+    &upstream_worker_recycled::CAUSE,
     &upstream_worker_timeout::CAUSE,
     &upstream_wrong_interface::CAUSE,
     &upstream_wrong_port::CAUSE,

@@ -4,8 +4,9 @@
 //! #- nginx.conf            the configuration; `#- /path` is any other file
 //! #- error.log             the error log
 //! #- access.log            the access log (combined, or `log_format` of the configuration)
-//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [queue=2] [arguments]   or   unix:/run/app.sock gunicorn
-//!                          a command `hidden`: nobody may see whose it is
+//! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
+//!                          a command `hidden`: nobody may see whose it is; `parent=200`: of the process that the first line names,
+//!                          `held=2`: it holds so many accepted connections, `queue=3`: so many wait, `state=T`
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
 //!                          `answers idle=5003` or `held=6000`: behind that it closes after so many milliseconds, or leaves the
@@ -39,11 +40,11 @@ use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
 };
 use why502_facts::{
-    AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts, FileContent,
-    FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail, Manifest, NameReply,
-    PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, ProcessRecord, ProcessTable,
-    ProxyHeader, RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp, StepKind, TlsAnswer,
-    TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
+    Accepted, AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts,
+    FileContent, FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail,
+    Manifest, NameReply, PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep,
+    ProcessRecord, ProcessTable, ProxyHeader, RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp,
+    StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
 };
 use why502_model::Model;
 
@@ -349,20 +350,28 @@ impl Fixture {
 
     fn sockets(&self, listeners: &str) -> Answer {
         let (mut tcp, mut tcp6, mut unix) = (String::new(), String::new(), String::new());
-        let mut owners = Vec::new();
+        let (mut owners, mut accepted) = (Vec::new(), Vec::new());
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
             let address = line.split_whitespace().next().unwrap();
             let inode = 5000 + place as u64;
             if line.split_whitespace().nth(1) != Some("hidden") {
                 owners.push((inode, owner_of(place, line)));
             }
+            let queue = number(line, "queue=").unwrap_or(0);
+            if let Some(count) = number(line, "held=") {
+                let at = address.parse().unwrap();
+                accepted.push(Accepted { at, pid: owner_of(place, line), count });
+            }
             if let Ok(address) = address.parse::<SocketAddr>() {
                 let table = if address.is_ipv4() { &mut tcp } else { &mut tcp6 };
-                table.push_str(&tcp_line(address, inode, queue_of(line)));
+                table.push_str(&tcp_line(address, queue, inode));
             } else {
                 let path = address.strip_prefix("unix:").unwrap();
                 writeln!(unix, "0000000000000000: 00000002 00000000 00010000 0001 01 {inode} {path}")
                     .unwrap();
+                for _ in 0..queue {
+                    writeln!(unix, "0000000000000000: 00000003 00000000 00000000 0001 02 0 {path}").unwrap();
+                }
             }
         }
         let mut fib_trie = String::new();
@@ -374,6 +383,7 @@ impl Fixture {
             tcp6: Blob::from(tcp6.as_str()),
             unix: Blob::from(unix.as_str()),
             owners,
+            accepted,
             fib_trie: Blob::from(fib_trie.as_str()),
             ..SocketRecord::default()
         }))
@@ -384,14 +394,18 @@ impl Fixture {
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let is_setting = |field: &&str| {
-        ["cwd=", "mnt=", "queue=", "title=", "unit="].iter().any(|setting| field.starts_with(setting))
-    };
+    let settings = ["cwd=", "held=", "mnt=", "parent=", "queue=", "state=", "title=", "unit="];
+    let is_setting = |field: &&str| settings.iter().any(|setting| field.starts_with(setting));
     let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
     let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
     let title = fields.iter().find_map(|field| field.strip_prefix("title="));
     let command_line = title.map_or_else(|| arguments.join("\0"), |title| title.replace('_', " "));
-    let mut record = process(owner_of(place, line), 1, name, &command_line);
+    let parent = number(line, "parent=").map_or(1, |parent| u32::try_from(parent).unwrap());
+    let mut record = process(owner_of(place, line), parent, name, &command_line);
+    if let Some(state) = fields.iter().find_map(|field| field.strip_prefix("state=")) {
+        record.stat =
+            Blob::from(lossy(record.stat.as_slice()).replace(") S ", &format!(") {state} ")).as_str());
+    }
     record.cwd = cwd.map(str::to_owned);
     if let Some(unit) = fields.iter().find_map(|field| field.strip_prefix("unit=")) {
         record.cgroup = Blob::from(format!("0::/system.slice/{unit}\n").as_str());
@@ -400,6 +414,13 @@ fn listening_process(place: usize, line: &str) -> ProcessRecord {
         record.mount_namespace = namespace.parse().ok();
     }
     record
+}
+
+/// The number behind a setting of a line of `listeners`.
+fn number(line: &str, setting: &str) -> Option<u64> {
+    line.split_whitespace()
+        .find_map(|field| field.strip_prefix(setting))
+        .map(|number| number.parse().unwrap())
 }
 
 /// The process behind a line of `listeners`: nginx's own listeners are the master's.
@@ -465,13 +486,7 @@ fn process(pid: u32, parent: u32, comm: &str, title: &str) -> ProcessRecord {
     }
 }
 
-/// How many connections wait to be accepted by a listener.
-fn queue_of(line: &str) -> u64 {
-    let queue = line.split_whitespace().find_map(|field| field.strip_prefix("queue="));
-    queue.map_or(0, |queue| queue.parse().unwrap())
-}
-
-fn tcp_line(address: SocketAddr, inode: u64, queue: u64) -> String {
+fn tcp_line(address: SocketAddr, queue: u64, inode: u64) -> String {
     let hex = |bytes: &[u8]| {
         let words = bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
         words.fold(String::new(), |text, word| text + &format!("{word:08X}"))

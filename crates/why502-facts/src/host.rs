@@ -235,10 +235,24 @@ pub struct SocketRecord {
     pub owners: Vec<(u64, u32)>,
     /// Whether the owners of other users' sockets could not be read.
     pub owners_hidden: bool,
+    /// Who holds how many of the connections that were accepted at listening sockets, at most 4096 entries.
+    #[serde(default)]
+    pub accepted: Vec<Accepted>,
     /// `/proc/PID/net/fib_trie`: the local IPv4 addresses.
     pub fib_trie: Blob,
     /// `/proc/PID/net/if_inet6`: the local IPv6 addresses.
     pub if_inet6: Blob,
+}
+
+/// Connections that a process accepted and still holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Where they were accepted.
+    pub at: PeerAddress,
+    /// The process.
+    pub pid: u32,
+    /// How many.
+    pub count: u64,
 }
 
 /// The state of a TCP socket.
@@ -274,6 +288,8 @@ pub struct SocketTable {
     pub addresses: Vec<IpAddr>,
     /// Whether owners of sockets could not be read.
     pub owners_hidden: bool,
+    /// Who holds how many accepted connections.
+    pub accepted: Vec<Accepted>,
 }
 
 /// A listening TCP socket.
@@ -298,6 +314,8 @@ pub struct UnixSocket {
     pub listening: bool,
     /// Whether it is a stream socket.
     pub stream: bool,
+    /// How many connections wait to be accepted.
+    pub queue: u64,
     /// The processes that hold it; known for listening ones.
     pub pids: Vec<u32>,
 }
@@ -346,6 +364,28 @@ impl SocketTable {
         pids.sort_unstable();
         pids.dedup();
         pids
+    }
+
+    /// How many connections to a peer wait to be accepted.
+    pub fn queue(&self, peer: &PeerAddress) -> u64 {
+        match peer {
+            PeerAddress::Inet(target) => {
+                let own = || self.accepting(*target).map(|own| own.queue);
+                own().chain(self.perhaps_accepting(*target).map(|own| own.queue)).sum()
+            }
+            PeerAddress::Unix(path) => {
+                self.unix.iter().filter(|own| own.path == *path).map(|own| own.queue).sum()
+            }
+        }
+    }
+
+    /// How many connections a process holds that were accepted where a peer is, on whatever address of its port.
+    pub fn accepted_by(&self, peer: &PeerAddress, pid: u32) -> u64 {
+        let is_there = |at: &PeerAddress| match (at, peer) {
+            (PeerAddress::Inet(at), PeerAddress::Inet(peer)) => at.port() == peer.port(),
+            (at, peer) => at == peer,
+        };
+        self.accepted.iter().filter(|own| own.pid == pid && is_there(&own.at)).map(|own| own.count).sum()
     }
 
     /// Whether an address belongs to this namespace.

@@ -46,8 +46,9 @@ pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
 pub use histogram::Histogram;
 pub use host::{
-    AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk, Process,
-    ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset, ZoneOffsets,
+    Accepted, AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk,
+    Process, ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset,
+    ZoneOffsets,
 };
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,

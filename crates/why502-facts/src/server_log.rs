@@ -43,6 +43,10 @@ pub enum ServerEvent {
     Killed(u32),
     /// All of them were busy: its queue of connections was full, or it may start no more of them.
     PoolFull,
+    /// It was ended on purpose, to be replaced by another one.
+    Recycled,
+    /// The server as a whole was told to reload or to end.
+    Restarted,
     /// The server ended it because it took too long.
     TimedOut,
 }

@@ -78,14 +78,19 @@ fn decode_log(log: &ServerLogRecord, zone: Option<i32>) -> Vec<ServerWord> {
     let mut words: Vec<ServerWord> = Vec::new();
     for (place, line) in lines.iter().enumerate() {
         let line = lossy(line);
-        let Some(Told { event, pid, pool }) = told(&line) else { continue };
+        let Some(Told { event, pid, pool, is_sequel }) = told(&line) else { continue };
         let before = stamps[..=place].iter().rev().find_map(|stamp| *stamp);
-        // Whoever was ended over a limit or by a signal is reported as dead once more; later the number is another's.
-        let is_told = |word: &ServerWord| {
-            let is_soon = word.from.zip(before).is_none_or(|(one, other)| other.since(one) <= MAX_DYING);
-            pid.is_some() && word.pid == pid && is_soon
+        let is_soon = |word: &&ServerWord| {
+            word.from.zip(before).is_none_or(|(one, other)| other.since(one) <= MAX_DYING)
         };
-        if event != ServerEvent::PoolFull && words.iter().rev().take(MAX_BETWEEN).any(is_told) {
+        let is_on_purpose =
+            |word: &ServerWord| matches!(word.event, ServerEvent::Recycled | ServerEvent::Restarted);
+        let mut recent = words.iter().rev().take(MAX_BETWEEN).filter(is_soon);
+        // Whoever was ended over a limit or by a signal is reported as dead once more; later the number is another's.
+        if pid.is_some() && recent.clone().any(|word| word.pid == pid && !is_on_purpose(word)) {
+            continue;
+        }
+        if is_sequel && !recent.any(is_on_purpose) {
             continue;
         }
         let after = stamps[place..].iter().find_map(|stamp| *stamp);
@@ -149,6 +154,20 @@ mod tests {
         let log = "[2026-11-30 04:00:01 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:7)\n\
                    [2026-11-30 05:00:01 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:7)\n";
         assert_eq!(decoded(log, MODIFIED).len(), 2);
+    }
+
+    #[test]
+    fn a_worker_that_exits_was_recycled_only_if_somebody_says_so() {
+        let exiting = "[2026-11-30 04:59:30 +0000] [15] [INFO] Worker exiting (pid: 15)\n";
+        let crash = "[2026-11-30 04:59:31 +0000] [13] [ERROR] Worker (pid:15) exited with code 3\n";
+        let why = "[2026-11-30 04:59:10 +0000] [15] [INFO] Autorestarting worker after current request.\n";
+        let events = |log: &str| decoded(log, MODIFIED).iter().map(|word| word.event).collect::<Vec<_>>();
+        let exited = ServerEvent::Exited(Some(3));
+        assert_eq!(events(&format!("{exiting}{crash}")), [exited]);
+        let recycled = ServerEvent::Recycled;
+        assert_eq!(events(&format!("{why}{exiting}{crash}")), [recycled, recycled, exited]);
+        let timed_out = "[2026-11-30 04:59:20 +0000] [13] [CRITICAL] WORKER TIMEOUT (pid:15)\n";
+        assert_eq!(events(&format!("{why}{timed_out}{exiting}")), [recycled, ServerEvent::TimedOut]);
     }
 
     #[test]

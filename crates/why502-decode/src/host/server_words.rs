@@ -8,6 +8,8 @@ pub(super) struct Told {
     pub(super) event: ServerEvent,
     pub(super) pid: Option<u32>,
     pub(super) pool: Option<String>,
+    /// Whether it tells something only behind a word that says why.
+    pub(super) is_sequel: bool,
 }
 
 /// Signals by their names, as gunicorn writes them.
@@ -26,13 +28,37 @@ const SIGNALS: &[(&str, u32)] = &[
     ("SIGTRAP", 5),
 ];
 
+/// Workers of gunicorn say so when they end, for whatever reason.
+const GUNICORN_WORKER_EXITING: &str = "Worker exiting (pid: ";
+/// What gunicorn's master writes when it is told to reload or to end.
+const GUNICORN_RESTARTS: [&str; 6] = [
+    "Handling signal: hup",
+    "Handling signal: int",
+    "Handling signal: quit",
+    "Handling signal: term",
+    "Hang up: Master",
+    "Shutting down: Master",
+];
+/// What uWSGI's master writes then.
+const UWSGI_RESTARTS: [&str; 5] = [
+    "...brutally killing workers...",
+    "...gracefully killing workers...",
+    "SIGINT/SIGQUIT received...killing workers...",
+    "SIGINT/SIGTERM received...killing workers...",
+    "binary reloading uWSGI...",
+];
+/// What PHP-FPM's master writes then.
+const PHP_FPM_RESTARTS: [&str; 4] =
+    ["Finishing ...", "Reloading in progress ...", "Terminating ...", "reloading: execvp("];
+
 /// What a line tells of a worker, or of all; `None` if it is no word of a server about them.
 ///
 /// The words must begin the message: what an application or a client wrote into the middle of a line is no such word.
 pub(super) fn told(line: &str) -> Option<Told> {
     let (message, pool) = message(line);
     let (event, pid) = gunicorn(message).or_else(|| uwsgi(message)).or_else(|| php_fpm(message))?;
-    Some(Told { event, pid, pool: pool.map(str::to_owned) })
+    let is_sequel = message.starts_with(GUNICORN_WORKER_EXITING);
+    Some(Told { event, pid, pool: pool.map(str::to_owned), is_sequel })
 }
 
 /// A line without its stamps, levels and ids, and the pool that one of these names.
@@ -59,6 +85,15 @@ fn gunicorn(message: &str) -> Option<(ServerEvent, Option<u32>)> {
     if message.starts_with("WORKER TIMEOUT (pid:") {
         return Some((ServerEvent::TimedOut, number_after(message, "(pid:")));
     }
+    if GUNICORN_RESTARTS.iter().any(|words| message.starts_with(words)) {
+        return Some((ServerEvent::Restarted, None));
+    }
+    if message.starts_with("Autorestarting worker after current request.") {
+        return Some((ServerEvent::Recycled, None));
+    }
+    if let Some(rest) = message.strip_prefix(GUNICORN_WORKER_EXITING) {
+        return Some((ServerEvent::Recycled, leading_number(rest)));
+    }
     // Up to version 20.
     if let Some(rest) = message.strip_prefix("Worker with pid ") {
         let signal = number_after(rest, "was terminated due to signal ")?;
@@ -82,6 +117,16 @@ fn uwsgi(message: &str) -> Option<(ServerEvent, Option<u32>)> {
         let event = number_after(message, "killed by signal ").map(ServerEvent::Killed);
         return Some((event.unwrap_or(ServerEvent::Exited(None)), pid));
     }
+    if UWSGI_RESTARTS.iter().any(|words| message.starts_with(words)) {
+        return Some((ServerEvent::Restarted, None));
+    }
+    if let Some(rest) = message.strip_prefix("...The work of process ") {
+        return rest.contains(" is done. ").then(|| (ServerEvent::Recycled, leading_number(rest)));
+    }
+    let is_merciless = message.starts_with("worker ") && message.ends_with("...NO MERCY !!!");
+    if is_merciless || message.starts_with("Gracefully killing worker ") {
+        return Some((ServerEvent::Recycled, pid));
+    }
     if let Some(rest) = message.strip_prefix("!!! uWSGI process ") {
         let is_fault = rest.contains(" got Segmentation Fault !!!");
         return is_fault.then(|| (ServerEvent::Killed(11), leading_number(rest)));
@@ -98,6 +143,9 @@ fn php_fpm(message: &str) -> Option<(ServerEvent, Option<u32>)> {
     if is_full {
         return Some((ServerEvent::PoolFull, None));
     }
+    if PHP_FPM_RESTARTS.iter().any(|words| message.starts_with(words)) {
+        return Some((ServerEvent::Restarted, None));
+    }
     let rest = message.strip_prefix("child ")?;
     let pid = Some(leading_number(rest)?);
     let behind = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
@@ -107,7 +155,9 @@ fn php_fpm(message: &str) -> Option<(ServerEvent, Option<u32>)> {
     if let Some(rest) = behind.strip_prefix(" exited on signal ") {
         return Some((ServerEvent::Killed(leading_number(rest)?), pid));
     }
-    exited(leading_number(behind.strip_prefix(" exited with code ")?)?).map(|event| (event, pid))
+    // One that ends with success was ended by its master, or had served its share of requests.
+    let code = leading_number(behind.strip_prefix(" exited with code ")?)?;
+    Some((exited(code).unwrap_or(ServerEvent::Recycled), pid))
 }
 
 /// A worker that ended with success did what it was told.
@@ -134,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_server_s_words_are_understood() {
-        use ServerEvent::{Exited, Killed, PoolFull, TimedOut};
+        use ServerEvent::{Exited, Killed, PoolFull, Recycled, Restarted, TimedOut};
         let known = [
             ("[2026-11-30 06:00:46 +0000] [13] [CRITICAL] WORKER TIMEOUT (pid:15)", TimedOut, Some(15)),
             (
@@ -181,6 +231,25 @@ mod tests {
                 PoolFull,
                 None,
             ),
+            (
+                "[2026-11-30 09:45:25 +0000] [15252] [INFO] Autorestarting worker after current request.",
+                Recycled,
+                None,
+            ),
+            ("[2026-11-30 09:45:28 +0000] [15252] [INFO] Worker exiting (pid: 15252)", Recycled, Some(15252)),
+            ("[2026-11-30 09:44:53 +0000] [13795] [INFO] Handling signal: term", Restarted, None),
+            ("[2026-11-30 09:44:54 +0000] [13795] [INFO] Shutting down: Master", Restarted, None),
+            ("...gracefully killing workers...", Restarted, None),
+            ("Gracefully killing worker 1 (pid: 15133)...", Recycled, Some(15133)),
+            ("worker 1 (pid: 15133) is taking too much time to die...NO MERCY !!!", Recycled, Some(15133)),
+            ("...The work of process 15135 is done. Seeya!", Recycled, Some(15135)),
+            ("[30-Nov-2026 09:44:47] NOTICE: Reloading in progress ...", Restarted, None),
+            ("[30-Nov-2026 09:44:53] NOTICE: Terminating ...", Restarted, None),
+            (
+                "[30-Nov-2026 05:00:00] NOTICE: [pool www] child 14 exited with code 0 after 1.3 seconds from start",
+                Recycled,
+                Some(14),
+            ),
         ];
         for (line, expected, pid) in known {
             assert_eq!(event(line), Some((expected, pid)), "{line}");
@@ -190,8 +259,10 @@ mod tests {
     #[test]
     fn what_others_write_is_no_word_of_the_server() {
         for line in [
-            "[2026-11-30 06:00:46 +0000] [15] [INFO] Worker exiting (pid: 15)",
-            "[30-Nov-2026 05:00:00] NOTICE: [pool www] child 14 exited with code 0 after 1.3 seconds from start",
+            "[2026-11-30 06:00:46 +0000] [15] [INFO] Booting worker with pid: 15",
+            "[30-Nov-2026 05:00:00] NOTICE: [pool www] child 14 started",
+            "[30-Nov-2026 05:00:00] WARNING: [pool www] child 5 said into stderr: \"Reloading in progress ...\"",
+            "worker 1 buried after 1 seconds",
             "[30-Nov-2026 05:00:00] WARNING: [pool www] child 5 said into stderr: \"WORKER TIMEOUT (pid:5)\"",
             "10.0.0.9 - - [30/Nov/2026:05:00:00 +0000] \"GET /?WORKER TIMEOUT (pid:5) HTTP/1.1\" 200 3",
             "Respawned uWSGI worker 1 (new pid: 41)",

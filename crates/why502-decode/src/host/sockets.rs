@@ -28,8 +28,23 @@ pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
         .collect();
     listeners.sort();
     listeners.dedup();
-    let mut unix: Vec<UnixSocket> =
-        lines(record.unix.as_slice()).filter_map(|line| parse_unix(&line, pids_of)).collect();
+    let lines_of_unix: Vec<UnixLine> =
+        lines(record.unix.as_slice()).filter_map(|line| parse_unix(&line)).collect();
+    let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in lines_of_unix.iter().filter(|line| line.is_waiting()) {
+        *waiting.entry(&line.path).or_default() += 1;
+    }
+    let mut unix: Vec<UnixSocket> = lines_of_unix
+        .iter()
+        .filter(|line| !line.is_waiting())
+        .map(|line| UnixSocket {
+            path: line.path.clone(),
+            listening: line.listening,
+            stream: line.stream,
+            queue: if line.listening { waiting.get(&*line.path).copied().unwrap_or(0) } else { 0 },
+            pids: pids_of(line.inode),
+        })
+        .collect();
     unix.sort();
     unix.dedup();
     let mut addresses = local_ipv4(record.fib_trie.as_slice());
@@ -42,23 +57,59 @@ pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
         connected: record.connected.clone(),
         addresses,
         owners_hidden: record.owners_hidden,
+        accepted: record.accepted.clone(),
     }
 }
 
-/// The state and the remote end of a line of `/proc/net/tcp` or `tcp6`; `None` for the heading and for cut lines.
+/// A line of `/proc/net/tcp` or `tcp6`; `None` for the heading and for cut lines.
 ///
 /// The collector keeps listening lines and counts the others by what this returns.
-pub fn socket_line_state(line: &[u8]) -> Option<(SocketState, SocketAddr)> {
-    parse_tcp(&String::from_utf8_lossy(line)).map(|line| (line.state, line.remote))
+pub fn tcp_line(line: &[u8]) -> Option<TcpLine> {
+    parse_tcp(&String::from_utf8_lossy(line))
 }
 
-struct TcpLine {
-    local: SocketAddr,
-    remote: SocketAddr,
-    state: SocketState,
-    queue: u64,
-    uid: u32,
-    inode: u64,
+/// A named line of `/proc/net/unix`; `None` for the heading, for cut lines, and for sockets without a name.
+pub fn unix_line(line: &[u8]) -> Option<UnixLine> {
+    parse_unix(&lossy(line))
+}
+
+/// A TCP socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpLine {
+    /// Its own end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Its state.
+    pub state: SocketState,
+    /// The bytes that wait to be read; of a listening socket the connections that wait to be accepted.
+    pub queue: u64,
+    /// The owner's user id.
+    pub uid: u32,
+    /// The inode; 0 where no process has it: not accepted yet, or closed.
+    pub inode: u64,
+}
+
+/// A named unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixLine {
+    /// The path that it was bound to: of a connection that was accepted, or waits for that, its listener's.
+    pub path: String,
+    /// Whether it accepts connections.
+    pub listening: bool,
+    /// Whether it is a stream socket.
+    pub stream: bool,
+    /// Whether it is connected, in the eyes of the process that holds it.
+    pub connected: bool,
+    /// The inode; 0 where no process has it yet.
+    pub inode: u64,
+}
+
+impl UnixLine {
+    /// Whether it is a connection that nobody has accepted yet.
+    fn is_waiting(&self) -> bool {
+        self.inode == 0 && !self.listening
+    }
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
@@ -73,7 +124,6 @@ fn parse_tcp(line: &str) -> Option<TcpLine> {
         local: parse_address(fields.get(1)?)?,
         remote: parse_address(fields.get(2)?)?,
         state: parse_state(fields.get(3)?)?,
-        // Of a listening socket the receive queue counts connections that wait to be accepted.
         queue: u64::from_str_radix(receive_queue, 16).ok()?,
         uid: fields.get(7)?.parse().ok()?,
         inode: fields.get(9)?.parse().ok()?,
@@ -114,7 +164,9 @@ fn parse_state(text: &str) -> Option<SocketState> {
 }
 
 /// `Num RefCount Protocol Flags Type St Inode Path` (net/unix/af_unix.c, `unix_seq_show`); `__SO_ACCEPTCON` is 0x10000.
-fn parse_unix(line: &str, pids_of: impl Fn(u64) -> Vec<u32>) -> Option<UnixSocket> {
+///
+/// A connection that waits to be accepted has its listener's path already, and no socket yet: `SS_CONNECTING` (02), inode 0.
+fn parse_unix(line: &str) -> Option<UnixLine> {
     let mut rest = line;
     let mut fields = Vec::with_capacity(7);
     for _ in 0..7 {
@@ -128,11 +180,12 @@ fn parse_unix(line: &str, pids_of: impl Fn(u64) -> Vec<u32>) -> Option<UnixSocke
         return None;
     }
     let flags = u32::from_str_radix(fields[3], 16).ok()?;
-    Some(UnixSocket {
+    Some(UnixLine {
         path: path.to_owned(),
         listening: flags & 0x1_0000 != 0,
         stream: fields[4] == "0001",
-        pids: pids_of(fields[6].parse().ok()?),
+        connected: fields[5] == "03",
+        inode: fields[6].parse().ok()?,
     })
 }
 
@@ -180,6 +233,8 @@ mod tests {
     const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path
 0000000000000000: 00000002 00000000 00010000 0001 01 4715 /run/my app.sock
 0000000000000000: 00000003 00000000 00000000 0001 03 4716
+0000000000000000: 00000003 00000000 00000000 0001 02     0 /run/my app.sock
+0000000000000000: 00000002 00000000 00000000 0001 02     0 /run/my app.sock
 0000000000000000: 00000002 00000000 00000000 0002 01 4717 /dev/log
 ";
     const FIB_TRIE: &str = "Main:
@@ -213,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_wait_at_a_unix_socket_are_counted() {
+        let table = table();
+        assert_eq!(table.queue(&"unix:/run/my app.sock".parse().unwrap()), 2);
+        assert_eq!(table.queue(&"127.0.0.1:3000".parse().unwrap()), 2);
+        assert_eq!(table.unix.len(), 2);
+    }
+
+    #[test]
     fn an_ipv6_wildcard_may_or_may_not_take_ipv4() {
         let table = table();
         let listens = |peer: &str| table.listens(&peer.parse::<PeerAddress>().unwrap());
@@ -237,9 +300,10 @@ mod tests {
     #[test]
     fn states_of_other_lines_are_counted_by_their_remote_end() {
         let line = TCP.lines().nth(2).unwrap();
-        let expected = (SocketState::Established, "127.0.0.1:54321".parse().unwrap());
-        assert_eq!(socket_line_state(line.as_bytes()), Some(expected));
-        assert_eq!(socket_line_state(TCP.lines().next().unwrap().as_bytes()), None);
+        let expected = (SocketState::Established, "127.0.0.1:54321".parse().unwrap(), 4712);
+        let found = tcp_line(line.as_bytes()).map(|line| (line.state, line.remote, line.inode));
+        assert_eq!(found, Some(expected));
+        assert_eq!(tcp_line(TCP.lines().next().unwrap().as_bytes()), None);
     }
 
     proptest! {

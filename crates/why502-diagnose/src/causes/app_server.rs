@@ -8,7 +8,7 @@ use std::time::Duration;
 use why502_facts::{Gap, Process, ServerWord, Stamp};
 
 /// How far the stamps of two programs may lie apart, and a master may learn late of the end of a worker.
-const SLACK: Duration = Duration::from_secs(2);
+pub(super) const SLACK: Duration = Duration::from_secs(2);
 /// Between lines that lie further apart anything may have happened.
 const MAX_NARROW: Duration = Duration::from_secs(10);
 /// How much of a server's line is shown.

@@ -151,7 +151,7 @@ pub(super) fn begin(failure: &Failure, symptom: &Symptom) -> Option<Stamp> {
 }
 
 /// Whether an attempt was ended by the timer for an answer.
-fn is_late(symptom: &Symptom, pass: Option<&Pass>) -> bool {
+pub(super) fn is_late(symptom: &Symptom, pass: Option<&Pass>) -> bool {
     if symptom.phrase.is_some() {
         return symptom.is(Phrase::UpstreamTimedOut) && symptom.phase == Some(Phase::ReadingHeader);
     }

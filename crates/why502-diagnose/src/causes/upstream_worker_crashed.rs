@@ -93,11 +93,13 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-fn is_crash(word: &ServerWord) -> bool {
+pub(super) fn is_crash(word: &ServerWord) -> bool {
     match word.event {
         ServerEvent::Exited(_) => true,
         ServerEvent::Killed(signal) => FAULTS.contains(&signal),
-        ServerEvent::PoolFull | ServerEvent::TimedOut => false,
+        ServerEvent::PoolFull | ServerEvent::Recycled | ServerEvent::Restarted | ServerEvent::TimedOut => {
+            false
+        }
     }
 }
 
