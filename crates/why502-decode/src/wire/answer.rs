@@ -4,10 +4,10 @@ use super::cgi::{may_become_cgi_answer, parse_scgi_answer};
 use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_values};
 use super::first_bytes::first_bytes;
 use super::http1::{parse_http_answer, print_request};
-use super::http2::{is_finished, parse_http2_answer, print_http2_request};
+use super::http2::{Until, is_finished, parse_http2_answer, print_grpc_health, print_http2_request};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
-use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, ProbeSpec};
+use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, ProbeSpec, TlsSpec};
 
 /// What every record of FastCGI begins with.
 const FASTCGI_VERSION: u8 = 1;
@@ -21,7 +21,8 @@ const MAX_LOOK: usize = 512;
 pub(super) enum Protocol {
     FastCgi,
     Http,
-    Http2,
+    /// HTTP/2, the answer being read so far.
+    Http2(Until),
     /// Nothing is requested: the first bytes tell who answers.
     Peek,
     /// SCGI and uwsgi, whose answers are alike.
@@ -52,8 +53,8 @@ pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
         Some(Protocol::Http | Protocol::WhoSpeaks) => {
             ProbeAnswer { header: parse_http_answer(bytes), ..ProbeAnswer::default() }
         }
-        Some(Protocol::Http2) => {
-            let http2 = parse_http2_answer(bytes);
+        Some(Protocol::Http2(until)) => {
+            let http2 = parse_http2_answer(bytes, until);
             let header = http2.as_ref().and_then(|answer| answer.header.clone());
             ProbeAnswer { header, http2, ..ProbeAnswer::default() }
         }
@@ -69,7 +70,8 @@ impl Protocol {
             ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
             ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
-            ProbeSpec::Http2 { .. } => Some(Self::Http2),
+            ProbeSpec::GrpcHealth { .. } => Some(Self::Http2(Until::End)),
+            ProbeSpec::Http2 { .. } => Some(Self::Http2(Until::Header)),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
             ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
         }
@@ -83,8 +85,8 @@ impl Protocol {
                 Some(answer) => answer.complete,
                 None => is_none(bytes),
             },
-            Self::Http2 => match parse_http2_answer(bytes) {
-                Some(answer) => is_finished(&answer),
+            Self::Http2(until) => match parse_http2_answer(bytes, until) {
+                Some(answer) => is_finished(&answer, until),
                 // What is HTTP/2 may stand before a frame that has not come whole.
                 None if first_bytes(bytes) == FirstBytes::Http2 => false,
                 None => parse_http_answer(bytes).map_or_else(|| is_none(bytes), |answer| answer.complete),
@@ -121,15 +123,18 @@ fn is_none(bytes: &[u8]) -> bool {
     bytes.len() >= MAX_LOOK && !may_become_one
 }
 
+fn scheme(tls: Option<&TlsSpec>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 /// The bytes of a probe's request; `None` where it sends none.
 pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
     match spec {
         ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
         ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
         ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
-        ProbeSpec::Http2 { tls, request } => {
-            Some(print_http2_request(request, if tls.is_some() { "https" } else { "http" }))
-        }
+        ProbeSpec::GrpcHealth { tls, headers } => Some(print_grpc_health(headers, scheme(tls.as_ref()))),
+        ProbeSpec::Http2 { tls, request } => Some(print_http2_request(request, scheme(tls.as_ref()))),
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
         ProbeSpec::Http { request, .. }
         | ProbeSpec::WebSocket { request, .. }

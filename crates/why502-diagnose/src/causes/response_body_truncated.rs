@@ -76,6 +76,8 @@ fn is_closed(symptom: &Symptom) -> bool {
     let ended = symptom.is(Phrase::PrematureClose)
         || symptom.is(Phrase::FastCgiClosedEarly)
         || symptom.is(Phrase::Http2StreamClosedEarly)
+        || symptom.is(Phrase::Http2Goaway)
+        || symptom.is(Phrase::Http2Rejected)
         || (symptom.is(Phrase::ReceiveFailed) && symptom.errno == Some(Errno::ConnectionReset));
     ended && symptom.phase == Some(Phase::ReadingBody)
 }
