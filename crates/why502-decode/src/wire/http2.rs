@@ -179,7 +179,7 @@ pub(super) fn parse_http2_answer(bytes: &[u8], until: Until) -> Option<Http2Answ
     let mut answer = Http2Answer::default();
     let mut decoder = Decoder::new();
     let (mut block, mut data, mut trailer) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut is_first, mut has_end) = (true, false);
+    let (mut is_first, mut has_end, mut is_in_block) = (true, false, false);
     while !is_finished(&answer, until)
         && let Some(frame) = next_frame(&mut rest)
     {
@@ -191,6 +191,7 @@ pub(super) fn parse_http2_answer(bytes: &[u8], until: Until) -> Option<Http2Answ
             HEADERS | CONTINUATION if frame.stream == STREAM => {
                 block.extend_from_slice(fragment(&frame));
                 has_end |= frame.kind == HEADERS && frame.flags & END_STREAM != 0;
+                is_in_block = frame.flags & END_HEADERS == 0;
                 if frame.flags & END_HEADERS != 0 {
                     let fields = decode_block(&mut decoder, &block);
                     block.clear();
@@ -215,7 +216,7 @@ pub(super) fn parse_http2_answer(bytes: &[u8], until: Until) -> Option<Http2Answ
             _ => {}
         }
         // A block whose first frame ends the stream may have more frames.
-        answer.ended = has_end && block.is_empty();
+        answer.ended = has_end && !is_in_block;
     }
     if until == Until::End
         && let Some(header) = &answer.header

@@ -8,7 +8,7 @@ use why502_facts::{
     FirstBytes, Observed, Phase, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind, TlsAnswer, TlsSpec,
     TlsVerdict,
 };
-use why502_model::{Pass, Span};
+use why502_model::{Pass, Protocol, Span};
 
 /// A peer that TLS is spoken to, what failed there, and what its probe sees.
 pub(super) struct Handshakes<'c> {
@@ -19,6 +19,12 @@ pub(super) struct Handshakes<'c> {
     /// The failed attempts that fit.
     pub(super) symptoms: Vec<(FailureId, &'c Failure, &'c Symptom)>,
     pub(super) probe: Observed<&'c ProbeReport>,
+}
+
+/// What the directives about TLS to the peer of a finding begin with: `proxy`, `grpc` or `uwsgi`.
+pub(super) fn prefix(case: &Case<'_>, finding: &Finding) -> &'static str {
+    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
+    pass.map_or(Protocol::Http, |pass| pass.protocol).prefix()
 }
 
 /// The handshakes with a subject's peer; `None` where no TLS is spoken. An error asks for the peer's probe.

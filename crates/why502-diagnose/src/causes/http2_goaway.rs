@@ -225,12 +225,14 @@ mod tests {
 
     /// A gRPC route whose log says that; the peer answers a probe.
     fn grpc(says: &str) -> Fixture {
-        let text = CLOSED
-            .replace("server 127.0.0.1:3000;", "server 127.0.0.1:3000; keepalive 8;")
+        Fixture::new(&text(says)).with("probe 127.0.0.1:3000", ANSWERS)
+    }
+
+    fn text(says: &str) -> String {
+        CLOSED
             .replace("proxy_pass http://backend", "grpc_pass grpc://backend")
             .replace("upstream: \"http://", "upstream: \"grpc://")
-            .replace("upstream prematurely closed connection", says);
-        Fixture::new(&text).with("probe 127.0.0.1:3000", ANSWERS)
+            .replace("upstream prematurely closed connection", says)
     }
 
     /// The peer answers a probe with GOAWAY of that code for the stream of the request, and closes.
@@ -249,7 +251,9 @@ mod tests {
 
     #[test]
     fn hit_the_end_of_a_kept_connection() {
-        insta::assert_snapshot!(grpc("upstream sent goaway with error 0").summary(), @"
+        let kept = text("upstream sent goaway with error 0")
+            .replace("server 127.0.0.1:3000;", "server 127.0.0.1:3000; keepalive 8;");
+        insta::assert_snapshot!(Fixture::new(&kept).with("probe 127.0.0.1:3000", ANSWERS).summary(), @"
         Broken
         Confirmed http2-goaway: 127.0.0.1:3000 ends connections with GOAWAY with code 0 (NO_ERROR) while nginx still uses them [1 requests]
         ");
