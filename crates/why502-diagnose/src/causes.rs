@@ -20,6 +20,8 @@ mod gateway_not_running;
 pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
+pub(crate) mod http2_ends;
+mod http2_goaway;
 mod http_version_mismatch;
 mod idle_timeouts;
 mod keepalive_race;
@@ -113,6 +115,7 @@ pub static CAUSES: &[&Cause] = &[
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
     &http_version_mismatch::CAUSE,
+    &http2_goaway::CAUSE,
     &keepalive_race::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,

@@ -625,6 +625,7 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Connect => "connect",
         ProbeSpec::FastCgi(_) => "fastcgi",
         ProbeSpec::FastCgiValues => "fastcgi-values",
+        ProbeSpec::GrpcHealth { .. } => "grpc-health",
         ProbeSpec::Http { tls: None, .. } => "http",
         ProbeSpec::Http { tls: Some(_), .. } => "https",
         ProbeSpec::Http2 { tls: None, .. } => "http2",

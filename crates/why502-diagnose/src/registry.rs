@@ -33,8 +33,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("FileOperationFailed", "temp-path-failure"),
     ("GatewayFault", "a bug or a directive that does not fit: no cause of the catalogue"),
     ("HealthCheck", "a module that open-source nginx does not have"),
-    ("Http2Goaway", "http2-upstream causes"),
-    ("Http2Rejected", "http2-upstream causes"),
     ("IdleTimeout", "stream idle timeouts"),
     ("InvalidTrailer", "response trailers: no cause of the catalogue"),
     ("LimitDryRun", "a limit that only pretends refuses nothing"),

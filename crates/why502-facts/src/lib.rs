@@ -70,6 +70,6 @@ pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{
-    FirstBytes, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, MemcachedAnswer, TlsAnswer,
-    TlsCertificate, TlsVerdict,
+    FirstBytes, GrpcAnswer, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, MemcachedAnswer,
+    TlsAnswer, TlsCertificate, TlsVerdict,
 };

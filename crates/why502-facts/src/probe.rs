@@ -14,6 +14,15 @@ pub enum ProbeSpec {
     FastCgi(CgiRequestSpec),
     /// Asks a FastCGI server for its own values (`FCGI_GET_VALUES`): no request, and no application is called.
     FastCgiValues,
+    /// Calls the health service of gRPC, which only reads, for the server as a whole, and reads the answer to its end: through
+    /// TLS if wanted. It is the one request that is neither a `HEAD` nor a `GET`; no diagnosis sends it, but only
+    /// somebody who asks for gRPC by name.
+    GrpcHealth {
+        /// The TLS settings; `None`: plain text.
+        tls: Option<TlsSpec>,
+        /// Header lines in order; `Host` is the authority.
+        headers: Vec<(String, String)>,
+    },
     /// Sends one HTTP/1 request and reads the answer's header, through TLS if the gateway does.
     Http {
         /// The TLS settings; `None`: plain text.
@@ -81,7 +90,8 @@ impl ProbeSpec {
     /// The TLS settings, if it shakes hands.
     pub fn tls(&self) -> Option<&TlsSpec> {
         match self {
-            Self::Http { tls, .. }
+            Self::GrpcHealth { tls, .. }
+            | Self::Http { tls, .. }
             | Self::Http2 { tls, .. }
             | Self::ProxyProtocol { tls, .. }
             | Self::Uwsgi { tls, .. }

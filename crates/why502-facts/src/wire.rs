@@ -89,12 +89,28 @@ impl HttpAnswer {
 /// What the frames of a server of HTTP/2 tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Http2Answer {
+    /// Whether the stream came to its end in good order.
+    pub ended: bool,
     /// The GOAWAY that ends the connection, if one came.
     pub goaway: Option<Http2Goaway>,
+    /// What a call of gRPC came to, if one was made and answered to the end.
+    pub grpc: Option<GrpcAnswer>,
     /// The header of the answer, if it came.
     pub header: Option<HttpAnswer>,
     /// The code that the request was refused with (`RST_STREAM`; RFC 9113, section 7).
     pub reset: Option<u32>,
+}
+
+/// What a call of gRPC's health service came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrpcAnswer {
+    /// The status of the call (`grpc-status`), 0 where it went well.
+    pub status: u32,
+    /// What the server says to that (`grpc-message`).
+    pub message: String,
+    /// The health that it tells (`HealthCheckResponse.ServingStatus`): 0 unknown, 1 serving, 2 not serving, 3 no such
+    /// service; `None` if it tells none.
+    pub serving: Option<u64>,
 }
 
 /// A server's announcement that it ends a connection (RFC 9113, section 6.8).

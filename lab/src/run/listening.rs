@@ -14,10 +14,16 @@ pub(super) fn listens(address: &str) -> bool {
         None => ("tcp", "0A", address),
     };
     let Ok(address) = address.parse::<SocketAddr>() else { return false };
-    let wanted = kernel_form(address);
-    let family = if address.is_ipv6() { "6" } else { "" };
-    has_line(&format!("{table}{family}"), |fields| {
-        fields.get(3) == Some(&state) && fields.get(1) == Some(&wanted.as_str())
+    // A socket of IPv6 may be bound to an address of IPv4 (`::ffff:127.0.0.1`), as gRPC does it.
+    let mapped = match address {
+        SocketAddr::V4(own) => SocketAddr::from((own.ip().to_ipv6_mapped(), own.port())),
+        SocketAddr::V6(_) => address,
+    };
+    [("", address), ("6", mapped)].into_iter().any(|(family, address)| {
+        let wanted = kernel_form(address);
+        has_line(&format!("{table}{family}"), |fields| {
+            fields.get(3) == Some(&state) && fields.get(1) == Some(&wanted.as_str())
+        })
     })
 }
 

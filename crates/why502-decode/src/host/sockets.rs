@@ -130,7 +130,9 @@ fn parse_tcp(line: &str) -> Option<TcpLine> {
     })
 }
 
-/// The kernel prints each 32-bit word of an address in the host's byte order.
+/// The kernel prints each 32-bit word of an address in the host's byte order. A socket of IPv6 that is bound to a mapped address
+/// of IPv4 (`::ffff:127.0.0.1`), as the JVM and gRPC do it, takes connections to that address of IPv4 (RFC 4291, section
+/// 2.5.5.2).
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -142,7 +144,7 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
             for (at, chunk) in bytes.chunks_exact_mut(4).enumerate() {
                 chunk.copy_from_slice(&word(at * 8)?);
             }
-            IpAddr::V6(Ipv6Addr::from(bytes))
+            IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
         }
         _ => return None,
     };
@@ -285,6 +287,14 @@ mod tests {
         assert_eq!(listens("127.0.0.1:80"), Some(false));
         assert_eq!(listens("unix:/run/my app.sock"), Some(true));
         assert_eq!(listens("unix:/dev/log"), Some(false));
+    }
+
+    #[test]
+    fn a_mapped_address_takes_ipv4() {
+        let line = "   0: 0000000000000000FFFF00000100007F:0BB8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0 100 0 0 10 0\n";
+        let table = decode_sockets(&SocketRecord { tcp6: Blob::from(line), ..SocketRecord::default() });
+        let listens = |peer: &str| table.listens(&peer.parse::<PeerAddress>().unwrap());
+        assert_eq!((listens("127.0.0.1:3000"), listens("[::1]:3000")), (Some(true), Some(false)));
     }
 
     #[test]

@@ -4,11 +4,11 @@ use super::cgi::{may_become_cgi_answer, parse_scgi_answer};
 use super::fastcgi::{parse_fastcgi_answer, print_fastcgi_request, print_fastcgi_values};
 use super::first_bytes::first_bytes;
 use super::http1::{parse_http_answer, print_request};
-use super::http2::{is_finished, parse_http2_answer, print_http2_request};
+use super::http2::{Until, is_finished, parse_http2_answer, print_grpc_health, print_http2_request};
 use super::memcached::{MEMCACHED_VERSION, has_first_line, parse_memcached_answer, print_memcached_get};
 use super::scgi::print_scgi_request;
 use super::uwsgi::{UWSGI_PING, print_uwsgi_request};
-use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, HttpRequestSpec, MemcachedAnswer, ProbeSpec};
+use why502_facts::{FirstBytes, Http2Answer, HttpAnswer, MemcachedAnswer, ProbeSpec, TlsSpec};
 
 /// How a request names that version of HTTP.
 const HTTP_2: &str = "2";
@@ -24,7 +24,8 @@ const MAX_LOOK: usize = 512;
 pub(super) enum Protocol {
     FastCgi,
     Http,
-    Http2,
+    /// HTTP/2, the answer being read so far.
+    Http2(Until),
     /// One line asks, and one line answers.
     Memcached,
     /// Nothing is requested: the first bytes tell who answers.
@@ -59,8 +60,8 @@ pub fn parse_answer(spec: &ProbeSpec, bytes: &[u8]) -> ProbeAnswer {
         Some(Protocol::Http | Protocol::WhoSpeaks) => {
             ProbeAnswer { header: parse_http_answer(bytes), ..ProbeAnswer::default() }
         }
-        Some(Protocol::Http2) => {
-            let http2 = parse_http2_answer(bytes);
+        Some(Protocol::Http2(until)) => {
+            let http2 = parse_http2_answer(bytes, until);
             let header = http2.as_ref().and_then(|answer| answer.header.clone());
             ProbeAnswer { header, http2, ..ProbeAnswer::default() }
         }
@@ -79,9 +80,12 @@ impl Protocol {
             ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
             ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
-            ProbeSpec::Http2 { .. } => Some(Self::Http2),
+            ProbeSpec::GrpcHealth { .. } => Some(Self::Http2(Until::End)),
+            ProbeSpec::Http2 { .. } => Some(Self::Http2(Until::Header)),
             ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => Some(Self::Memcached),
-            ProbeSpec::ProxyProtocol { request, .. } if request.version == HTTP_2 => Some(Self::Http2),
+            ProbeSpec::ProxyProtocol { request, .. } if request.version == HTTP_2 => {
+                Some(Self::Http2(Until::Header))
+            }
             ProbeSpec::ProxyProtocol { .. } => Some(Self::Http),
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
             ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
@@ -96,8 +100,8 @@ impl Protocol {
                 Some(answer) => answer.complete,
                 None => is_none(bytes),
             },
-            Self::Http2 => match parse_http2_answer(bytes) {
-                Some(answer) => is_finished(&answer),
+            Self::Http2(until) => match parse_http2_answer(bytes, until) {
+                Some(answer) => is_finished(&answer, until),
                 // What is HTTP/2 may stand before a frame that has not come whole.
                 None if first_bytes(bytes) == FirstBytes::Http2 => false,
                 None => parse_http_answer(bytes).map_or_else(|| is_none(bytes), |answer| answer.complete),
@@ -139,15 +143,20 @@ fn is_none(bytes: &[u8]) -> bool {
     bytes.len() >= MAX_LOOK && !may_become_one
 }
 
+fn scheme(tls: Option<&TlsSpec>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 /// The bytes of a probe's request; `None` where it sends none.
 pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
     match spec {
         ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
         ProbeSpec::FastCgiValues => Some(print_fastcgi_values()),
         ProbeSpec::UwsgiPing => Some(UWSGI_PING.to_vec()),
-        ProbeSpec::Http2 { tls, request } => Some(print_http2(request, tls.is_some())),
+        ProbeSpec::GrpcHealth { tls, headers } => Some(print_grpc_health(headers, scheme(tls.as_ref()))),
+        ProbeSpec::Http2 { tls, request } => Some(print_http2_request(request, scheme(tls.as_ref()))),
         ProbeSpec::ProxyProtocol { tls, request, .. } if request.version == HTTP_2 => {
-            Some(print_http2(request, tls.is_some()))
+            Some(print_http2_request(request, scheme(tls.as_ref())))
         }
         ProbeSpec::FastCgi(request) => Some(print_fastcgi_request(request)),
         ProbeSpec::MemcachedGet(key) => Some(print_memcached_get(key)),
@@ -159,8 +168,4 @@ pub(super) fn print(spec: &ProbeSpec) -> Option<Vec<u8>> {
         ProbeSpec::Scgi(request) => Some(print_scgi_request(request)),
         ProbeSpec::Uwsgi { request, modifiers, .. } => Some(print_uwsgi_request(request, *modifiers)),
     }
-}
-
-fn print_http2(request: &HttpRequestSpec, is_tls: bool) -> Vec<u8> {
-    print_http2_request(request, if is_tls { "https" } else { "http" })
 }

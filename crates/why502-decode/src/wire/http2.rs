@@ -1,14 +1,16 @@
 //! HTTP/2 as the gateway speaks it to upstreams: the frames of one request, and what the frames of its answer hold.
 //!
-//! The request is a `HEAD`: no service of gRPC is called by one, and every server of HTTP/2 has an answer to it, be it a
-//! refusal of the method. A call of the health service would be a `POST`, which a probe never sends.
+//! The request of a diagnosis is a `HEAD`: no service of gRPC is called by one, and every server of HTTP/2 has an answer to it,
+//! be it a refusal of the method. A call of the health service is a `POST`, which is sent only where somebody asks for it.
 
+use super::grpc::{HEALTH_CHECK, WHOLE_SERVER, grpc_answer};
 use loona_hpack::Decoder;
-use why502_facts::{Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, HttpRequestSpec, lossy};
+use why502_facts::{Blob, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, HttpRequestSpec, lossy};
 
 /// What a client begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The types of frames (section 6).
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -47,6 +49,17 @@ const KEPT: [&[u8]; 9] = [
 /// The longest value that is kept, in bytes, and the most that is kept of a block.
 const MAX_VALUE: usize = 1024;
 const MAX_KEPT: usize = 8 * 1024;
+/// The most that is kept of a call's message, in bytes: the health service answers with seven.
+const MAX_DATA: usize = 1024;
+
+/// How far an answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// To the end of its stream: what a call of gRPC came to stands there.
+    End,
+    /// Its header.
+    Header,
+}
 
 /// One frame.
 struct Frame<'b> {
@@ -58,27 +71,53 @@ struct Frame<'b> {
 
 /// Writes a request without a body. Header lines about the connection have no place in HTTP/2 (section 8.2.2), and `Host`
 /// becomes `:authority`, as nginx does it.
-pub fn print_http2_request(request: &HttpRequestSpec, scheme: &str) -> Vec<u8> {
+pub(super) fn print_http2_request(request: &HttpRequestSpec, scheme: &str) -> Vec<u8> {
+    let mut block = pseudo_fields(&request.method, &request.target, scheme, &request.headers);
+    print_fields(&request.headers, &mut block);
+    opening(&block, END_STREAM)
+}
+
+/// Writes a call of gRPC's health service for the server as a whole, with these header lines.
+pub(super) fn print_grpc_health(headers: &[(String, String)], scheme: &str) -> Vec<u8> {
+    let mut block = pseudo_fields("POST", HEALTH_CHECK, scheme, headers);
+    let is_own =
+        |name: &str| name.eq_ignore_ascii_case("content-type") || name.eq_ignore_ascii_case("content-length");
+    let further: Vec<_> = headers.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
+    print_field("content-type", "application/grpc", &mut block);
+    print_fields(&further, &mut block);
+    let mut bytes = opening(&block, 0);
+    print_frame(DATA, END_STREAM, STREAM, &WHOLE_SERVER, &mut bytes);
+    bytes
+}
+
+fn pseudo_fields(method: &str, path: &str, scheme: &str, headers: &[(String, String)]) -> Vec<u8> {
     let mut block = Vec::new();
-    print_field(":method", &request.method, &mut block);
-    print_field(":path", &request.target, &mut block);
+    print_field(":method", method, &mut block);
+    print_field(":path", path, &mut block);
     print_field(":scheme", scheme, &mut block);
-    let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
     if let Some((_, host)) = host {
         print_field(":authority", host, &mut block);
     }
-    for (name, value) in &request.headers {
+    block
+}
+
+fn print_fields(headers: &[(String, String)], block: &mut Vec<u8>) {
+    for (name, value) in headers {
         let name = name.to_ascii_lowercase();
         if !matches!(name.as_str(), "host" | "connection" | "te" | "upgrade" | "keep-alive") {
-            print_field(&name, value, &mut block);
+            print_field(&name, value, block);
         }
     }
-    print_field("te", "trailers", &mut block);
+    print_field("te", "trailers", block);
+}
+
+/// What a client begins with, and the header block of its only stream.
+fn opening(block: &[u8], mut flags: u8) -> Vec<u8> {
     let mut bytes = PREFACE.to_vec();
     print_frame(SETTINGS, 0, 0, &NO_PUSH, &mut bytes);
     let mut parts = block.chunks(MAX_PAYLOAD).peekable();
     let mut kind = HEADERS;
-    let mut flags = END_STREAM;
     while let Some(part) = parts.next() {
         let end = if parts.peek().is_none() { END_HEADERS } else { 0 };
         print_frame(kind, flags | end, STREAM, part, &mut bytes);
@@ -135,13 +174,13 @@ pub(super) fn acknowledgements(bytes: &[u8]) -> (Vec<u8>, usize) {
 }
 
 /// Reads what came back, as far as it came; `None` if it does not begin as a server of HTTP/2 does.
-pub fn parse_http2_answer(bytes: &[u8]) -> Option<Http2Answer> {
+pub(super) fn parse_http2_answer(bytes: &[u8], until: Until) -> Option<Http2Answer> {
     let mut rest = bytes;
     let mut answer = Http2Answer::default();
     let mut decoder = Decoder::new();
-    let mut block = Vec::new();
-    let mut is_first = true;
-    while !is_finished(&answer)
+    let (mut block, mut data, mut trailer) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut is_first, mut has_end, mut is_in_block) = (true, false, false);
+    while !is_finished(&answer, until)
         && let Some(frame) = next_frame(&mut rest)
     {
         if is_first && !(matches!(frame.kind, SETTINGS | GOAWAY) && frame.stream == 0) {
@@ -151,19 +190,39 @@ pub fn parse_http2_answer(bytes: &[u8]) -> Option<Http2Answer> {
         match frame.kind {
             HEADERS | CONTINUATION if frame.stream == STREAM => {
                 block.extend_from_slice(fragment(&frame));
+                has_end |= frame.kind == HEADERS && frame.flags & END_STREAM != 0;
+                is_in_block = frame.flags & END_HEADERS == 0;
                 if frame.flags & END_HEADERS != 0 {
-                    let header = decode_header(&mut decoder, &block);
+                    let fields = decode_block(&mut decoder, &block);
                     block.clear();
                     // What goes before an answer is none (RFC 9110, section 15.2), and trailers do not replace it.
-                    if answer.header.is_none() {
-                        answer.header = header.filter(|header| header.status >= 200);
+                    match fields {
+                        Some((Some(status), header)) if answer.header.is_none() && status >= 200 => {
+                            answer.header = Some(header);
+                        }
+                        Some((None, fields)) => trailer = fields.headers,
+                        _ => {}
                     }
                 }
+            }
+            DATA if frame.stream == STREAM => {
+                let room = MAX_DATA.saturating_sub(data.len());
+                let payload = fragment(&frame);
+                data.extend_from_slice(&payload[..payload.len().min(room)]);
+                has_end |= frame.flags & END_STREAM != 0;
             }
             RST_STREAM if frame.stream == STREAM => answer.reset = answer.reset.or(number(frame.payload)),
             GOAWAY if answer.goaway.is_none() => answer.goaway = goaway(frame.payload),
             _ => {}
         }
+        // A block whose first frame ends the stream may have more frames.
+        answer.ended = has_end && !is_in_block;
+    }
+    if until == Until::End
+        && let Some(header) = &answer.header
+    {
+        // Where nothing is answered but a status, that stands in the header (*Trailers-Only*).
+        answer.grpc = grpc_answer(&trailer, &data).or_else(|| grpc_answer(&header.headers, &data));
     }
     (!is_first).then_some(answer)
 }
@@ -171,22 +230,32 @@ pub fn parse_http2_answer(bytes: &[u8]) -> Option<Http2Answer> {
 /// What may be kept of the bytes of an answer: its frames, and in place of a header block those of its fields that tell no
 /// secret, as they are. In a compressed block nobody would find the secrets that are to be masked. Bytes that are no such
 /// answer stay.
-pub(super) fn without_compression(bytes: Vec<u8>) -> Vec<u8> {
-    if parse_http2_answer(&bytes).is_none() {
+pub(super) fn without_compression(bytes: Vec<u8>, until: Until) -> Vec<u8> {
+    if parse_http2_answer(&bytes, until).is_none() {
         return bytes;
     }
     let mut rest = bytes.as_slice();
     let mut decoder = Decoder::new();
     let (mut block, mut kept) = (Vec::new(), Vec::new());
+    let mut end = 0;
     while let Some(frame) = next_frame(&mut rest) {
         match frame.kind {
             HEADERS | CONTINUATION if frame.stream == STREAM => {
                 block.extend_from_slice(fragment(&frame));
+                if frame.kind == HEADERS {
+                    end = frame.flags & END_STREAM;
+                }
                 if frame.flags & END_HEADERS != 0 {
                     let fields = kept_fields(&mut decoder, &block);
-                    print_frame(HEADERS, frame.flags & END_STREAM | END_HEADERS, STREAM, &fields, &mut kept);
+                    print_frame(HEADERS, end | END_HEADERS, STREAM, &fields, &mut kept);
                     block.clear();
                 }
+            }
+            // The message of a call is what it is made for.
+            DATA if until == Until::End && frame.stream == STREAM => {
+                let payload = fragment(&frame);
+                let payload = &payload[..payload.len().min(MAX_DATA)];
+                print_frame(DATA, frame.flags & END_STREAM, STREAM, payload, &mut kept);
             }
             GOAWAY | PING | RST_STREAM | SETTINGS => {
                 print_frame(frame.kind, frame.flags, frame.stream, frame.payload, &mut kept);
@@ -208,10 +277,14 @@ fn kept_fields(decoder: &mut Decoder<'_>, block: &[u8]) -> Vec<u8> {
     fields
 }
 
-/// Whether no more of the answer's header can come.
-pub(super) fn is_finished(answer: &Http2Answer) -> bool {
+/// Whether no more can come of what is read of an answer.
+pub(super) fn is_finished(answer: &Http2Answer, until: Until) -> bool {
     let is_refused = answer.goaway.as_ref().is_some_and(|goaway| goaway.last_stream < STREAM);
-    answer.header.is_some() || answer.reset.is_some() || is_refused
+    let is_read = match until {
+        Until::End => answer.ended,
+        Until::Header => answer.header.is_some(),
+    };
+    is_read || answer.reset.is_some() || is_refused
 }
 
 /// Takes the next whole frame; one that is longer than agreed ends the reading.
@@ -227,14 +300,15 @@ fn next_frame<'b>(rest: &mut &'b [u8]) -> Option<Frame<'b>> {
     Some(frame)
 }
 
-/// The fragment of a header block, without padding and priority (section 6.2).
+/// The fragment of a header block or of a body, without padding and priority (sections 6.1 and 6.2).
 fn fragment<'b>(frame: &Frame<'b>) -> &'b [u8] {
-    if frame.kind != HEADERS {
+    if frame.kind == CONTINUATION {
         return frame.payload;
     }
     let is_padded = frame.flags & PADDED != 0;
     let padding = if is_padded { frame.payload.first().copied().map_or(0, usize::from) } else { 0 };
-    let begin = usize::from(is_padded) + if frame.flags & PRIORITY == 0 { 0 } else { 5 };
+    let has_priority = frame.kind == HEADERS && frame.flags & PRIORITY != 0;
+    let begin = usize::from(is_padded) + if has_priority { 5 } else { 0 };
     let end = frame.payload.len().saturating_sub(padding);
     frame.payload.get(begin..end).unwrap_or_default()
 }
@@ -249,8 +323,8 @@ fn number(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// The header that a block holds; `None` without a status, as of trailers.
-fn decode_header(decoder: &mut Decoder<'_>, block: &[u8]) -> Option<HttpAnswer> {
+/// What a block holds, and its status, which trailers lack; `None` if it cannot be read.
+fn decode_block(decoder: &mut Decoder<'_>, block: &[u8]) -> Option<(Option<u16>, HttpAnswer)> {
     let mut headers = Vec::new();
     let mut kept = 0;
     let mut status = None;
@@ -264,16 +338,17 @@ fn decode_header(decoder: &mut Decoder<'_>, block: &[u8]) -> Option<HttpAnswer> 
         }
     });
     decoded.ok()?;
-    Some(HttpAnswer {
+    let header = HttpAnswer {
         minor_version: None,
-        status: status?,
+        status: status.unwrap_or_default(),
         reason: String::new(),
         headers,
         head_bytes: u64::try_from(block.len()).unwrap_or(u64::MAX),
         complete: true,
         faults: Vec::new(),
-        body: why502_facts::Blob::default(),
-    })
+        body: Blob::default(),
+    };
+    Some((status, header))
 }
 
 #[cfg(test)]
@@ -295,13 +370,13 @@ mod tests {
         print_field("server", "some", &mut block);
         let mut answer = frame(SETTINGS, 0, 0, &[]);
         answer.extend(frame(HEADERS, END_HEADERS | END_STREAM, STREAM, &block));
-        let kept = without_compression(answer.clone());
-        let header = parse_http2_answer(&kept).unwrap().header.unwrap();
+        let kept = without_compression(answer.clone(), Until::Header);
+        let header = parse_http2_answer(&kept, Until::Header).unwrap().header.unwrap();
         let names: Vec<&str> = header.headers.iter().map(|header| &*header.name).collect();
         assert_eq!((header.status, names), (200, vec!["server"]));
-        assert_eq!(without_compression(kept.clone()), kept);
+        assert_eq!(without_compression(kept.clone(), Until::Header), kept);
         assert_eq!(
-            without_compression(b"HTTP/1.1 400 Bad Request\r\n".to_vec()),
+            without_compression(b"HTTP/1.1 400 Bad Request\r\n".to_vec(), Until::Header),
             b"HTTP/1.1 400 Bad Request\r\n"
         );
     }
@@ -348,34 +423,34 @@ mod tests {
         let header = frame(HEADERS, END_HEADERS | PADDED, 1, b"\x02\x88\0\0");
         let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\0\x0bgrpc-status\x0212");
         let bytes = [frame(SETTINGS, 0, 0, &[]), hints, header, trailers].concat();
-        let answer = parse_http2_answer(&bytes).unwrap();
-        assert!(is_finished(&answer));
+        let answer = parse_http2_answer(&bytes, Until::Header).unwrap();
+        assert!(is_finished(&answer, Until::Header));
         assert_eq!(answer.header.map(|header| header.status), Some(200));
     }
 
     #[test]
     fn a_refusal_is_read_with_its_code_and_words() {
         let goaway = frame(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\x0btoo_many_pings");
-        let answer = parse_http2_answer(&goaway).unwrap();
-        assert!(is_finished(&answer));
+        let answer = parse_http2_answer(&goaway, Until::Header).unwrap();
+        assert!(is_finished(&answer, Until::Header));
         let expected = Http2Goaway { last_stream: 0, code: 11, debug: "too_many_pings".to_owned() };
         assert_eq!(answer.goaway, Some(expected));
         let reset = [frame(SETTINGS, 0, 0, &[]), frame(RST_STREAM, 0, 1, &[0, 0, 0, 7])].concat();
-        assert_eq!(parse_http2_answer(&reset).unwrap().reset, Some(7));
+        assert_eq!(parse_http2_answer(&reset, Until::Header).unwrap().reset, Some(7));
     }
 
     #[test]
     fn other_bytes_are_no_answer() {
-        assert_eq!(parse_http2_answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None);
-        assert_eq!(parse_http2_answer(&frame(0, 0, 1, b"x")), None);
-        assert_eq!(parse_http2_answer(b""), None);
+        assert_eq!(parse_http2_answer(b"HTTP/1.1 400 Bad Request\r\n\r\n", Until::Header), None);
+        assert_eq!(parse_http2_answer(&frame(0, 0, 1, b"x"), Until::Header), None);
+        assert_eq!(parse_http2_answer(b"", Until::Header), None);
     }
 
     #[test]
     fn a_short_block_of_long_lines_is_bounded() {
         let line = [b"\x40\x01a\x7f\xa1\x1e".as_slice(), &[b'v'; 4000]].concat();
         let block = [line.as_slice(), &[0x88], &[0xbe; 16_000]].concat();
-        let header = decode_header(&mut Decoder::new(), &block).unwrap();
+        let header = decode_block(&mut Decoder::new(), &block).unwrap().1;
         assert!(header.headers.iter().map(|header| header.bytes).sum::<u64>() <= MAX_HEADER as u64);
     }
 
@@ -383,7 +458,8 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>(), flags in any::<u8>()) {
             let bytes = [frame(SETTINGS, 0, 0, &[]), frame(HEADERS, flags, 1, &bytes), bytes].concat();
-            let _ = parse_http2_answer(&bytes);
+            let _ = parse_http2_answer(&bytes, Until::Header);
+            let _ = parse_http2_answer(&bytes, Until::End);
             let _ = acknowledgements(&bytes);
         }
     }

@@ -113,7 +113,7 @@ impl Machine {
         // Who speaks first is not interrupted.
         self.script.retain(|want| *want == Want::Read);
         self.finished = self.truncated || self.received.len() == MAX_RECEIVED || self.has_enough();
-        if self.protocol == Some(Protocol::Http2) && !self.finished {
+        if matches!(self.protocol, Some(Protocol::Http2(_))) && !self.finished {
             let (replies, length) = acknowledgements(&self.received[self.looked..]);
             self.replies.extend(replies);
             self.looked += length;
@@ -138,7 +138,7 @@ impl Machine {
     /// What the peer sent, as far as it may be kept.
     pub fn into_received(self) -> Vec<u8> {
         match self.protocol {
-            Some(Protocol::Http2) => without_compression(self.received),
+            Some(Protocol::Http2(until)) => without_compression(self.received, until),
             _ => self.received,
         }
     }
@@ -182,6 +182,30 @@ mod tests {
     fn http2() -> ProbeSpec {
         let ProbeSpec::Http { request, .. } = http() else { unreachable!() };
         ProbeSpec::Http2 { tls: None, request }
+    }
+
+    fn grpc() -> ProbeSpec {
+        ProbeSpec::GrpcHealth { tls: None, headers: vec![("Host".to_owned(), "a".to_owned())] }
+    }
+
+    #[test]
+    fn an_answer_of_grpc_is_read_to_its_end() {
+        let mut machine = Machine::new(&grpc());
+        assert!(matches!(machine.want(), Want::Write(_)));
+        // A header without an end, a message, a trailer.
+        for part in [
+            b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88".as_slice(),
+            b"\0\0\x07\0\0\0\0\0\x01\0\0\0\0\x02\x08\x01",
+        ] {
+            machine.feed(part);
+            while machine.want() != Want::Read {}
+        }
+        machine.feed(b"\0\0\x0f\x01\x05\0\0\0\x01\0\x0bgrpc-status\x010");
+        assert_eq!(machine.want(), Want::Done);
+        let answer = parse_answer(&grpc(), &machine.into_received());
+        assert_eq!(answer.header.unwrap().status, 200);
+        let grpc = answer.http2.unwrap().grpc.unwrap();
+        assert_eq!((grpc.status, grpc.serving), (0, Some(1)));
     }
 
     #[test]
@@ -352,6 +376,7 @@ mod tests {
         b"\0\0\0\x04\0\0\0\0\0",
         b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88",
         b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x07\0\0\0\0\0\x01\0\0\0\0\x02\x08\x01",
         b"HTTP/1.1 200 OK\r\n",
         b"Status: 404 Not Found\r\n",
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
@@ -365,12 +390,13 @@ mod tests {
     ];
 
     /// A probe of each protocol.
-    fn specs() -> [ProbeSpec; 12] {
+    fn specs() -> [ProbeSpec; 13] {
         let request = CgiRequestSpec::default();
         let ProbeSpec::Http { request: http_request, .. } = http() else { unreachable!() };
         [
             http(),
             http2(),
+            grpc(),
             ProbeSpec::FastCgi(request.clone()),
             ProbeSpec::FastCgiValues,
             ProbeSpec::MemcachedGet("/a".to_owned()),

@@ -109,6 +109,9 @@ impl Failure {
             // nginx itself calls it an error that an answer broke off; a client that went away is none.
             (Outcome::Truncated, _) => self.symptoms.iter().any(|symptom| {
                 let is_end = symptom.is(Phrase::PrematureClose)
+                    || symptom.is(Phrase::Http2Goaway)
+                    || symptom.is(Phrase::Http2Rejected)
+                    || symptom.is(Phrase::Http2StreamClosedEarly)
                     || symptom.is(Phrase::SliceInvalid)
                     || symptom.is(Phrase::InvalidChunkedResponse)
                     || symptom.is(Phrase::UpstreamTimedOut) && symptom.phase == Some(Phase::ReadingBody);

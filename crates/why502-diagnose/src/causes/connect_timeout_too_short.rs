@@ -263,12 +263,10 @@ fn answered_late(case: &Case<'_>, found: &Connecting<'_>, limited: &Limited<'_>)
 fn lost_here(case: &Case<'_>, peer: &PeerSubject, waited: &Observed<Waited>) -> Option<Evidence> {
     let Observed::Known(Waited::Made(ms)) = waited else { return None };
     repeated(*ms)?;
-    let PeerAddress::Inet(address) = &peer.address else { return None };
-    if !case.is_local(&peer.address) {
+    if !matches!(peer.address, PeerAddress::Inet(_)) || !case.is_local(&peer.address) {
         return None;
     }
-    let table = case.sockets().known();
-    let queue: u64 = table.map_or(0, |table| table.accepting(*address).map(|listener| listener.queue).sum());
+    let queue = case.sockets().known().map_or(0, |table| table.queue(&peer.address));
     let says = match queue {
         0 => "it is on this host, where only a full queue of the server or a packet filter loses packets"
             .to_owned(),

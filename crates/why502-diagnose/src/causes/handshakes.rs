@@ -8,7 +8,7 @@ use why502_facts::{
     FirstBytes, Observed, Phase, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind, TlsAnswer, TlsSpec,
     TlsVerdict,
 };
-use why502_model::{Pass, Span};
+use why502_model::{Pass, Protocol, Span};
 
 /// What a server says of a certificate that it does not take: `bad_certificate`, `unsupported_certificate`, `certificate_revoked`,
 /// `certificate_expired`, `certificate_unknown`, `unknown_ca`, `access_denied` (RFC 8446, section 6.2).
@@ -23,6 +23,12 @@ pub(super) struct Handshakes<'c> {
     /// The failed attempts that fit.
     pub(super) symptoms: Vec<(FailureId, &'c Failure, &'c Symptom)>,
     pub(super) probe: Observed<&'c ProbeReport>,
+}
+
+/// What the directives about TLS to the peer of a finding begin with: `proxy`, `grpc` or `uwsgi`.
+pub(super) fn prefix(case: &Case<'_>, finding: &Finding) -> &'static str {
+    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
+    pass.map_or(Protocol::Http, |pass| pass.protocol).prefix()
 }
 
 /// The handshakes with a subject's peer; `None` where no TLS is spoken. An error asks for the peer's probe.

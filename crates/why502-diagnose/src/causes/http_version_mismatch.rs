@@ -3,21 +3,23 @@
 //! ## What happens
 //!
 //! nginx speaks HTTP/2 (`grpc_pass`, or `proxy_http_version 2` since 1.29.4) to a server that speaks HTTP/1 alone, or HTTP/1 to
-//! one that speaks HTTP/2 alone. Neither can read the other's first bytes.
+//! one that speaks HTTP/2 alone. Neither can read the other's first bytes. Or the server does speak HTTP/2, and wants the
+//! request in HTTP/1.1 all the same.
 //!
 //! ## What you see
 //!
 //! `upstream sent too large http2 frame: 4740180` and 502: the length is `HTT`, the begin of an HTTP/1 answer. The other way
-//! round `upstream sent no valid HTTP/1.0 header`, status `009` and a garbled answer.
+//! round `upstream sent no valid HTTP/1.0 header`, status `009` and a garbled answer. `upstream rejected request with error 13`
+//! (or `sent goaway`): the code is `HTTP_1_1_REQUIRED`.
 //!
 //! ## How we know
 //!
-//! Confirmed: a probe in nginx's version of HTTP gets an answer in the other one. Likely: the error log tells that length, and
-//! the peer was not asked.
+//! Confirmed: a probe in nginx's version of HTTP gets an answer in the other one, or that code. Likely: the error log tells
+//! the length, and the peer was not asked; or the code, which a probe does not get.
 //!
 //! ## What would disprove it
 //!
-//! An answer in the version that nginx speaks.
+//! An answer in the version that nginx speaks, unless the server itself said that it wants the other one for some requests.
 //!
 //! ## What to do
 //!
@@ -26,12 +28,13 @@
 //! ## Not to be confused with
 //!
 //! `protocol-mismatch` (no HTTP at all), `plaintext-to-tls-upstream` (TLS is expected), `response-not-http` (bytes of no known
-//! protocol).
+//! protocol), `http2-goaway` (other codes).
 //!
 //! ## References
 //!
-//! RFC 9113, sections 3.3 and 3.4; nginx: `ngx_http_grpc_parse_frame`, `ngx_http_proxy_process_status_line`.
+//! RFC 9113, sections 3.3, 3.4 and 7; nginx: `ngx_http_grpc_parse_frame`, `ngx_http_proxy_process_status_line`.
 
+use super::http2_ends::{Http2End, Meaning};
 use super::unanswered::attempts;
 use crate::case::{Case, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -69,17 +72,21 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     let says = |n| format!("{} got no usable answer", count(n, "request"));
     let finding = |confidence| odd.finding(case, &CAUSE, confidence, subject, says).at([pass.at.clone()]);
-    if odd.report().is_some_and(|report| speaks_the_other(report, is_http2)) {
-        let says =
-            format!("asked in {}, {} answers in {}", name(is_http2), odd.peer.address, name(!is_http2));
+    let wanted = odd.report().and_then(Http2End::seen).filter(|end| wants_http1(*end));
+    if wanted.is_some() || odd.report().is_some_and(|report| speaks_the_other(report, is_http2)) {
+        let answers =
+            wanted.map_or_else(|| format!("in {}", name(!is_http2)), |end| format!("with {}", end.words()));
+        let says = format!("asked in {}, {} answers {answers}", name(is_http2), odd.peer.address);
         let evidence = [Evidence::supporting(says, case.probe_origin(odd.peer))];
         let mut found = finding(Confidence::Confirmed).still_failing(Some(true)).with(evidence);
         found.fails_clients_now = case.is_felt(odd.peer);
         return Ok(Ruling::found(found));
     }
-    // What was answered then is told by the log alone; an answer of now is in the right version, or there is none.
+    // What was answered then is told by the log alone; an answer of now is in the right version, or there is none. A server
+    // of both may want HTTP/1.1 for some requests only.
     let is_answered = odd.report().is_some_and(|report| report.answer.is_some());
-    if is_answered || !odd.symptoms.iter().any(|(_, _, symptom)| is_told(symptom)) {
+    let is_told = |symptom: &Symptom| is_wanted(symptom) || (begins_like_http(symptom) && !is_answered);
+    if !odd.symptoms.iter().any(|(_, _, symptom)| is_told(symptom)) {
         return Ok(Ruling::NoSign);
     }
     let open = case.probe(odd.peer).gap().cloned().map(|gap| Case::open(gap, "what the peer speaks"));
@@ -88,15 +95,28 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 /// Whether a failed attempt can be this.
 fn fits(symptom: &Symptom, is_http2: bool) -> bool {
-    let of_version = if is_http2 { is_told(symptom) } else { symptom.is(Phrase::NoValidHttpHeader) };
+    let of_version = if is_http2 {
+        begins_like_http(symptom) || is_wanted(symptom)
+    } else {
+        symptom.is(Phrase::NoValidHttpHeader)
+    };
     of_version
         || symptom.is(Phrase::PrematureClose)
         || symptom.errno == Some(Errno::ConnectionReset)
         || symptom.is_quietly_unanswered()
 }
 
+/// Whether the error log tells that the server wants the request in HTTP/1.1.
+fn is_wanted(symptom: &Symptom) -> bool {
+    Http2End::told(symptom).is_some_and(wants_http1)
+}
+
+fn wants_http1(end: Http2End) -> bool {
+    end.meaning() == Meaning::WantsHttp1
+}
+
 /// Whether the error log itself tells that HTTP/1 was answered.
-fn is_told(symptom: &Symptom) -> bool {
+fn begins_like_http(symptom: &Symptom) -> bool {
     symptom.is(Phrase::Http2TooLargeFrame) && symptom.detail.as_deref() == Some(BEGINS_LIKE_HTTP)
 }
 
@@ -118,8 +138,10 @@ fn pass_of<'c>(case: &'c Case<'_>, finding: &Finding) -> Option<&'c Pass> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let address = finding.address();
     let is_http2 = pass_of(case, finding).is_some_and(speaks_http2);
+    let mut symptoms = finding.explains.iter().flat_map(|id| &case.failure(*id).symptoms);
+    let does = if symptoms.any(is_wanted) { "wants" } else { "speaks" };
     Explanation {
-        title: format!("{} is spoken to {address}, which speaks {}", name(is_http2), name(!is_http2)),
+        title: format!("{} is spoken to {address}, which {does} {}", name(is_http2), name(!is_http2)),
         why: "The two versions of HTTP begin with other bytes, and nginx does not negotiate: it takes what comes back as the \
               version that its directive speaks, and has no usable answer."
             .to_owned(),
@@ -188,6 +210,25 @@ mod tests {
     fn hit_http1_to_http2() {
         let summary = plain().summary();
         assert!(summary.contains("Confirmed http-version-mismatch -> response-not-http: HTTP/1 is spoken to 127.0.0.1:3000, which speaks HTTP/2"), "{summary}");
+    }
+
+    #[test]
+    fn hit_the_server_says_which_version_it_wants() {
+        let text = CLOSED
+            .replace("proxy_pass http://backend", "grpc_pass grpc://backend")
+            .replace("upstream: \"http://", "upstream: \"grpc://")
+            .replace("upstream prematurely closed connection", "upstream rejected request with error 13");
+        let reset = format!("{SETTINGS}\\x00\\x00\\x04\\x03\\x00\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x0d");
+        let summary = Fixture::new(&text).with("probe 127.0.0.1:3000", &reset).summary();
+        assert!(
+            summary.contains(
+                "Confirmed http-version-mismatch: HTTP/2 is spoken to 127.0.0.1:3000, which wants HTTP/1"
+            ),
+            "{summary}"
+        );
+        let answered = format!("{SETTINGS}\\x00\\x00\\x01\\x01\\x05\\x00\\x00\\x00\\x01\\x88");
+        let summary = Fixture::new(&text).with("probe 127.0.0.1:3000", &answered).summary();
+        assert!(summary.contains("Likely http-version-mismatch"), "{summary}");
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //!
 //! ## What happens
 //!
-//! nginx speaks plain HTTP (`http://`) to a port that speaks TLS. The server finds no ClientHello and answers 400, sends
+//! nginx speaks plain HTTP (`http://`, or `grpc://`) to a port that speaks TLS. The server finds no ClientHello and answers 400, sends
 //! a TLS alert, or just closes. True for every version of nginx.
 //!
 //! ## What you see
 //!
 //! A 400 with `The plain HTTP request was sent to HTTPS port` where the upstream is nginx; from others `upstream
 //! prematurely closed connection while reading response header from upstream`, `recv() failed (104…)`, or
-//! `upstream sent no valid HTTP/1.0 header` (the alert's bytes).
+//! `upstream sent no valid HTTP/1.0 header` (the alert's bytes). Of `grpc_pass` that 400 is read as `upstream sent too large http2
+//! frame: 4740180`.
 //!
 //! ## How we know
 //!
@@ -22,12 +23,13 @@
 //!
 //! ## What to do
 //!
-//! Write `https://` (and `proxy_ssl_server_name on` where the server picks its certificate by name), or dial the plain
+//! Write `https://`, or `grpcs://` (and `proxy_ssl_server_name on` where the server picks its certificate by name), or dial the plain
 //! port.
 //!
 //! ## Not to be confused with
 //!
-//! `tls-to-plaintext-upstream` (the other way round), `upstream-closed-before-response`, `response-not-http`.
+//! `tls-to-plaintext-upstream` (the other way round), `upstream-closed-before-response`, `response-not-http`,
+//! `http-version-mismatch` (HTTP/1 alone is spoken there, without TLS).
 //!
 //! ## References
 //!
@@ -52,6 +54,7 @@ pub(super) static CAUSE: Cause = Cause {
     scope: Scope::Peer,
     supersedes: &[
         "host-header-rejected",
+        "http-version-mismatch",
         "response-not-http",
         "upstream-closed-before-response",
         "upstream-reset-before-response",
@@ -66,7 +69,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some((peer, pass)) = subject.peer().and_then(|peer| Some((peer, case.pass_to(peer)?))) else {
         return Ok(Ruling::NoSign);
     };
-    if pass.tls || pass.protocol != Protocol::Http || is_own_listener(case, &peer.address) {
+    if pass.tls
+        || !matches!(pass.protocol, Protocol::Grpc | Protocol::Http)
+        || is_own_listener(case, &peer.address)
+    {
         return Ok(Ruling::NoSign);
     }
     let probe = or_ask(case.probe(peer))?;
@@ -110,6 +116,7 @@ fn fits(failure: &Failure, peer: &PeerSubject) -> bool {
         let broken = attempt.is_quietly_unanswered()
             || attempt.is(Phrase::PrematureClose)
             || attempt.is(Phrase::NoValidHttpHeader)
+            || attempt.is(Phrase::Http2TooLargeFrame)
             || attempt.errno == Some(Errno::ConnectionReset);
         attempt.peer.as_ref() == Some(&peer.address) && broken
     }) || failure.is_answered_by(peer, 400)
@@ -142,11 +149,13 @@ fn server_name(pass: &Pass) -> Option<String> {
     is_name.then(|| host.to_owned())
 }
 
-fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.address();
+    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
+    let scheme = pass.map_or(Protocol::Http, |pass| pass.protocol).scheme(false);
     Explanation {
-        title: format!("plain http:// is spoken to {peer}, which speaks TLS"),
-        why: "The port expects a TLS handshake and gets a plain HTTP request. It refuses in its own way: with a 400, an alert, \
+        title: format!("plain {scheme}:// is spoken to {peer}, which speaks TLS"),
+        why: "The port expects a TLS handshake and gets a plain request. It refuses in its own way: with a 400, an alert, \
               or by closing, and nginx has no usable answer."
             .to_owned(),
         wont_help: vec![
@@ -157,18 +166,22 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
-    let Some(pass) =
-        pass.filter(|pass| pass.text.len() > 7 && pass.text[..7].eq_ignore_ascii_case("http://"))
-    else {
+    let Some(pass) = finding.peer().and_then(|peer| case.pass_to(peer)) else { return Vec::new() };
+    let prefix = pass.protocol.prefix();
+    let plain = format!("{}://", pass.protocol.scheme(false));
+    let begin = pass.text.get(..plain.len()).filter(|begin| begin.eq_ignore_ascii_case(&plain));
+    // gRPC may be passed to a target without any scheme.
+    if begin.is_none() && (pass.protocol != Protocol::Grpc || pass.text.contains("://")) {
         return Vec::new();
-    };
+    }
     let mut scheme = pass.at.clone();
-    scheme.end = scheme.begin + 7;
+    scheme.end = scheme.begin + begin.map_or(0, |begin| u32::try_from(begin.len()).unwrap_or_default());
     vec![
         Remedy::new("Speak TLS to this upstream", Risk::Review)
-            .edit(scheme, "https://")
-            .advice("a server that picks its certificate by name also needs `proxy_ssl_server_name on` and the right `proxy_ssl_name`")
+            .edit(scheme, format!("{}://", pass.protocol.scheme(true)))
+            .advice(format!(
+                "a server that picks its certificate by name also needs `{prefix}_ssl_server_name on` and the right `{prefix}_ssl_name`"
+            ))
             .verify("the failing request answers"),
     ]
 }
@@ -201,6 +214,25 @@ mod tests {
         insta::assert_snapshot!(refused.summary(), @"
         Broken
         Confirmed plaintext-to-tls-upstream: plain http:// is spoken to 127.0.0.1:3000, which speaks TLS [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_grpc_gets_a_400_in_http1() {
+        let text = CLOSED
+            .replace("proxy_pass http://backend", "grpc_pass grpc://backend")
+            .replace("upstream: \"http://", "upstream: \"grpc://")
+            .replace(
+                "upstream prematurely closed connection",
+                "upstream sent too large http2 frame: 4740180",
+            );
+        let summary = Fixture::new(&text)
+            .with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 400 Bad Request\nServer: nginx\n\n")
+            .with("probe 127.0.0.1:3000 tls", "answers tls")
+            .summary();
+        insta::assert_snapshot!(summary, @"
+        Broken
+        Confirmed plaintext-to-tls-upstream -> http-version-mismatch: plain grpc:// is spoken to 127.0.0.1:3000, which speaks TLS [1 requests, still failing]
         ");
     }
 

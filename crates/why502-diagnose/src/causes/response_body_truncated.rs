@@ -8,8 +8,8 @@
 //! ## What you see
 //!
 //! `upstream prematurely closed connection while reading upstream` or `upstream timed out (110: Connection timed out) while
-//! reading upstream`; status 200 in the access log with a body that is too short; clients report a broken download, and a
-//! proxy in front of nginx may answer 502.
+//! reading upstream`, in HTTP/2 also `upstream rejected request with error 8 while reading upstream`; status 200 in the access
+//! log with a body that is too short; clients report a broken download, and a proxy in front of nginx may answer 502.
 //!
 //! ## How we know
 //!
@@ -76,6 +76,8 @@ fn is_closed(symptom: &Symptom) -> bool {
     let ended = symptom.is(Phrase::PrematureClose)
         || symptom.is(Phrase::FastCgiClosedEarly)
         || symptom.is(Phrase::Http2StreamClosedEarly)
+        || symptom.is(Phrase::Http2Goaway)
+        || symptom.is(Phrase::Http2Rejected)
         || (symptom.is(Phrase::ReceiveFailed) && symptom.errno == Some(Errno::ConnectionReset));
     ended && symptom.phase == Some(Phase::ReadingBody)
 }
@@ -148,6 +150,14 @@ pub(super) mod tests {
     #[test]
     fn hit_it_closes() {
         insta::assert_snapshot!(hit("upstream prematurely closed connection").summary(), @"
+        Broken
+        Likely response-body-truncated: 127.0.0.1:3000 closes in the middle of the body [1 requests]
+        ");
+    }
+
+    #[test]
+    fn hit_its_stream_of_http2_is_reset() {
+        insta::assert_snapshot!(hit("upstream rejected request with error 8").summary(), @"
         Broken
         Likely response-body-truncated: 127.0.0.1:3000 closes in the middle of the body [1 requests]
         ");

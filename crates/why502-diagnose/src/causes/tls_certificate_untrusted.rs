@@ -34,7 +34,7 @@
 //!
 //! nginx: `ngx_http_upstream_ssl_handshake`, `ngx_ssl_check_host`; OpenSSL: `X509_STORE_CTX_get_error(3)`.
 
-use super::handshakes::{Refused, UNTRUSTED, refused, verify_code};
+use super::handshakes::{Refused, UNTRUSTED, prefix, refused, verify_code};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Explanation, Finding, Ruling};
@@ -84,10 +84,14 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
     }
 }
 
-fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let prefix = prefix(case, finding);
     vec![
         Remedy::new("Trust the authority that issued the certificate", Risk::ShowOnly)
-            .advice(format!("add the authority that issued the certificate of {} to the trusted file, or let the server there send its intermediate certificates; reload afterwards", finding.address()))
+            .advice(format!(
+                "add the authority that issued the certificate of {} to the file of {prefix}_ssl_trusted_certificate, or let the server there send its intermediate certificates; reload afterwards",
+                finding.address()
+            ))
             .verify("the failing request answers"),
     ]
 }

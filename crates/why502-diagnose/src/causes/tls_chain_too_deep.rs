@@ -31,7 +31,7 @@
 //!
 //! nginx: `ngx_http_upstream_ssl_handshake`, `ngx_ssl_check_host`; OpenSSL: `X509_STORE_CTX_get_error(3)`.
 
-use super::handshakes::{UNTRUSTED, handshakes, verify_code};
+use super::handshakes::{UNTRUSTED, handshakes, prefix, verify_code};
 use crate::case::{Case, Subject, Symptom};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Explanation, Finding, Ruling};
@@ -109,10 +109,11 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
     }
 }
 
-fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let prefix = prefix(case, finding);
     vec![
         Remedy::new("Verify to a greater depth", Risk::ShowOnly)
-            .advice(format!("raise proxy_ssl_verify_depth to the number of intermediate certificates that {} sends, and reload", finding.address()))
+            .advice(format!("raise {prefix}_ssl_verify_depth to the number of intermediate certificates that {} sends, and reload", finding.address()))
             .verify("the failing request answers"),
     ]
 }

@@ -33,7 +33,7 @@
 //!
 //! nginx: `ngx_http_proxy_set_ssl`; RFC 8446, sections 4.3.2 and 6.2.
 
-use super::handshakes::{CERTIFICATE_ALERTS, Handshakes, alert_name, alert_number, handshakes};
+use super::handshakes::{CERTIFICATE_ALERTS, Handshakes, alert_name, alert_number, handshakes, prefix};
 use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -151,22 +151,29 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     } else {
         "wants a certificate of its client, and nginx presents none"
     };
+    let prefix = prefix(case, finding);
     Explanation {
         title: format!("{} {what}", finding.address()),
         why: "The upstream lets in only clients that prove themselves by a certificate. It ends the connection, or answers every \
               request with an error, and nginx passes that on or answers 502."
             .to_owned(),
         wont_help: vec![
-            "proxy_ssl_verify or proxy_ssl_trusted_certificate: they are about the upstream's certificate".to_owned(),
+            format!(
+                "{prefix}_ssl_verify or {prefix}_ssl_trusted_certificate: they are about the upstream's certificate"
+            ),
             "ssl_client_certificate: that is what nginx asks of its own clients".to_owned(),
         ],
     }
 }
 
-fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let prefix = prefix(case, finding);
     vec![
         Remedy::new("Present a certificate that the upstream accepts", Risk::ShowOnly)
-            .advice(format!("set proxy_ssl_certificate and proxy_ssl_certificate_key (or their siblings) to a certificate that {} accepts, and reload", finding.address()))
+            .advice(format!(
+                "set {prefix}_ssl_certificate and {prefix}_ssl_certificate_key to a certificate that {} accepts, and reload",
+                finding.address()
+            ))
             .verify("the failing request answers"),
     ]
 }

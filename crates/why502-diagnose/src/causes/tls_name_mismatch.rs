@@ -32,7 +32,9 @@
 //!
 //! nginx: `ngx_http_upstream_ssl_handshake`, `ngx_ssl_check_host`; OpenSSL: `X509_STORE_CTX_get_error(3)`.
 
-use super::handshakes::{Refused, alert_name, alert_number, handshakes, is_handshake, names_of, refused};
+use super::handshakes::{
+    Refused, alert_name, alert_number, handshakes, is_handshake, names_of, prefix, refused,
+};
 use crate::case::{Case, Subject, Symptom};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Explanation, Finding, Ruling};
@@ -94,20 +96,25 @@ fn says(answer: &TlsAnswer, spec: &TlsSpec) -> String {
     format!("its certificate is for {}, and nginx expects {expected}", names_of(answer))
 }
 
-fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let prefix = prefix(case, finding);
     Explanation {
         title: format!("{} has no certificate for the name that nginx asks for", finding.address()),
         why: "nginx compares the names of the certificate with the one that it is told to expect, and none fits; or the server \
               refuses the very name. The connection ends before a request is sent, and nginx answers 502."
             .to_owned(),
-        wont_help: vec!["another Host header: the name of TLS is set by proxy_ssl_name".to_owned()],
+        wont_help: vec![format!("another Host header: the name of TLS is set by {prefix}_ssl_name")],
     }
 }
 
-fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let prefix = prefix(case, finding);
     vec![
         Remedy::new("Expect a name of the certificate", Risk::ShowOnly)
-            .advice(format!("set `proxy_ssl_name` to a name that the certificate of {} is for, and `proxy_ssl_server_name on`, and reload", finding.address()))
+            .advice(format!(
+                "set `{prefix}_ssl_name` to a name that the certificate of {} is for, and `{prefix}_ssl_server_name on`, and reload",
+                finding.address()
+            ))
             .verify("the failing request answers"),
     ]
 }

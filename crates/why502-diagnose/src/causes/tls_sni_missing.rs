@@ -35,14 +35,13 @@
 //!
 //! nginx: `ngx_http_upstream_ssl_name`; RFC 6066, section 3.
 
-use super::handshakes::{Handshakes, alert_name, handshakes, is_handshake};
+use super::handshakes::{Handshakes, alert_name, handshakes, is_handshake, prefix};
 use crate::case::{Case, Subject, Symptom};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::plan;
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{Phrase, TlsAnswer};
-use why502_model::Protocol;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "tls-sni-missing",
@@ -141,26 +140,26 @@ fn refuses_everything(case: &Case<'_>, found: &Handshakes<'_>, alert: u8) -> Res
     Ok(wide.is_some_and(|wide| !wide.established && wide.alert == Some(alert)))
 }
 
-fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let prefix = prefix(case, finding);
     Explanation {
-        title: format!("{} needs a server name in the TLS handshake, and nginx sends none", finding.address()),
-        why: "The upstream decides by the name in the handshake which certificate to send, and whether to answer at all. nginx sends \
-              no name unless proxy_ssl_server_name is on, so the handshake fails, and it answers 502."
-            .to_owned(),
+        title: format!(
+            "{} needs a server name in the TLS handshake, and nginx sends none",
+            finding.address()
+        ),
+        why: format!(
+            "The upstream decides by the name in the handshake which certificate to send, and whether to answer at all. nginx sends \
+             no name unless {prefix}_ssl_server_name is on, so the handshake fails, and it answers 502."
+        ),
         wont_help: vec![
             "the Host header: it is sent after the handshake".to_owned(),
-            "other proxy_ssl_protocols or proxy_ssl_ciphers: they are not what is refused".to_owned(),
+            format!("other {prefix}_ssl_protocols or {prefix}_ssl_ciphers: they are not what is refused"),
         ],
     }
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let pass = finding.peer().and_then(|peer| case.pass_to(peer));
-    let prefix = pass.map_or("proxy", |pass| match pass.protocol {
-        Protocol::Grpc => "grpc",
-        Protocol::Uwsgi => "uwsgi",
-        _ => "proxy",
-    });
+    let prefix = prefix(case, finding);
     vec![
         Remedy::new("Send the server name", Risk::ShowOnly)
             .advice(format!("set `{prefix}_ssl_server_name on;` and `{prefix}_ssl_name NAME;` with the name that the upstream expects beside the pass, and reload"))

@@ -34,6 +34,7 @@
 //! nginx: `ngx_ssl_handshake`; OpenSSL: `SSL_R_WRONG_VERSION_NUMBER`; RFC 8446, section 5.1.
 
 use super::config_not_reloaded::newer_source;
+use super::handshakes::prefix;
 use super::unanswered::attempts;
 use crate::case::{Case, PeerSubject, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -147,14 +148,15 @@ fn foreign_bytes(report: &ProbeReport) -> Option<&'static str> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.peer();
     let scheme = peer.and_then(|peer| case.pass_to(peer)).map_or("https", |pass| pass.protocol.scheme(true));
+    let prefix = prefix(case, finding);
     let address = peer.map_or(String::new(), |peer: &PeerSubject| peer.address.to_string());
     Explanation {
         title: format!("{scheme}:// is spoken to {address}, which speaks no TLS"),
         why: "nginx begins a TLS handshake and gets bytes that are no TLS record. The handshake fails and nginx answers 502."
             .to_owned(),
         wont_help: vec![
-            "proxy_ssl_verify off: no certificate was ever seen".to_owned(),
-            "other proxy_ssl_protocols or proxy_ssl_ciphers: the port speaks no TLS at all".to_owned(),
+            format!("{prefix}_ssl_verify off: no certificate was ever seen"),
+            format!("other {prefix}_ssl_protocols or {prefix}_ssl_ciphers: the port speaks no TLS at all"),
         ],
     }
 }

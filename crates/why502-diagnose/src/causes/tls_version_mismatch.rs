@@ -33,7 +33,7 @@
 //!
 //! nginx: `ngx_ssl_create`, `ngx_ssl_ciphers`; CHANGES 1.23.4, 1.27.3; RFC 8446, section 6.2.
 
-use super::handshakes::{Handshakes, alert_name, handshakes, is_handshake};
+use super::handshakes::{Handshakes, alert_name, handshakes, is_handshake, prefix};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -111,23 +111,25 @@ fn place<'f>(found: &Handshakes<'f>, agreed: Option<&TlsAnswer>) -> Option<&'f S
     first.as_ref().or(second.as_ref())
 }
 
-fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let prefix = prefix(case, finding);
     Explanation {
         title: format!("nginx and {} share no version of TLS or no cipher", finding.address()),
         why: "nginx offers the versions and ciphers that its configuration allows, and the upstream takes none of them. The \
               handshake ends there, and nginx answers 502."
             .to_owned(),
         wont_help: vec![
-            "proxy_ssl_verify off: no certificate was ever looked at".to_owned(),
+            format!("{prefix}_ssl_verify off: no certificate was ever looked at"),
             "ssl_protocols: that is what clients are offered, not upstreams".to_owned(),
         ],
     }
 }
 
-fn remedies(_case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let prefix = prefix(case, finding);
     vec![
         Remedy::new("Offer what the upstream takes", Risk::ShowOnly)
-            .advice(format!("let proxy_ssl_protocols and proxy_ssl_ciphers (or their siblings) offer what {} takes, as the evidence names it; better: let the upstream take TLS 1.2 and 1.3", finding.address()))
+            .advice(format!("let {prefix}_ssl_protocols and {prefix}_ssl_ciphers offer what {} takes, as the evidence names it; better: let the upstream take TLS 1.2 and 1.3", finding.address()))
             .verify("the failing request answers"),
     ]
 }

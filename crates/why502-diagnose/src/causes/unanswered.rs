@@ -4,7 +4,7 @@ use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, or_as
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Blob, Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
+use why502_facts::{Blob, Http2Answer, Observed, Phase, ProbeOutcome, ProbeReport, StepKind};
 
 /// Failed attempts on a peer that fit a pattern, and what its probe sees.
 pub(super) struct Unanswered<'c> {
@@ -49,10 +49,14 @@ impl<'c> Unanswered<'c> {
         self.probe.clone().known()?.outcome(StepKind::Receive)
     }
 
-    /// Whether the probe ended in a certain way, and not a byte came.
+    /// Whether the probe ended in a certain way, and nothing came that answers it: not a byte, or no more than the frames
+    /// with which HTTP/2 begins.
     pub(super) fn ended_so(&self, ends: ProbeOutcome) -> bool {
         self.received() == Some(ends)
-            && self.report().is_some_and(|report| report.received == Blob::default())
+            && self.report().is_some_and(|report| {
+                let has_only_begun = |http2: &Http2Answer| *http2 == Http2Answer::default();
+                report.received == Blob::default() || report.http2.as_deref().is_some_and(has_only_begun)
+            })
     }
 
     /// Whether a request was answered well after the last of these attempts.

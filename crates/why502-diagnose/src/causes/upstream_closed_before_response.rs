@@ -8,7 +8,9 @@
 //! ## What you see
 //!
 //! `upstream prematurely closed connection while reading response header from upstream`, a 502; `$upstream_connect_time`
-//! numeric, `$upstream_header_time` `-`. For FastCGI also `upstream prematurely closed FastCGI stdout`.
+//! numeric, `$upstream_header_time` `-`. For FastCGI also `upstream prematurely closed FastCGI stdout`. In HTTP/2 a stream is
+//! ended alone, by `RST_STREAM`: `upstream rejected request with error 2` (`INTERNAL_ERROR`), 1, 5 or 8; nginx as the backend says
+//! 1 for its `return 444`.
 //!
 //! ## How we know
 //!
@@ -26,12 +28,14 @@
 //! ## Not to be confused with
 //!
 //! `plaintext-to-tls-upstream`, `keepalive-race` (reused connections only), `upstream-worker-timeout` (one constant
-//! duration), `upstream-reset-before-response` (a reset instead of a close), `response-body-truncated` (after the header).
+//! duration), `upstream-reset-before-response` (a reset instead of a close), `response-body-truncated` (after the header),
+//! `http2-goaway` (the codes 7 and 11 refuse a stream that nobody looked at).
 //!
 //! ## References
 //!
 //! nginx: `ngx_http_upstream_process_header`; `ngx_http_fastcgi_process_header`.
 
+use super::http2_ends::{Http2End, Meaning};
 use super::unanswered::{attempts_seen_again, before_header, read_its_log};
 use crate::case::{Case, PeerSubject, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -57,15 +61,17 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(closed) = attempts_seen_again(case, subject, is_closed, ProbeOutcome::Closed)? else {
         return Ok(Ruling::NoSign);
     };
-    let closes_now = closed.ended_so(ProbeOutcome::Closed);
+    let given_up = closed.report().and_then(Http2End::seen).filter(|end| is_given_up(*end));
+    let closes_now = given_up.is_some() || closed.ended_so(ProbeOutcome::Closed);
     let says = |n| format!("{} closed without an answer", count(n, "connection"));
     let still_failing = closed.still_failing(case, closes_now);
     let confidence = if still_failing == Some(true) { Confidence::Confirmed } else { Confidence::Likely };
     let probed = closes_now.then(|| {
-        Evidence::supporting(
-            "asked directly, the peer closes without an answer",
-            case.probe_origin(closed.peer),
-        )
+        let does = given_up.map_or_else(
+            || "closes without an answer".to_owned(),
+            |end| format!("ends the request with {}", end.words()),
+        );
+        Evidence::supporting(format!("asked directly, the peer {does}"), case.probe_origin(closed.peer))
     });
     let answers = answers(closed.peer, case);
     let context = answers.map(|status| {
@@ -83,7 +89,15 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 }
 
 pub(super) fn is_closed(symptom: &Symptom) -> bool {
-    (symptom.is(Phrase::PrematureClose) || symptom.is(Phrase::FastCgiClosedEarly)) && before_header(symptom)
+    let is_end = symptom.is(Phrase::PrematureClose)
+        || symptom.is(Phrase::FastCgiClosedEarly)
+        || Http2End::told(symptom).is_some_and(is_given_up);
+    is_end && before_header(symptom)
+}
+
+/// Whether the application gave up the one stream.
+fn is_given_up(end: Http2End) -> bool {
+    !end.ends_connection && end.meaning() == Meaning::GivenUp
 }
 
 /// The status of the answer to the probe, if it is one.

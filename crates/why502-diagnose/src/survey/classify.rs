@@ -79,9 +79,11 @@ fn by_phrase(phrase: Phrase, symptom: &Symptom) -> Option<Family> {
             }
             _ => Family::AnswerTimedOut,
         },
-        Phrase::PrematureClose | Phrase::FastCgiClosedEarly | Phrase::Http2StreamClosedEarly => {
-            Family::Closed
-        }
+        Phrase::PrematureClose
+        | Phrase::FastCgiClosedEarly
+        | Phrase::Http2Goaway
+        | Phrase::Http2Rejected
+        | Phrase::Http2StreamClosedEarly => Family::Closed,
         Phrase::ReceiveFailed | Phrase::SendFailed => Family::Reset,
         Phrase::TooBigHeader => Family::HeaderTooBig,
         Phrase::InvalidHeader
@@ -93,9 +95,7 @@ fn by_phrase(phrase: Phrase, symptom: &Symptom) -> Option<Family> {
         | Phrase::MemcachedInvalid
         | Phrase::MoreDataThanAnnounced
         | Phrase::Http2Violation
-        | Phrase::Http2TooLargeFrame
-        | Phrase::Http2Goaway
-        | Phrase::Http2Rejected => Family::AnswerInvalid,
+        | Phrase::Http2TooLargeFrame => Family::AnswerInvalid,
         Phrase::TlsSetupFailed
         | Phrase::TlsHandshakeFailed
         | Phrase::TlsNameMismatch

@@ -11,6 +11,8 @@ use why502_model::{Pass, Protocol, RequestVars};
 
 /// All that the library has, the weakest included: who speaks there is to be seen, not how well.
 const EVERYTHING: &str = "ALL:@SECLEVEL=0";
+/// What TLS names HTTP/2 (RFC 9113, section 3.2).
+const HTTP2: &str = "h2";
 /// What a header of the gateway's that only concerns its own connection is called.
 const OF_CONNECTION: [&str; 2] = ["Connection", "Upgrade"];
 
@@ -21,6 +23,12 @@ pub(super) fn spec(found: &Found<'_>, peer: &FoundPeer<'_>, question: &TargetQue
         (None, None) if question.server_name.is_some() => free_spec(question, SpokenProtocol::Http),
         (None, None) => ProbeSpec::WhoSpeaks(free_request(question)),
         (Some(protocol), Some(spec)) if is_in(&spec, protocol) => with_tls(spec, question),
+        (Some(SpokenProtocol::Grpc), Some(ProbeSpec::Http2 { tls, request })) => {
+            with_tls(ProbeSpec::GrpcHealth { tls, headers: request.headers }, question)
+        }
+        (Some(SpokenProtocol::Http2), Some(ProbeSpec::Http { tls, request })) => {
+            with_tls(ProbeSpec::Http2 { tls, request: in_http2(request) }, question)
+        }
         (Some(SpokenProtocol::WebSocket), Some(ProbeSpec::Http { tls, request })) => {
             let is_own = |name: &str| OF_CONNECTION.iter().any(|own| name.eq_ignore_ascii_case(own));
             let headers = request.headers.into_iter().filter(|(name, _)| !is_own(name)).collect();
@@ -42,6 +50,10 @@ pub(super) fn spec(found: &Found<'_>, peer: &FoundPeer<'_>, question: &TargetQue
     }
     if let Some(name) = &question.server_name {
         set_server_name(&mut spec, name);
+    }
+    if let ProbeSpec::GrpcHealth { tls: Some(tls), .. } | ProbeSpec::Http2 { tls: Some(tls), .. } = &mut spec
+    {
+        tls.alpn = vec![HTTP2.to_owned()];
     }
     spec
 }
@@ -91,6 +103,7 @@ fn is_in(spec: &ProbeSpec, protocol: SpokenProtocol) -> bool {
     match spec {
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => protocol == SpokenProtocol::FastCgi,
         ProbeSpec::Http { .. } => protocol == SpokenProtocol::Http,
+        ProbeSpec::Http2 { .. } => protocol == SpokenProtocol::Http2,
         ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => protocol == SpokenProtocol::Memcached,
         ProbeSpec::Scgi(_) => protocol == SpokenProtocol::Scgi,
         ProbeSpec::Uwsgi { .. } | ProbeSpec::UwsgiPing => protocol == SpokenProtocol::Uwsgi,
@@ -101,7 +114,9 @@ fn is_in(spec: &ProbeSpec, protocol: SpokenProtocol) -> bool {
 /// The same through TLS or plain, where that was said.
 fn with_tls(mut spec: ProbeSpec, question: &TargetQuestion) -> ProbeSpec {
     let wanted = wants_tls(question);
-    if let ProbeSpec::Http { tls, .. }
+    if let ProbeSpec::GrpcHealth { tls, .. }
+    | ProbeSpec::Http { tls, .. }
+    | ProbeSpec::Http2 { tls, .. }
     | ProbeSpec::ProxyProtocol { tls, .. }
     | ProbeSpec::Uwsgi { tls, .. }
     | ProbeSpec::WebSocket { tls, .. } = &mut spec
@@ -122,7 +137,9 @@ fn free_spec(question: &TargetQuestion, protocol: SpokenProtocol) -> ProbeSpec {
     match protocol {
         SpokenProtocol::FastCgi if path(question).is_none() => ProbeSpec::FastCgiValues,
         SpokenProtocol::FastCgi => ProbeSpec::FastCgi(free_cgi(question)),
+        SpokenProtocol::Grpc => ProbeSpec::GrpcHealth { tls, headers: free_headers(question) },
         SpokenProtocol::Http => ProbeSpec::Http { tls, request: free_request(question) },
+        SpokenProtocol::Http2 => ProbeSpec::Http2 { tls, request: in_http2(free_request(question)) },
         // As `set $memcached_key $uri` names keys.
         SpokenProtocol::Memcached => path(question)
             .map_or(ProbeSpec::MemcachedVersion, |path| ProbeSpec::MemcachedGet(path.to_owned())),
@@ -134,7 +151,7 @@ fn free_spec(question: &TargetQuestion, protocol: SpokenProtocol) -> ProbeSpec {
         SpokenProtocol::Tls => ProbeSpec::Tls(free_tls(question)),
         SpokenProtocol::Uwsgi => ProbeSpec::Uwsgi { tls, modifiers: [0, 0], request: free_cgi(question) },
         SpokenProtocol::WebSocket => {
-            let headers = vec![header("Host", &host_of(question)), header("User-Agent", plan::USER_AGENT)];
+            let headers = free_headers(question);
             ProbeSpec::WebSocket { tls, request: websocket_request(path(question).unwrap_or("/"), headers) }
         }
     }
@@ -176,13 +193,18 @@ fn header(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
+fn free_headers(question: &TargetQuestion) -> Vec<(String, String)> {
+    vec![header("Host", &host_of(question)), header("User-Agent", plan::USER_AGENT)]
+}
+
+fn in_http2(request: HttpRequestSpec) -> HttpRequestSpec {
+    HttpRequestSpec { version: "2".to_owned(), ..request }
+}
+
 /// One `HEAD`.
 fn free_request(question: &TargetQuestion) -> HttpRequestSpec {
-    let headers = vec![
-        header("Host", &host_of(question)),
-        header("User-Agent", plan::USER_AGENT),
-        header("Connection", "close"),
-    ];
+    let mut headers = free_headers(question);
+    headers.push(header("Connection", "close"));
     HttpRequestSpec {
         method: "HEAD".to_owned(),
         target: path(question).unwrap_or("/").to_owned(),
@@ -220,13 +242,14 @@ fn free_cgi(question: &TargetQuestion) -> CgiRequestSpec {
 
 fn set_host(spec: &mut ProbeSpec, host: &str) {
     match spec {
-        ProbeSpec::Http { request, .. }
-        | ProbeSpec::Http2 { request, .. }
-        | ProbeSpec::ProxyProtocol { request, .. }
-        | ProbeSpec::WebSocket { request, .. }
-        | ProbeSpec::WhoSpeaks(request) => {
-            request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Host"));
-            request.headers.insert(0, header("Host", host));
+        ProbeSpec::GrpcHealth { headers, .. }
+        | ProbeSpec::Http { request: HttpRequestSpec { headers, .. }, .. }
+        | ProbeSpec::Http2 { request: HttpRequestSpec { headers, .. }, .. }
+        | ProbeSpec::ProxyProtocol { request: HttpRequestSpec { headers, .. }, .. }
+        | ProbeSpec::WebSocket { request: HttpRequestSpec { headers, .. }, .. }
+        | ProbeSpec::WhoSpeaks(HttpRequestSpec { headers, .. }) => {
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Host"));
+            headers.insert(0, header("Host", host));
         }
         ProbeSpec::FastCgi(request) | ProbeSpec::Scgi(request) | ProbeSpec::Uwsgi { request, .. } => {
             request.params.retain(|(name, _)| name != "HTTP_HOST");
@@ -242,7 +265,8 @@ fn set_host(spec: &mut ProbeSpec, host: &str) {
 }
 
 fn set_server_name(spec: &mut ProbeSpec, name: &str) {
-    let (ProbeSpec::Http { tls: Some(tls), .. }
+    let (ProbeSpec::GrpcHealth { tls: Some(tls), .. }
+    | ProbeSpec::Http { tls: Some(tls), .. }
     | ProbeSpec::Http2 { tls: Some(tls), .. }
     | ProbeSpec::ProxyProtocol { tls: Some(tls), .. }
     | ProbeSpec::Tls(tls)

@@ -4,15 +4,37 @@ use super::report::{
     Conversation, StepVerdict, TargetAnswer, TargetHeader, TargetStep, TargetStepKind, TargetTls,
 };
 use super::words::{certificate, handshake_failure, milliseconds};
+use crate::causes::http2_ends::Http2End;
 use why502_facts::{
-    Errno, FirstBytes, HttpAnswer, MemcachedAnswer, ProbeOutcome, ProbeReport, ProbeSpec, ProbeStep,
-    ProxyHeader, StepKind, TlsAnswer, accepts_websocket, lossy, mask_secrets,
+    Errno, FirstBytes, GrpcAnswer, HttpAnswer, MemcachedAnswer, ProbeOutcome, ProbeReport, ProbeSpec,
+    ProbeStep, ProxyHeader, StepKind, TlsAnswer, accepts_websocket, lossy, mask_secrets,
 };
 
 /// So many characters of a greeting are told.
 const MAX_GREETING: usize = 60;
 /// So many header lines of an answer are told.
 const MAX_HEADERS: usize = 100;
+
+/// The names of the codes of gRPC, by number (gRPC, `doc/statuscodes.md`).
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 /// Judges a conversation.
 pub(super) fn judge(spec: &ProbeSpec, report: &ProbeReport, run: u64, aside: bool) -> Conversation {
@@ -60,6 +82,7 @@ pub(super) fn speaks(spec: &ProbeSpec, report: &ProbeReport) -> Option<String> {
             spoken_plain(spec).to_owned()
         }
         FirstBytes::Http => report.answer.as_ref().map_or("HTTP/1".to_owned(), |answer| version_of(answer)),
+        FirstBytes::Http2 if grpc(report).is_some() => "gRPC".to_owned(),
         FirstBytes::Http2 => "HTTP/2".to_owned(),
         FirstBytes::Tls { .. } => "TLS".to_owned(),
         FirstBytes::Banner(name) => name.to_owned(),
@@ -94,6 +117,7 @@ fn spoken_plain(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::Connect => "TCP",
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => "FastCGI",
         ProbeSpec::Http { .. } | ProbeSpec::WhoSpeaks(_) => "HTTP",
+        ProbeSpec::GrpcHealth { .. } => "gRPC",
         ProbeSpec::Http2 { .. } => "HTTP/2",
         ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => "memcached",
         ProbeSpec::ProxyProtocol { request, .. } if request.version == "2" => "HTTP/2",
@@ -200,6 +224,7 @@ fn request(spec: &ProbeSpec) -> String {
             format!("{} {target}", request.param("REQUEST_METHOD").unwrap_or("HEAD"))
         }
         ProbeSpec::FastCgiValues => "a question for its values".to_owned(),
+        ProbeSpec::GrpcHealth { .. } => "a call of grpc.health.v1.Health/Check".to_owned(),
         ProbeSpec::MemcachedGet(key) => format!("get {key}"),
         ProbeSpec::MemcachedVersion => "a question for its version".to_owned(),
         ProbeSpec::UwsgiPing => "a ping".to_owned(),
@@ -229,6 +254,9 @@ fn is_in_protocol(spec: &ProbeSpec, report: &ProbeReport) -> bool {
         ProbeSpec::FastCgiValues => report.first_bytes == FirstBytes::FastCgi,
         ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => report.memcached.is_some(),
         ProbeSpec::UwsgiPing => report.first_bytes == FirstBytes::Uwsgi,
+        // A server that refuses a request in HTTP/2 does speak it, and may be one of gRPC.
+        ProbeSpec::GrpcHealth { .. } => grpc(report).is_some() || Http2End::seen(report).is_some(),
+        ProbeSpec::Http2 { .. } => report.answer.is_some() || Http2End::seen(report).is_some(),
         // Whoever speaks there may speak anything.
         ProbeSpec::WhoSpeaks(_) => {
             !matches!(report.first_bytes, FirstBytes::Nothing | FirstBytes::Other | FirstBytes::Tls { .. })
@@ -240,6 +268,12 @@ fn is_in_protocol(spec: &ProbeSpec, report: &ProbeReport) -> bool {
 fn answer(spec: &ProbeSpec, report: &ProbeReport, step: &ProbeStep) -> (StepVerdict, String) {
     if let Some(answer) = &report.memcached {
         return memcached_answer(answer);
+    }
+    if let Some(end) = Http2End::seen(report) {
+        return (StepVerdict::Fail, format!("the peer refuses with {}", end.words()));
+    }
+    if let Some(grpc) = grpc(report) {
+        return health(grpc);
     }
     let Some(answer) = report.answer.as_deref() else {
         return match step.outcome {
@@ -276,6 +310,34 @@ fn memcached_answer(answer: &MemcachedAnswer) -> (StepVerdict, String) {
         MemcachedAnswer::Version(version) => format!("version {version}"),
     };
     (verdict, lossy(&mask_secrets(says.as_bytes())))
+}
+
+/// What a call of gRPC came to, if one was made and answered.
+fn grpc(report: &ProbeReport) -> Option<&GrpcAnswer> {
+    report.http2.as_deref()?.grpc.as_ref()
+}
+
+/// What the answer of the health service says; a server without that service speaks gRPC all the same, and one that wants
+/// to know who calls does so too.
+fn health(answer: &GrpcAnswer) -> (StepVerdict, String) {
+    let code = usize::try_from(answer.status).ok().and_then(|code| GRPC_CODES.get(code)).copied();
+    let name = code.map_or_else(|| format!("grpc-status {}", answer.status), str::to_owned);
+    match (code, answer.serving) {
+        (Some("OK"), Some(1)) => (StepVerdict::Ok, "SERVING".to_owned()),
+        (Some("OK"), Some(2)) => (StepVerdict::Fail, "NOT_SERVING".to_owned()),
+        (Some("OK"), _) => (StepVerdict::Fail, "OK, and no health that is known".to_owned()),
+        (Some("UNIMPLEMENTED" | "NOT_FOUND"), _) => {
+            (StepVerdict::Ok, format!("{name}: gRPC is spoken, and no health service tells of the server"))
+        }
+        (Some("PERMISSION_DENIED" | "UNAUTHENTICATED"), _) => {
+            (StepVerdict::Ok, format!("{name}: gRPC is spoken, and not to everybody"))
+        }
+        _ if answer.message.is_empty() => (StepVerdict::Fail, name),
+        _ => {
+            let says: String = answer.message.chars().take(MAX_GREETING).collect();
+            (StepVerdict::Fail, format!("{name}: {says}"))
+        }
+    }
 }
 
 fn answered_without_header(report: &ProbeReport) -> String {

@@ -32,8 +32,12 @@ pub(super) enum Form {
 pub enum SpokenProtocol {
     /// FastCGI.
     FastCgi,
+    /// gRPC: a call of its health service.
+    Grpc,
     /// HTTP/1.
     Http,
+    /// HTTP/2.
+    Http2,
     /// memcached's text protocol.
     Memcached,
     /// HTTP/1 behind a header of the PROXY protocol.
@@ -62,6 +66,8 @@ pub(super) struct Scheme {
 /// The schemes that are understood.
 const SCHEMES: &[(&str, SpokenProtocol, bool, Option<u16>)] = &[
     ("fastcgi", SpokenProtocol::FastCgi, false, None),
+    ("grpc", SpokenProtocol::Grpc, false, None),
+    ("grpcs", SpokenProtocol::Grpc, true, None),
     ("http", SpokenProtocol::Http, false, Some(80)),
     ("https", SpokenProtocol::Http, true, Some(443)),
     ("memcached", SpokenProtocol::Memcached, false, None),

@@ -76,6 +76,13 @@ pub(crate) struct Args {
 enum Proto {
     /// FastCGI; its own values where the target has no path.
     Fastcgi,
+    /// gRPC: one call of its health service, through TLS where the target says so.
+    ///
+    /// It is a POST, the only request of this program that is no HEAD or GET; the service only reads. What it answers, and
+    /// that there is no such service, shows that gRPC is spoken.
+    Grpc,
+    /// HTTP/2, through TLS where the target says so, else without asking first.
+    H2,
     /// HTTP/1.
     Http,
     /// HTTP/1 through TLS.
@@ -102,6 +109,8 @@ impl Proto {
     fn wanted(self) -> WantedProtocol {
         let (protocol, tls) = match self {
             Self::Fastcgi => (SpokenProtocol::FastCgi, Some(false)),
+            Self::Grpc => (SpokenProtocol::Grpc, None),
+            Self::H2 => (SpokenProtocol::Http2, None),
             Self::Http => (SpokenProtocol::Http, Some(false)),
             Self::Https => (SpokenProtocol::Http, Some(true)),
             Self::Memcached => (SpokenProtocol::Memcached, Some(false)),
@@ -152,7 +161,7 @@ fn question(args: &Args) -> Result<TargetQuestion, Failure> {
     let protocol = args.proto.map(Proto::wanted);
     if args.sni.is_some() && protocol.is_some_and(|wanted| wanted.tls == Some(false)) {
         return Err(Failure::usage("--sni is a name for TLS, which --proto leaves out")
-            .hint("TLS is spoken with --proto https, tls, proxy-protocol, uwsgi and websocket"));
+            .hint("TLS is spoken with --proto grpc, h2, https, tls, proxy-protocol, uwsgi and websocket"));
     }
     for (option, value) in [("--sni", &args.sni), ("--host", &args.host)] {
         let is_name = |value: &String| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
