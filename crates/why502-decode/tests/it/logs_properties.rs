@@ -545,7 +545,7 @@ proptest! {
              connecting to upstream, client: ::1, server: a, request: \"GET {path} HTTP/1.1\", upstream: \
              \"http://127.0.0.1:1{path}\", host: \"a\"");
         let access = |second: &u32, path: &str, agent: &str| format!(
-            "::1 [21/Nov/2026:01:00:{second:02} +0000] \"GET {path} HTTP/1.1\" 502 us=502 ua=127.0.0.1:1 \"{agent}\"");
+            "::1 [21/Nov/2026:01:00:{second:02} +0000] \"GET {path} HTTP/1.1\" 502 us=502 ua=127.0.0.1:1 uct=0.001 \"{agent}\"");
         let mut all: Vec<(u32, String, &str)> = strangers.iter().map(|(at, path)| (*at, path.clone(), "curl")).collect();
         all.extend(own.iter().map(|(at, path)| (*at, path.clone(), "why502/1 (replay)")));
         all.sort();
