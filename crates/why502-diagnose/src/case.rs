@@ -4,6 +4,7 @@ mod answers;
 mod asked;
 mod build;
 mod failure;
+mod hops;
 mod logs;
 mod look;
 mod lookup;
@@ -59,6 +60,8 @@ pub(crate) struct Case<'a> {
     pub(crate) strangers: BTreeMap<u32, u64>,
     /// All of it by what rules ask for.
     lookup: lookup::Lookup,
+    /// The routes that are sent nothing but copies: no client waits for what is answered there.
+    copies: BTreeSet<RouteId>,
     /// The probe of each peer.
     specs: HashMap<(Option<GroupId>, PeerAddress), ProbeSpec>,
     /// What the given URL asks for: apart from it nothing is judged.

@@ -80,6 +80,8 @@ struct Wanted<'c> {
     pass: &'c Pass,
     path: String,
     host: String,
+    /// The path that the gateway sent to the peer then, if the log tells it.
+    sent: Option<String>,
     /// How long the connection is held open afterwards.
     idle: Option<Duration>,
 }
@@ -89,9 +91,9 @@ fn wanted_request<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Option<Wanted<'
     if is_own_listener(case, &peer.address) {
         return None;
     }
-    let (route, path, host) = failing_path(case, peer)?;
+    let Failing { route, path, sent, host } = failing_path(case, peer)?;
     let pass = case.pass_of(route, peer.group)?;
-    Some(Wanted { route, pass, path, host, idle: idle(case, peer, pass) })
+    Some(Wanted { route, pass, path, sent, host, idle: idle(case, peer, pass) })
 }
 
 /// How long the connection to a peer is held open behind the answer: where requests were lost on connections that may have
@@ -131,7 +133,8 @@ fn request_spec(case: &Case<'_>, wanted: &Wanted<'_>, tls: Option<TlsSpec>) -> O
 /// protocol has.
 pub(crate) fn spec_of_route(case: &Case<'_>, route: RouteId, pass: &Pass, path: &str) -> ProbeSpec {
     let tls = pass.tls.then(|| tls_spec(case, pass));
-    let wanted = Wanted { route, pass, path: path.to_owned(), host: server_name(case, route), idle: None };
+    let host = server_name(case, route);
+    let wanted = Wanted { route, pass, path: path.to_owned(), sent: None, host, idle: None };
     if let Some(spec) = request_spec(case, &wanted, tls.clone()) {
         return spec;
     }
@@ -173,7 +176,7 @@ pub(crate) fn speaks_http2(pass: &Pass) -> bool {
 
 /// A request as the gateway would send it; headers whose values only a request decides are left out.
 fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
-    let Wanted { route, pass, path, host, idle } = wanted;
+    let Wanted { route, pass, path, sent, host, idle } = wanted;
     let newer = case.gateway.is_at_least(Version(1, 29, 7)) == Some(true);
     let mut headers = vec![("Host".to_owned(), host_header(case, pass, host))];
     for header in &pass.headers {
@@ -193,7 +196,7 @@ fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
         if pass.http_version.at.is_none() && newer { "1.1" } else { pass.http_version.value.as_str() };
     HttpRequestSpec {
         method: "HEAD".to_owned(),
-        target: upstream_path(case, *route, pass, path),
+        target: sent.clone().unwrap_or_else(|| upstream_path(case, *route, pass, path)),
         version: version.to_owned(),
         headers,
         idle: *idle,
@@ -217,12 +220,22 @@ pub(crate) fn names_upgrade(value: &str) -> bool {
     value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
 }
 
-/// The newest failing request of a route that leads to the peer: the route, the path and the host.
-fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String, String)> {
+/// A failing request that is worth repeating.
+struct Failing {
+    route: RouteId,
+    /// The path with which it came to the route.
+    path: String,
+    /// The path that was sent to the peer, if the log tells it.
+    sent: Option<String>,
+    host: String,
+}
+
+/// The newest failing request of a route that leads to the peer.
+fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<Failing> {
     if let Some((route, path)) = case.asked_route()
         && peer.is_of(route)
     {
-        return Some((route, path.to_owned(), server_name(case, route)));
+        return Some(Failing { route, path: path.to_owned(), sent: None, host: server_name(case, route) });
     }
     let mut failing: Vec<(FailureId, &Failure)> = peer
         .routes
@@ -237,7 +250,16 @@ fn failing_path(case: &Case<'_>, peer: &PeerSubject) -> Option<(RouteId, String,
     let (_, failure) = failing.first()?;
     let route = failure.route?;
     let host = failure.host.clone().unwrap_or_else(|| server_name(case, route));
-    Some((route, failure.path.clone()?, host))
+    let path =
+        failure.subrequest().and_then(|own| own.subrequest.clone()).or_else(|| failure.path.clone())?;
+    let to_peer = failure.attempts().rev().find(|attempt| attempt.peer.as_ref() == Some(&peer.address));
+    let sent = to_peer.and_then(|attempt| attempt.sent.clone()).filter(|sent| is_sendable(sent));
+    Some(Failing { route, path, sent, host })
+}
+
+/// Whether a path of a log can be sent as it is: no secret in it was masked.
+fn is_sendable(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
 }
 
 /// The name that a route's server is asked for by, where it has one that is no pattern.

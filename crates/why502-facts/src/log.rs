@@ -37,6 +37,8 @@ pub struct RequestKey<'a> {
     pub scheme: Option<&'a str>,
     /// The upstream's address or group, where the line tells it; the last attempt's.
     pub peer: Option<&'a str>,
+    /// The path that was sent there, where the line tells it.
+    pub sent: Option<&'a str>,
 }
 
 /// Names the route that serves a request; `None` where it cannot be told.
@@ -177,6 +179,9 @@ pub struct UpstreamField {
     pub scheme: Arc<str>,
     /// The address dialled, or the name of the group when none could be chosen.
     pub peer: Arc<str>,
+    /// The path that was sent there, without its query; only HTTP's lines tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Arc<str>>,
 }
 
 impl UpstreamField {

@@ -219,6 +219,9 @@ fn mask_body(body: &mut FactBody) {
                 mask_text(&mut record.detail);
                 mask_request(&mut record.context.request);
                 mask_text(&mut record.context.subrequest);
+                if let Some(upstream) = &mut record.context.upstream {
+                    mask_text(&mut upstream.path);
+                }
             }
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
         }

@@ -85,6 +85,8 @@ pub struct Attempt {
     pub peer: Option<Arc<str>>,
     /// The scheme (`http`, `fastcgi`, …), if the error log tells it.
     pub scheme: Option<Arc<str>>,
+    /// The path that was sent, if the error log tells it.
+    pub path: Option<Arc<str>>,
     /// The URI of the subrequest that made it; its attempts are not among the access log's.
     pub subrequest: Option<Arc<str>>,
     /// The key of the route that it was made in, if the error log tells it.

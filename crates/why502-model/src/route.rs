@@ -105,6 +105,8 @@ pub struct Fallback {
 /// Why a request goes on elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FallbackKind {
+    /// What a subrequest is answered stands before or behind the answer.
+    Addition,
     /// A subrequest must allow it first.
     AuthRequest,
     /// The status was one of these.

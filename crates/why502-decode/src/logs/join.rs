@@ -280,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_that_fails_cuts_the_answer_off() {
+        let sub = |says: &str| {
+            format!(
+                "2026/11/21 02:28:01 [error] 7#7: *3 {says}, client: ::1, server: a, request: \"GET /a HTTP/1.1\", \
+                 subrequest: \"/a\", upstream: \"http://127.0.0.1:9/a\", host: \"a\"\n"
+            )
+        };
+        let closed =
+            sub("upstream prematurely closed connection while reading response header from upstream");
+        let told = sub("unexpected status code 502 in slice response while sending to client");
+        let errors = error_digest(&(closed + &told));
+        assert_eq!(shown(&join(&[&errors], &[], CLOCK)), ["/a -/- truncated [9 PrematureClose -] 2"]);
+        let accesses = access_digest(FULL, &full(1, "/a", 206, "us=206 ua=127.0.0.1:9", 3));
+        let both = shown(&join(&[&errors], &[&accesses], CLOCK));
+        assert_eq!(both, ["/a -/- truncated [9 PrematureClose -] 2"]);
+    }
+
+    #[test]
     fn a_subrequest_fails_for_the_client_only_if_the_request_does() {
         let sub = |says: &str| {
             format!(

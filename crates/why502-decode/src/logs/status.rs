@@ -130,7 +130,7 @@ mod tests {
     use why502_facts::{Civil, ErrorContext, LineRef, UpstreamField};
 
     fn record(phrase: Phrase, phase: Option<Phase>) -> ErrorRecord {
-        let upstream = UpstreamField { scheme: "http".into(), peer: "127.0.0.1:1".into() };
+        let upstream = UpstreamField { scheme: "http".into(), peer: "127.0.0.1:1".into(), path: None };
         ErrorRecord {
             at: Civil(0),
             level: ErrorLevel::Error,

@@ -2,6 +2,7 @@
 
 use super::answers::answers;
 use super::failure::Logged;
+use super::hops::copies;
 use super::lookup::{Lookup, passes};
 use super::peers::{group_of_pass, peers};
 use super::strangers::{Strangers, count_by_writer};
@@ -10,8 +11,8 @@ use crate::plan::specs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use why502_facts::{
-    AccessDigest, AccessRecord, Attempt, ErrorDigest, ErrorRecord, Facts, FailedRequest, PeerAddress, Phase,
-    Phrase, RequestMessage, Stamp,
+    AccessDigest, AccessRecord, Attempt, ErrorDigest, ErrorRecord, Facts, FailedRequest, Outcome,
+    PeerAddress, Phase, Phrase, RequestMessage, Stamp,
 };
 use why502_model::{FallbackKind, Gateway, LogTarget, Model, RouteId};
 
@@ -38,10 +39,16 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         wanted(model, facts, read(&own), read(&all(facts.looked_back_requests(&owner))));
     drop_copies(gateway, &mut failures);
     drop_copies(gateway, &mut looked_back);
+    let copies = copies(gateway);
+    let part = |failures: Vec<Failure>| -> Vec<Failure> {
+        failures.into_iter().flat_map(|failure| part_with_subrequests(gateway, &copies, failure)).collect()
+    };
+    failures = part(failures);
+    looked_back = part(looked_back);
     for failure in &mut failures {
         complete(gateway, failure);
     }
-    let mut earlier = read(&all(facts.earlier_requests(&owner)));
+    let mut earlier = part(read(&all(facts.earlier_requests(&owner))));
     drop_copies(gateway, &mut earlier);
     let asked = Asked::narrow(facts, gateway, &mut failures);
     if let Some(asked) = &asked {
@@ -80,6 +87,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         peers,
         failures,
         at_work: BTreeSet::new(),
+        copies,
         specs: HashMap::new(),
         earlier,
         looked_back,
@@ -176,6 +184,53 @@ fn drop_copies(gateway: &Gateway, failures: &mut Vec<Failure>) {
     });
 }
 
+/// Keeps what became of subrequests apart from what became of their requests: each is a failure of its own. They make no
+/// client's answer, but that of a request which needs leave, of which the gateway says so, and of one in slices.
+fn part_with_subrequests(
+    gateway: &Gateway,
+    copies: &BTreeSet<RouteId>,
+    mut failure: Failure,
+) -> impl Iterator<Item = Failure> {
+    let has_own_line = |route: RouteId| {
+        let setting = gateway.in_force(route, "log_subrequest").pop();
+        setting.is_some_and(|setting| setting.value.first().is_some_and(|value| value == "on"))
+    };
+    let is_error = failure.status_logged && failure.status.is_some_and(|status| status >= 500);
+    let needs_leave = failure.symptoms.iter().any(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus));
+    let of_copy = failure.route.is_some_and(|route| copies.contains(&route) && has_own_line(route));
+    let about = failure.subrequest().map(|own| own.route.is_some_and(has_own_line));
+    let mut parted = None;
+    if is_error && !needs_leave && (of_copy || about == Some(true)) {
+        // The line in the access log is that of the subrequest itself (`ngx_http_finalize_request`).
+        failure.outcome = Outcome::Hidden;
+    } else if !needs_leave && (about.is_none() || is_error) {
+        // Something else made the answer. Where no line says what, an upstream answered with an error.
+        parted = take_subrequests(&mut failure);
+    }
+    parted.into_iter().chain([failure])
+}
+
+/// The failure of the subrequests of a failed request, which is left without them.
+fn take_subrequests(failure: &mut Failure) -> Option<Failure> {
+    let is_of_subrequest = |symptom: &Symptom| symptom.subrequest.is_some();
+    let (symptoms, own): (Vec<Symptom>, Vec<Symptom>) =
+        failure.symptoms.drain(..).partition(is_of_subrequest);
+    failure.symptoms = own;
+    let route = symptoms.last()?.route;
+    let parted = Failure {
+        outcome: Outcome::Hidden,
+        status: None,
+        status_logged: false,
+        route: route.or(failure.route),
+        access_line: None,
+        tries_logged: false,
+        symptoms,
+        ..failure.clone()
+    };
+    failure.route = failure.entry;
+    Some(parted)
+}
+
 /// Fills in what a failure's lines lack because nginx cut them at 2048 bytes: whom it dialled, if that can only be one.
 fn complete(gateway: &Gateway, failure: &mut Failure) {
     let asked = failure.symptoms.iter().find(|symptom| symptom.is(Phrase::AuthRequestUnexpectedStatus));
@@ -249,19 +304,19 @@ fn failure(
     let messages = request.messages.iter().map(|message| symptom_of(std::slice::from_ref(message)));
     let route_of = |key: Option<&Arc<str>>| key.and_then(|key| keys.get(&**key)).copied();
     let entry = route_of(request.route.as_ref());
+    let subrequest = failed_subrequest(request);
     let symptoms: Vec<Symptom> = request
         .attempts
         .iter()
         .map(|attempt| symptom(attempt, route_of(attempt.route.as_ref()), logged))
         .chain(messages)
         .collect();
-    let of_subrequest = request.attempts.last().filter(|last| last.subrequest.is_some());
     Failure {
         at: request.at,
         outcome: request.outcome,
         status: request.status.or(request.implied_status),
         status_logged: request.status.is_some(),
-        route: of_subrequest.and_then(|last| route_of(last.route.as_ref())).or(entry),
+        route: subrequest.and_then(|own| route_of(own.route.as_ref())).or(entry),
         entry,
         method: line.map(|line| line.method.to_string()).filter(|method| !method.is_empty()),
         path: line.map(|line| line.path.to_string()),
@@ -280,6 +335,25 @@ fn failure(
     }
 }
 
+/// The subrequest that a failure is about: its last one, unless the request itself failed on an upstream.
+fn failed_subrequest(request: &FailedRequest) -> Option<&Attempt> {
+    let failed = |attempt: &Attempt| {
+        let is_told = attempt.messages.iter().any(|message| !is_beside(message));
+        is_told || attempt.result.as_ref().and_then(|tried| tried.status).is_some_and(|status| status >= 500)
+    };
+    let (own, others): (Vec<&Attempt>, Vec<&Attempt>) =
+        request.attempts.iter().partition(|attempt| attempt.subrequest.is_none());
+    others.last().copied().filter(|_| !own.into_iter().any(failed))
+}
+
+/// Whether a line stands beside the one that tells why, before or after it.
+fn is_beside(message: &RequestMessage) -> bool {
+    matches!(
+        message.phrase,
+        Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile
+    )
+}
+
 fn owned(text: Option<&Arc<str>>) -> Option<String> {
     text.map(ToString::to_string)
 }
@@ -292,6 +366,7 @@ fn symptom(attempt: &Attempt, route: Option<RouteId>, logged: Logged) -> Symptom
         scheme: owned(attempt.scheme.as_ref()),
         tried: attempt.result.clone(),
         logged,
+        sent: owned(attempt.path.as_ref()),
         subrequest: owned(attempt.subrequest.as_ref()),
         route,
         is_attempt: true,
@@ -301,13 +376,6 @@ fn symptom(attempt: &Attempt, route: Option<RouteId>, logged: Logged) -> Symptom
 
 /// What several lines about one attempt say: the line that tells the failure, and the others.
 fn symptom_of(messages: &[RequestMessage]) -> Symptom {
-    // These stand beside the line that tells why, before or after it.
-    let is_beside = |message: &&RequestMessage| {
-        matches!(
-            message.phrase,
-            Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile
-        )
-    };
     let Some(main) = messages.iter().find(|message| !is_beside(message)).or(messages.first()) else {
         return Symptom::default();
     };

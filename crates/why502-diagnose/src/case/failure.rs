@@ -66,6 +66,8 @@ pub(crate) struct Symptom {
     pub(crate) tried: Option<Try>,
     /// What the format of that log tells of attempts.
     pub(crate) logged: Logged,
+    /// The path that was sent, without its query, if the error log tells it.
+    pub(crate) sent: Option<String>,
     /// The path of the subrequest that made it.
     pub(crate) subrequest: Option<String>,
     /// The route that made it, if the error log tells it.
@@ -91,6 +93,11 @@ impl Failure {
         self.outcome == Outcome::Hidden
     }
 
+    /// Whether the answer broke off after its header was sent.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.outcome == Outcome::Truncated
+    }
+
     /// Whether it is a failure whatever made it: a 502, 503 or 504, a 500 of the gateway's own making, or an answer that
     /// is no HTTP, or one whose body the upstream broke off or left unfinished. A 4xx, a 499, or a 500 of the application is one
     /// only where a cause explains it.
@@ -101,6 +108,7 @@ impl Failure {
             // nginx itself calls it an error that an answer broke off; a client that went away is none.
             (Outcome::Truncated, _) => self.symptoms.iter().any(|symptom| {
                 let is_end = symptom.is(Phrase::PrematureClose)
+                    || symptom.is(Phrase::SliceInvalid)
                     || symptom.is(Phrase::InvalidChunkedResponse)
                     || symptom.is(Phrase::UpstreamTimedOut) && symptom.phase == Some(Phase::ReadingBody);
                 is_end && symptom.level >= Some(ErrorLevel::Error)
@@ -127,6 +135,11 @@ impl Failure {
     /// The symptom of the last attempt: what made the answer; else the last message.
     pub(crate) fn last(&self) -> Option<&Symptom> {
         self.attempts().next_back().or(self.symptoms.last())
+    }
+
+    /// The attempt of a subrequest that it is about, if it is about one.
+    pub(crate) fn subrequest(&self) -> Option<&Symptom> {
+        self.attempts().next_back().filter(|last| last.subrequest.is_some() && last.route == self.route)
     }
 
     /// A line that shows it: the error log's, else the access log's.

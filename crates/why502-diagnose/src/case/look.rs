@@ -38,8 +38,11 @@ impl Case<'_> {
     ) -> impl Iterator<Item = (FailureId, &'s Failure, &'s Symptom)> {
         self.failures_on(&peer.address).flat_map(move |(id, failure)| {
             let symptoms = failure.symptoms.iter().filter(move |symptom| {
+                // A subrequest was made by a route of its own, whatever became of the request.
+                let own = symptom.route.filter(|_| symptom.subrequest.is_some());
+                let route = own.or(failure.route);
                 symptom.peer.as_ref() == Some(&peer.address)
-                    && failure.route.is_none_or(|route| peer.routes.is_empty() || peer.is_of(route))
+                    && route.is_none_or(|route| peer.routes.is_empty() || peer.is_of(route))
             });
             symptoms.map(move |symptom| (id, failure, symptom))
         })
@@ -284,8 +287,12 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a failure of a peer is felt by clients: no other peer of its group is known to be well.
+    /// Whether a failure of a peer is felt by clients: it is sent more than copies, and no other peer of its group is known
+    /// to be well.
     pub(crate) fn is_felt(&self, peer: &PeerSubject) -> bool {
+        if !peer.routes.is_empty() && peer.routes.iter().all(|route| self.copies.contains(route)) {
+            return false;
+        }
         let Some(group) = peer.group else { return true };
         let others = self.peers_of(Some(group)).filter(|other| other.address != peer.address);
         !others.into_iter().any(|other| {

@@ -2,21 +2,21 @@
 //!
 //! ## What happens
 //!
-//! The `*_pass` directive speaks another protocol than the port that it names: HTTP to PHP-FPM or a uwsgi socket, FastCGI to a
-//! web server, or any of them to something that is no backend at all, such as SSH or a database. True for every version of
-//! nginx.
+//! The `*_pass` directive speaks another protocol than the port that it names: HTTP to PHP-FPM, a uwsgi socket or a memcached,
+//! FastCGI to a web server, memcached's protocol to Redis, or any of them to something that is no backend at all, such as SSH
+//! or a database. True for every version of nginx.
 //!
 //! ## What you see
 //!
 //! `recv() failed (104: Connection reset by peer)`, `upstream prematurely closed connection`, `upstream sent no valid HTTP/1.0
-//! header` or `upstream sent unsupported FastCGI protocol version: 72`, each with 502 (with a greeting, status 009 or an empty
-//! answer).
+//! header`, `upstream sent unsupported FastCGI protocol version: 72` or `memcached sent invalid response: "HTTP/1.1 400 Bad
+//! Request"`, each with 502 (with a greeting, status 009 or an empty answer).
 //!
 //! ## How we know
 //!
 //! Confirmed: a probe as nginx speaks gets the greeting or the answer of another protocol, or gets nothing, and a question to
-//! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping) is answered. Likely: the error log tells first bytes that are those
-//! of HTTP; or nothing is answered, and the listener was started with a `--socket` of uwsgi there.
+//! the server itself (FastCGI's `GET_VALUES`, uwsgi's ping, memcached's `version`) is answered. Likely: the error log tells
+//! first bytes that are those of HTTP or Redis; or nothing is answered, and the listener was started with a `--socket` of uwsgi there.
 //!
 //! ## What would disprove it
 //!
@@ -34,7 +34,7 @@
 //! ## References
 //!
 //! FastCGI 1.0, section 4.1; uwsgi: `uwsgi_request_ping`; nginx: `ngx_http_fastcgi_process_record`,
-//! `ngx_http_proxy_process_status_line`; RFC 4253, section 4.2.
+//! `ngx_http_memcached_process_header`, `ngx_http_proxy_process_status_line`; memcached: `doc/protocol.txt`; RFC 4253, section 4.2.
 
 use super::plaintext_to_tls_upstream::handshake_spec;
 use super::uwsgi_sockets::told_uwsgi;
@@ -372,6 +372,62 @@ mod tests {
         ");
     }
 
+    /// `shown` is the line that nginx quotes.
+    fn memcached(shown: &str) -> String {
+        CLOSED
+            .replace("proxy_pass http://backend", "set $memcached_key $uri; memcached_pass backend")
+            .replace("upstream: \"http://127.0.0.1:3000/a\"", "upstream: \"memcached://127.0.0.1:3000\"")
+            .replace(
+                "upstream prematurely closed connection",
+                &format!("memcached sent invalid response: \"{shown}\""),
+            )
+    }
+
+    #[test]
+    fn hit_memcached_to_http() {
+        let fixture = Fixture::new(&memcached("HTTP/1.1 400 Bad Request"))
+            .with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 400 Bad Request\n\n");
+        insta::assert_snapshot!(fixture.summary(), @"
+        Broken
+        Confirmed protocol-mismatch: memcached is spoken to 127.0.0.1:3000, which speaks HTTP [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_http_to_memcached() {
+        let fixture = Fixture::new(CLOSED)
+            .with("probe 127.0.0.1:3000 memcached-version", "answers\nVERSION 1.6.18\n\n");
+        insta::assert_snapshot!(fixture.summary(), @"
+        Broken
+        Confirmed protocol-mismatch -> upstream-closed-before-response: HTTP is spoken to 127.0.0.1:3000, which speaks memcached [1 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_memcached_that_refuses_a_key() {
+        let fixture = Fixture::new(&memcached("CLIENT_ERROR bad command line format"))
+            .with("probe 127.0.0.1:3000", "answers\nVERSION 1.6.18\n\n");
+        let summary = fixture.summary();
+        assert!(!summary.contains("protocol-mismatch"), "{summary}");
+    }
+
+    #[test]
+    fn gap_the_line_that_memcached_is_not_stands_in_the_log() {
+        for (shown, name) in [
+            ("HTTP/1.1 400 Bad Request", "HTTP"),
+            ("$-1", "Redis"),
+            ("-NOAUTH Authentication required.", "Redis"),
+        ] {
+            let summary = Fixture::new(&memcached(shown)).without("probe 127.0.0.1:3000").summary();
+            let expected = format!(
+                "Likely protocol-mismatch: memcached is spoken to 127.0.0.1:3000, which speaks {name}"
+            );
+            assert!(summary.contains(&expected), "{summary}");
+        }
+        let summary = Fixture::new(&memcached("hello")).without("probe 127.0.0.1:3000").summary();
+        assert!(!summary.contains("protocol-mismatch"), "{summary}");
+    }
+
     #[test]
     fn near_miss_the_application_closes_and_speaks_nothing_else() {
         let summary = Fixture::new(CLOSED).summary();
@@ -389,7 +445,7 @@ mod tests {
     fn gap_the_first_bytes_stand_in_the_log() {
         insta::assert_snapshot!(Fixture::new(&fastcgi()).without("probe 127.0.0.1:3000").summary(), @"
         Broken
-        Likely protocol-mismatch: 127.0.0.1:3000 speaks another protocol than the one that nginx speaks to it [1 requests]
+        Likely protocol-mismatch: FastCGI is spoken to 127.0.0.1:3000, which speaks HTTP [1 requests]
           open: what speaks there: the fixture does not tell
         ");
     }

@@ -43,7 +43,10 @@ pub(crate) fn judge(case: &Case<'_>) -> Judged {
             }
         }
     }
-    let findings = supersede(case, first, merge(case, over));
+    let mut findings = supersede(case, first, merge(case, over));
+    for finding in &mut findings {
+        finding.evidence.extend(case.hops_evidence(&finding.explains));
+    }
     judged.findings = rank(case, findings);
     judged.tidy();
     judged

@@ -172,5 +172,14 @@ pub(super) fn statuses(case: &Case<'_>, finding: &Finding) -> Vec<u16> {
         .filter(|failure| !failure.is_hidden())
         .filter_map(|failure| failure.status)
         .collect();
-    if seen.is_empty() { finding.cause.statuses.to_vec() } else { seen.into_iter().collect() }
+    // An answer that broke off had a good status.
+    let mut visible =
+        finding.explains.iter().map(|id| case.failure(*id)).filter(|failure| !failure.is_hidden());
+    let is_cut =
+        visible.next().is_some_and(|first| std::iter::once(first).chain(visible).all(Failure::is_cut_off));
+    match seen.is_empty() {
+        true if is_cut => vec![200],
+        true => finding.cause.statuses.to_vec(),
+        false => seen.into_iter().collect(),
+    }
 }

@@ -99,6 +99,11 @@ impl Locator {
         locator
     }
 
+    /// The location of a server that serves a path.
+    fn serves(&self, server: RouteId, path: &str) -> RouteId {
+        self.find(server, path.as_bytes()).route
+    }
+
     /// `ngx_http_core_find_location`: the longest prefix, then its nested locations, then the patterns in order.
     fn find(&self, level: RouteId, path: &[u8]) -> Found {
         let nothing = Found { route: level, end: End::Nothing, captures: None };
@@ -179,6 +184,17 @@ impl Gateway {
     /// Whether a server has a name that fits a host, in small letters.
     pub fn has_name(&self, server: usize, host: &str) -> bool {
         self.fits_host(server, host).is_some()
+    }
+
+    /// Whether directives of a route itself change the path of a request.
+    fn rewrites(&self, route: RouteId) -> bool {
+        let block = self.locator.blocks.get(route.0).copied();
+        let mut names =
+            self.locator.config.children(block).iter().map(|id| self.locator.config.node(*id).name.as_str());
+        block.is_some()
+            && names.any(|name| {
+                matches!(name, "rewrite" | "try_files") || name.contains("_by_lua") || name.starts_with("js_")
+            })
     }
 
     /// The route that a path of a server comes to first: after the server's own rewrites, before any internal redirect.

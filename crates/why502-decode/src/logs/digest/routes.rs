@@ -97,9 +97,9 @@ impl<'a> Routes<'a> {
 
     /// Writes the request down so that different ones differ: every part with its length.
     fn spell(&mut self, key: &RequestKey<'_>) {
-        let RequestKey { log, server, host, method, path, scheme, peer } = *key;
+        let RequestKey { log, server, host, method, path, scheme, peer, sent } = *key;
         self.key.clear();
-        for part in [Some(log), server, host, Some(method), Some(path), scheme, peer] {
+        for part in [Some(log), server, host, Some(method), Some(path), scheme, peer, sent] {
             let length = part.map_or(usize::MAX, str::len);
             self.key.extend_from_slice(&length.to_ne_bytes());
             self.key.extend_from_slice(part.unwrap_or_default().as_bytes());

@@ -114,7 +114,10 @@ impl Record for ErrorRecord {
     fn cost(&self) -> usize {
         let context = &self.context;
         let texts = [&self.detail, &context.client, &context.server, &context.subrequest, &context.host];
-        let upstream = context.upstream.as_ref().map_or(0, |upstream| upstream.peer.len());
+        let upstream = context
+            .upstream
+            .as_ref()
+            .map_or(0, |upstream| upstream.peer.len() + upstream.path.as_ref().map_or(0, |path| path.len()));
         let path = context.request.as_ref().map_or(0, |request| request.path.len());
         size_of::<Self>()
             + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()

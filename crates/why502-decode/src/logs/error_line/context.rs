@@ -85,7 +85,7 @@ fn without_client(rest: &[u8]) -> (&[u8], Option<&[u8]>, LineContext<'_>) {
 fn checked_peer(check: &[u8]) -> Option<UpstreamText<'_>> {
     let rest = &check[memmem::find(check, b"\" of peer ")? + b"\" of peer ".len()..];
     let peer = &rest[..memmem::find(rest, b" in upstream \"")?];
-    Some(UpstreamText { scheme: &peer[..0], peer })
+    Some(UpstreamText { scheme: &peer[..0], peer, path: None })
 }
 
 /// Reads the fields after `client: `; `None` if no address stands there, so that it is part of a message.

@@ -2,13 +2,15 @@
 
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 
-/// The `upstream:` field, without the URI that was sent.
+/// The `upstream:` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamText<'a> {
     /// The scheme; empty in a line about TCP or UDP.
     pub scheme: &'a [u8],
     /// The address dialled, or the group's name.
     pub peer: &'a [u8],
+    /// The path that was sent, without its query; `None` where the field has none, or not all of it.
+    pub path: Option<&'a [u8]>,
 }
 
 impl<'a> UpstreamText<'a> {
@@ -31,8 +33,16 @@ impl<'a> UpstreamText<'a> {
                 (None, Cut::Inside) => return None,
             }
         };
-        Some(Self { scheme, peer })
+        let path = (cut == Cut::No).then(|| sent_path(&rest[peer.len()..])).flatten();
+        Some(Self { scheme, peer, path })
     }
+}
+
+/// The path of what stands behind a peer.
+fn sent_path(behind: &[u8]) -> Option<&[u8]> {
+    let uri = behind.strip_prefix(b":").unwrap_or(behind);
+    let path = &uri[..memchr(b'?', uri).unwrap_or(uri.len())];
+    path.starts_with(b"/").then_some(path)
 }
 
 /// Whether a field's end is known.
@@ -112,6 +122,23 @@ mod tests {
         let cut = |field: &'static str| UpstreamText::read(field.as_bytes(), None, Cut::Inside);
         assert_eq!(cut("http://127.0.0.1:30"), None);
         assert_eq!(cut("http://unix:/run/a.so"), None);
-        assert_eq!(cut("http://127.0.0.1:3000/a").map(|text| text.peer), Some(b"127.0.0.1:3000".as_slice()));
+        let whole = UpstreamText { scheme: b"http", peer: b"127.0.0.1:3000", path: None };
+        assert_eq!(cut("http://127.0.0.1:3000/a"), Some(whole));
+    }
+
+    #[test]
+    fn the_path_that_was_sent_is_read() {
+        for (field, target, path) in [
+            ("http://127.0.0.1:3000/a/b?c=/d", "/x", Some("/a/b")),
+            ("http://unix:/tmp/gunicorn.sock:/api", "/", Some("/api")),
+            ("http://unix:/run/lab/hang.sock/u_hang", "/u_hang", Some("/u_hang")),
+            ("fastcgi://127.0.0.1:9000", "/", None),
+            ("uwsgi://unix:///tmp/uwsgi.sock:", "/", None),
+            ("http://127.0.0.1:3000?x=1", "/", None),
+            ("unix:/run/a.sock", "/", None),
+        ] {
+            let text = UpstreamText::read(field.as_bytes(), Some(target.as_bytes()), Cut::No).unwrap();
+            assert_eq!(text.path, path.map(str::as_bytes), "{field}");
+        }
     }
 }

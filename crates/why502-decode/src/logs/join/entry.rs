@@ -19,7 +19,7 @@ pub(super) fn of_both(record: &AccessRecord, story: Story<'_>) -> FailedRequest 
         entry.outcome = Outcome::Truncated;
     }
     // The error log knows the upstream's scheme and the server's first name: it tells routes apart better.
-    entry.route = route(&story).or(entry.route);
+    entry.route = own_route(&story).or(entry.route).or_else(|| any_route(&story));
     if let Some(line) = story.lines.first() {
         let context = &line.record.context;
         entry.server = context.server.clone().or(entry.server);
@@ -69,7 +69,7 @@ pub(super) fn of_story(
     clock: LogClock,
 ) -> Option<FailedRequest> {
     let entry = of_record(story.lines.last()?.record, clock);
-    let (route, implied_status) = (route(&story), story.implied_status());
+    let (route, implied_status) = (own_route(&story).or_else(|| any_route(&story)), story.implied_status());
     let saved = || accesses.iter().any(|digest| shows_no_failure(digest, route.as_deref(), entry.at.0));
     let outcome = match outcome_of_story(&story) {
         Outcome::Failed if implied_status.is_some() && saved() => Outcome::Hidden,
@@ -114,11 +114,15 @@ fn of_record(record: &ErrorRecord, clock: LogClock) -> FailedRequest {
     }
 }
 
-/// The main request's route; a subrequest's only if nothing else is known.
-fn route(story: &Story<'_>) -> Option<Arc<str>> {
-    let of = |line: &Line<'_>| line.record.route.clone();
+/// The route that the lines about the request itself tell.
+fn own_route(story: &Story<'_>) -> Option<Arc<str>> {
     let mut main = story.lines.iter().rev().filter(|line| !line.is_of_subrequest());
-    main.find_map(of).or_else(|| story.lines.iter().rev().find_map(of))
+    main.find_map(|line| line.record.route.clone())
+}
+
+/// The route that any line tells: a subrequest's, where nothing else is known.
+fn any_route(story: &Story<'_>) -> Option<Arc<str>> {
+    story.lines.iter().rev().find_map(|line| line.record.route.clone())
 }
 
 fn outcome_of_status(status: u16) -> Outcome {
@@ -132,7 +136,7 @@ fn outcome_of_status(status: u16) -> Outcome {
 
 fn outcome_of_story(story: &Story<'_>) -> Outcome {
     if story.is_of_subrequests() {
-        return Outcome::Hidden;
+        return if story.is_cut_off() { Outcome::Truncated } else { Outcome::Hidden };
     }
     match story.implied_status() {
         Some(status) => outcome_of_status(status),

@@ -33,10 +33,14 @@ impl Story<'_> {
     }
 
     pub(super) fn is_cut_off(&self) -> bool {
-        self.lines.iter().any(|line| line.role == Role::Body && !line.is_of_subrequest())
+        self.lines.iter().any(|line| {
+            let is_of_answer = line.role == Role::Body && !line.is_of_subrequest();
+            // The answer to a subrequest for the next slice is a part of the client's own.
+            is_of_answer || line.record.phrase == Phrase::SliceInvalid
+        })
     }
 
-    /// Whether all that failed were subrequests.
+    /// Whether all that failed were subrequests that the client's answer does not depend on.
     pub(super) fn is_of_subrequests(&self) -> bool {
         let mut told = self.lines.iter().filter(|line| line.role != Role::Aside).peekable();
         told.peek().is_some() && told.all(Line::is_of_subrequest)
@@ -110,10 +114,13 @@ impl Teller<'_, '_> {
             .chapters
             .iter_mut()
             .rev()
-            .find(|chapter| chapter.is_of_subrequest_of(line) && !chapter.ended);
+            // What is said of the request after an attempt is about that attempt's answer.
+            .find(|chapter| {
+                chapter.is_of_subrequest_of(line) && (!chapter.ended || line.role == Role::Request)
+            });
         match known {
             Some(chapter) => chapter.add(line),
-            None if line.peer().is_none() => self.messages.push(line.message()),
+            None if line.peer().is_none() || line.role == Role::Request => self.messages.push(line.message()),
             None => self.chapters.push(Chapter::new(line, None)),
         }
         true

@@ -1,6 +1,7 @@
 //! From a log line to the route that the request was failing in.
 
-use crate::{Action, Gateway, GroupId, Host, LogTarget, Pass, Peer, RequestVars, RouteId, Target};
+use super::LocationName;
+use crate::{Action, Gateway, GroupId, Host, LogTarget, Pass, Peer, Protocol, RequestVars, RouteId, Target};
 use why502_facts::{Observed, PeerAddress, RequestKey};
 
 /// How well a route fits the upstream of a log line.
@@ -30,18 +31,64 @@ impl Gateway {
             };
         }
         let path = request.get("uri");
-        let reached: Vec<RouteId> = servers
-            .iter()
-            .filter_map(|server| first(*server))
-            .flat_map(|id| self.reachable_with(id, path))
-            .collect();
+        let firsts: Vec<RouteId> = servers.iter().filter_map(|server| first(*server)).collect();
+        let reached: Vec<RouteId> = firsts.iter().flat_map(|id| self.reachable_with(*id, path)).collect();
         let others = || self.routes().filter(|(_, route)| servers.contains(&route.server)).map(|(id, _)| id);
         let first_of = || reached.iter().copied();
-        self.best_fit(first_of(), key, &request, Fit::Perhaps)
+        let came_with = |id: &RouteId| path.filter(|_| firsts.contains(id));
+        let may_send = |id: &RouteId| key.sent.is_none_or(|sent| self.may_send(*id, sent, came_with(id)));
+        self.best_fit(first_of().filter(may_send), key, &request, Fit::Perhaps)
+            .or_else(|| self.best_fit(others().filter(may_send), key, &request, Fit::Surely))
+            .or_else(|| self.best_fit(first_of(), key, &request, Fit::Perhaps))
             .or_else(|| self.best_fit(others(), key, &request, Fit::Surely))
+            // An answer may send a request on to a location that no directive leads to, and whose target a variable decides.
+            .or_else(|| {
+                self.best_fit(
+                    others().filter(|id| self.is_open(*id) && may_send(id)),
+                    key,
+                    &request,
+                    Fit::Perhaps,
+                )
+            })
             // The configuration was another one then: the location is all that can be told.
             .or_else(|| self.best_fit(first_of(), key, &request, Fit::Protocol))
             .or_else(|| self.best_fit(others(), key, &request, Fit::Perhaps))
+    }
+
+    /// Whether a route can have sent a path to its upstream: the one that came to the location, or its own in place of the
+    /// location's. `path` is the request's own, where it came to the route with that.
+    fn may_send(&self, id: RouteId, sent: &str, path: Option<&str>) -> bool {
+        let route = self.route(id);
+        let Action::Pass(pass) = &route.action else { return true };
+        let changes = pass.text.contains('$') || !route.conditionals.is_empty() || self.rewrites(id);
+        if changes || pass.protocol != Protocol::Http {
+            return true;
+        }
+        let decoded = RequestVars::of_request("", sent, None);
+        let Some(sent) = decoded.get("uri") else { return true };
+        let name = self.locator.name_of(id);
+        let prefix = match name {
+            Some(LocationName::Exact(prefix) | LocationName::Prefix { path: prefix, .. }) => prefix,
+            Some(LocationName::Named(_) | LocationName::Pattern(..)) | None => "",
+        };
+        let server = self.locator.server_routes[route.server];
+        match (&pass.path, path.filter(|_| !self.rewrites(server))) {
+            (Some(own), Some(path)) => path
+                .strip_prefix(prefix)
+                .and_then(|rest| sent.strip_prefix(own.as_str()).map(|sent| sent == rest))
+                .unwrap_or(false),
+            (Some(own), None) => sent.starts_with(own.as_str()),
+            (None, Some(path)) => sent == path,
+            (None, None) => {
+                matches!(name, Some(LocationName::Named(_)) | None) || self.locator.serves(server, sent) == id
+            }
+        }
+    }
+
+    /// Whether a route is for requests that the gateway sends on, and only such a request decides its target.
+    fn is_open(&self, id: RouteId) -> bool {
+        let is_unresolved = |pass: &Pass| matches!(pass.target, Target::Unresolved(_));
+        self.route(id).action.pass().is_some_and(is_unresolved) && self.is_internal(id)
     }
 
     /// The first of the routes that fit the upstream of a log line best, and at least so well.
@@ -207,6 +254,7 @@ mod tests {
             path,
             scheme: None,
             peer: None,
+            sent: None,
         }
     }
 
@@ -304,5 +352,37 @@ mod tests {
             Some(" = /auth"),
             "the main request's line names no subrequest"
         );
+    }
+
+    const FILES: &str = "
+        server {
+            location / { proxy_pass http://10.0.0.1; }
+            location /keep/ { internal; proxy_pass http://10.0.0.1; }
+            location /protected/ { internal; proxy_pass http://10.0.0.1/blobs/; }
+            location ~ ^/s3/(.*)$ { internal; proxy_pass http://$1; }
+            location /moved/ { internal; rewrite ^/moved/(.*)$ /x/$1 break; proxy_pass http://10.0.0.1; }
+        }";
+
+    #[test]
+    fn the_path_that_was_sent_tells_routes_to_one_peer_apart() {
+        let world = World::http(FILES);
+        for (sent, expected) in [
+            ("/download/7", " /"),
+            ("/keep/a%20b", " /keep/"),
+            ("/blobs/7", " /protected/"),
+            ("/x/7", " /moved/"),
+        ] {
+            let line = with_peer(key(Some(""), None, "/download/7"), "http", "10.0.0.1:80");
+            let line = RequestKey { sent: Some(sent), ..line };
+            assert_eq!(attributed(&world, &line).as_deref(), Some(expected), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_no_configuration_names_is_that_of_an_internal_location_with_variables() {
+        let world = World::http(FILES);
+        let line = with_peer(key(Some(""), None, "/download/7"), "http", "192.0.2.7:80");
+        let line = RequestKey { sent: Some("/bucket/7"), ..line };
+        assert_eq!(attributed(&world, &line).as_deref(), Some(" ~ ^/s3/(.*)$"));
     }
 }

@@ -75,6 +75,11 @@ impl Gateway {
         self.follow(server, request, Sender::Gateway)
     }
 
+    /// Whether a route is only for requests that the gateway itself sends on (`internal`).
+    pub fn is_internal(&self, route: RouteId) -> bool {
+        !self.in_force(route, "internal").is_empty()
+    }
+
     fn follow(&self, server: usize, request: &RequestVars, sender: Sender) -> Option<Served> {
         let own = *self.locator.server_routes.get(server)?;
         let mut walk = Walk { gateway: self, run: self.begin(server, request)?, sender, steps: Vec::new() };
@@ -161,9 +166,7 @@ impl Walk<'_> {
 
     /// Whether a route refuses the request: it is for those that the gateway sends on, by a rewrite too.
     fn is_internal(&self, route: RouteId) -> bool {
-        self.sender == Sender::Client
-            && !self.run.was_rewritten
-            && !self.gateway.in_force(route, "internal").is_empty()
+        self.sender == Sender::Client && !self.run.was_rewritten && self.gateway.is_internal(route)
     }
 
     fn path(&self) -> String {

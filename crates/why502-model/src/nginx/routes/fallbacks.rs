@@ -12,6 +12,9 @@ pub(super) fn read_fallbacks(levels: &Levels<'_>, block: NodeId, action: &Action
     if !matches!(action, Action::Return(_)) {
         found.extend(subrequest(levels, "auth_request", &FallbackKind::AuthRequest));
         found.extend(subrequest(levels, "mirror", &FallbackKind::Mirror));
+        for directive in ["add_before_body", "add_after_body"] {
+            found.extend(subrequest(levels, directive, &FallbackKind::Addition));
+        }
         found.extend(try_files(config, block));
         if *action == Action::Local {
             found.extend(indices(levels));
@@ -104,10 +107,16 @@ mod tests {
 
     #[test]
     fn subrequests_and_error_pages_are_inherited_and_try_files_is_not() {
-        let server = "auth_request /auth; error_page 502 503 =200 /down; try_files $uri @a; mirror /m; index a.php b.html;";
+        let server = "auth_request /auth; error_page 502 503 =200 /down; try_files $uri @a; mirror /m; index a.php b.html; add_after_body /foot;";
         let found = fallbacks(&format!("server {{ {server} location / {{ }} }}"));
-        let inherited =
-            ["AuthRequest /auth", "Mirror /m", "Index a.php", "Index b.html", "[502, 503]Some(200) /down"];
+        let inherited = [
+            "AuthRequest /auth",
+            "Mirror /m",
+            "Addition /foot",
+            "Index a.php",
+            "Index b.html",
+            "[502, 503]Some(200) /down",
+        ];
         assert_eq!(found, inherited);
     }
 

@@ -48,6 +48,7 @@ impl<'a> Scribe<'a> {
             path: &shown(request.path),
             scheme: None,
             peer: (!peer.is_empty()).then(|| shown(peer)).as_deref(),
+            sent: None,
         })
     }
 

@@ -5,7 +5,7 @@ use crate::logs::digest::kind::{ErrorKind, ErrorLikeness};
 use crate::logs::digest::routes::{RouteId, Routes};
 use crate::logs::digest::window::{DigestOptions, MAX_NAME};
 use crate::logs::error_line::ErrorLine;
-use crate::logs::request_line::RequestParts;
+use crate::logs::request_line::{MAX_PATH, RequestParts};
 use why502_facts::{Civil, ErrorContext, ErrorRecord, LineRef, Phrase, RequestKey, UpstreamField};
 
 /// The longest detail that is kept, in bytes.
@@ -33,6 +33,11 @@ impl<'l> Said<'l, '_> {
     fn peer(&self) -> Option<&'l [u8]> {
         let peer = self.parsed.context.upstream?.peer;
         Some(&peer[..peer.len().min(MAX_NAME)])
+    }
+
+    /// The path that was sent to the upstream; none that would have to be cut.
+    fn sent(&self) -> Option<&'l [u8]> {
+        self.parsed.context.upstream?.path.filter(|path| path.len() <= MAX_PATH)
     }
 }
 
@@ -72,6 +77,7 @@ impl<'a> Scribe<'a> {
             path: &shown(path),
             scheme: scheme.as_deref(),
             peer: said.peer().map(shown).as_deref(),
+            sent: said.sent().map(shown).as_deref(),
         }))
     }
 
@@ -86,22 +92,24 @@ impl<'a> Scribe<'a> {
             detail: said.detail.map(|detail| self.interner.bytes(detail, MAX_DETAIL)),
             errno: parsed.errno,
             phase: parsed.phase,
-            context: self.context(parsed, kind),
+            context: self.context(said, kind),
             route: kind.route.clone(),
             line,
             weight: 1,
         }
     }
 
-    fn context(&mut self, parsed: &ErrorLine<'_>, kind: &ErrorKind) -> ErrorContext {
-        let context = &parsed.context;
+    fn context(&mut self, said: &Said<'_, '_>, kind: &ErrorKind) -> ErrorContext {
+        let context = &said.parsed.context;
         let mut name = |bytes: Option<&[u8]>| bytes.map(|bytes| self.interner.bytes(bytes, MAX_NAME));
         let client = name(context.client);
         let server = name(context.server);
         let host = name(context.host);
         let subrequest = name(context.subrequest);
         let scheme = name(context.upstream.map(|upstream| upstream.scheme));
-        let upstream = scheme.zip(kind.peer.clone()).map(|(scheme, peer)| UpstreamField { scheme, peer });
+        let path = said.sent().map(|path| self.interner.bytes(path, MAX_PATH));
+        let upstream =
+            scheme.zip(kind.peer.clone()).map(|(scheme, peer)| UpstreamField { scheme, peer, path });
         let request = context.request.and_then(RequestParts::read).map(|parts| self.interner.request(parts));
         ErrorContext { client, server, request, subrequest, upstream, host }
     }

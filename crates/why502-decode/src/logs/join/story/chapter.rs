@@ -21,6 +21,7 @@ impl Chapter {
         let attempt = Attempt {
             peer: context.upstream.as_ref().map(|upstream| Arc::clone(&upstream.peer)),
             scheme: context.upstream.as_ref().map(|upstream| Arc::clone(&upstream.scheme)),
+            path: context.upstream.as_ref().and_then(|upstream| upstream.path.clone()),
             subrequest: context.subrequest.clone(),
             route: line.record.route.clone(),
             messages: vec![line.message()],
