@@ -69,7 +69,7 @@ pub(super) static CAUSE: Cause = Cause {
 /// Attempts that lie further apart are not of one shortage.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// What is seen now tells of failures that ended so long ago.
-const RECENT: Duration = Duration::from_secs(120);
+const RECENT: Duration = Duration::from_mins(2);
 /// So many answers tell what is usual.
 const MIN_ANSWERS: u64 = 5;
 /// Half of the usual answers take at most this part of the limit.

@@ -75,7 +75,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 /// The longest time without a listener that a restart explains.
-const MAX_RESTART: Duration = Duration::from_secs(60);
+const MAX_RESTART: Duration = Duration::from_mins(1);
 /// How long a server that was started takes until it listens.
 const MAX_BOOT: Duration = Duration::from_secs(10);
 /// So many workers that were replaced tell how often that happens.
@@ -147,8 +147,7 @@ fn restart_before<'w>(restarts: &[&'w ServerWord], server: &Server<'_>, at: Stam
         let until = server
             .master
             .started
-            .map(|started| started.after(MAX_BOOT).min(word.to.after(MAX_RESTART)))
-            .unwrap_or(word.to)
+            .map_or(word.to, |started| started.after(MAX_BOOT).min(word.to.after(MAX_RESTART)))
             .max(word.to.after(SLACK));
         is_narrow(word) && word.from.is_some_and(|from| from.before(SLACK) <= at) && at <= until
     })
