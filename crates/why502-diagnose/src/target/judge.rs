@@ -42,6 +42,12 @@ pub(super) fn judge(spec: &ProbeSpec, report: &ProbeReport, run: u64, aside: boo
     let mut start_micros = 0;
     for step in &report.steps {
         let (kind, verdict, says) = judge_step(spec, report, step);
+        // What is sent after the request acknowledges frames, or says goodbye.
+        let is_sent = steps.iter().any(|own: &TargetStep| own.kind == TargetStepKind::Request);
+        if is_sent && step.kind == StepKind::Send && step.outcome == ProbeOutcome::Done {
+            start_micros += step.micros;
+            continue;
+        }
         if kind == TargetStepKind::Answer {
             let (verdict, says) = protocol(spec, report);
             steps.push(TargetStep {
