@@ -13,6 +13,7 @@ mod redial;
 mod reuse;
 mod strangers;
 mod subject;
+mod symptoms;
 mod words;
 
 pub(crate) use answers::AnswerTimes;

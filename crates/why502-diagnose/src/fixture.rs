@@ -244,7 +244,9 @@ impl Fixture {
                     .or_else(|| upgrade_name(spec))
                     .and_then(of)
                     .or_else(|| of(&format!(" {}", spec_name(spec))));
-                special.or_else(|| of("")).map_or_else(unseen, |text| transcript(text, spec))
+                // Who closes without the header of the PROXY protocol does not tell what it does behind it.
+                let usual = || of("").filter(|_| !matches!(**spec, ProbeSpec::ProxyProtocol { .. }));
+                special.or_else(usual).map_or_else(unseen, |text| transcript(text, spec))
             }
             Ask::Resolve { name, resolver: Resolver::System, .. } => {
                 self.sections.get(&format!("resolve {name}")).map_or_else(unseen, |text| resolved(text))

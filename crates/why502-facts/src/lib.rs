@@ -31,6 +31,7 @@ mod request;
 mod requests;
 mod series;
 mod server_log;
+mod sockets;
 mod time;
 mod websocket;
 mod wire;
@@ -46,9 +47,8 @@ pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
 pub use histogram::Histogram;
 pub use host::{
-    Accepted, AclEntry, FileContent, FileKind, FileStatus, HostRecord, Listener, PathComponent, PathWalk,
-    Process, ProcessRecord, ProcessTable, SocketRecord, SocketState, SocketTable, UnixSocket, ZoneOffset,
-    ZoneOffsets,
+    AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,
+    ProcessTable, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
@@ -67,6 +67,7 @@ pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerConnects, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
+pub use sockets::{Accepted, Listener, SocketRecord, SocketState, SocketTable, UnixSocket};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{

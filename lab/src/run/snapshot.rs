@@ -241,7 +241,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.sock");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_secs(1));
         drop(listener);
         let seen: Vec<String> = watch.end().into_iter().map(|miss| miss.says).collect();
         assert!(seen.iter().any(|says| says.contains("w.sock")), "{seen:?}");

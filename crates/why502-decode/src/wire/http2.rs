@@ -3,9 +3,14 @@
 //! The request of a diagnosis is a `HEAD`: no service of gRPC is called by one, and every server of HTTP/2 has an answer to it,
 //! be it a refusal of the method. A call of the health service is a `POST`, which is sent only where somebody asks for it.
 
-use super::grpc::{HEALTH_CHECK, WHOLE_SERVER, grpc_answer};
+mod print;
+
+pub(super) use print::{print_grpc_health, print_http2_request};
+
+use self::print::{print_field, print_frame};
+use super::grpc::grpc_answer;
 use loona_hpack::Decoder;
-use why502_facts::{Blob, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, HttpRequestSpec, lossy};
+use why502_facts::{Blob, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, lossy};
 
 /// What a client begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -67,94 +72,6 @@ struct Frame<'b> {
     flags: u8,
     stream: u32,
     payload: &'b [u8],
-}
-
-/// Writes a request without a body. Header lines about the connection have no place in HTTP/2 (section 8.2.2), and `Host`
-/// becomes `:authority`, as nginx does it.
-pub(super) fn print_http2_request(request: &HttpRequestSpec, scheme: &str) -> Vec<u8> {
-    let mut block = pseudo_fields(&request.method, &request.target, scheme, &request.headers);
-    print_fields(&request.headers, &mut block);
-    opening(&block, END_STREAM)
-}
-
-/// Writes a call of gRPC's health service for the server as a whole, with these header lines.
-pub(super) fn print_grpc_health(headers: &[(String, String)], scheme: &str) -> Vec<u8> {
-    let mut block = pseudo_fields("POST", HEALTH_CHECK, scheme, headers);
-    let is_own =
-        |name: &str| name.eq_ignore_ascii_case("content-type") || name.eq_ignore_ascii_case("content-length");
-    let further: Vec<_> = headers.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
-    print_field("content-type", "application/grpc", &mut block);
-    print_fields(&further, &mut block);
-    let mut bytes = opening(&block, 0);
-    print_frame(DATA, END_STREAM, STREAM, &WHOLE_SERVER, &mut bytes);
-    bytes
-}
-
-fn pseudo_fields(method: &str, path: &str, scheme: &str, headers: &[(String, String)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    print_field(":method", method, &mut block);
-    print_field(":path", path, &mut block);
-    print_field(":scheme", scheme, &mut block);
-    let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-    if let Some((_, host)) = host {
-        print_field(":authority", host, &mut block);
-    }
-    block
-}
-
-fn print_fields(headers: &[(String, String)], block: &mut Vec<u8>) {
-    for (name, value) in headers {
-        let name = name.to_ascii_lowercase();
-        if !matches!(name.as_str(), "host" | "connection" | "te" | "upgrade" | "keep-alive") {
-            print_field(&name, value, block);
-        }
-    }
-    print_field("te", "trailers", block);
-}
-
-/// What a client begins with, and the header block of its only stream.
-fn opening(block: &[u8], mut flags: u8) -> Vec<u8> {
-    let mut bytes = PREFACE.to_vec();
-    print_frame(SETTINGS, 0, 0, &NO_PUSH, &mut bytes);
-    let mut parts = block.chunks(MAX_PAYLOAD).peekable();
-    let mut kind = HEADERS;
-    while let Some(part) = parts.next() {
-        let end = if parts.peek().is_none() { END_HEADERS } else { 0 };
-        print_frame(kind, flags | end, STREAM, part, &mut bytes);
-        (kind, flags) = (CONTINUATION, 0);
-    }
-    bytes
-}
-
-/// A literal field that no table keeps, its texts as they are (RFC 7541, section 6.2.2).
-fn print_field(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>, block: &mut Vec<u8>) {
-    block.push(0);
-    for text in [name.as_ref(), value.as_ref()] {
-        print_length(text.len(), block);
-        block.extend_from_slice(text);
-    }
-}
-
-/// A number with seven bits in its first byte (RFC 7541, section 5.1).
-fn print_length(length: usize, block: &mut Vec<u8>) {
-    let Some(mut rest) = length.checked_sub(127) else {
-        block.push(u8::try_from(length).unwrap_or(0));
-        return;
-    };
-    block.push(127);
-    while rest >= 128 {
-        block.push(0x80 | u8::try_from(rest % 128).unwrap_or(0));
-        rest /= 128;
-    }
-    block.push(u8::try_from(rest).unwrap_or(0));
-}
-
-fn print_frame(kind: u8, flags: u8, stream: u32, payload: &[u8], bytes: &mut Vec<u8>) {
-    let [_, length @ ..] = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
-    bytes.extend(length);
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
 }
 
 /// What the frames that came want acknowledged, and how many bytes those are: SETTINGS and PING (sections 6.5.3 and 6.7).
@@ -355,6 +272,7 @@ fn decode_block(decoder: &mut Decoder<'_>, block: &[u8]) -> Option<(Option<u16>,
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use why502_facts::HttpRequestSpec;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();

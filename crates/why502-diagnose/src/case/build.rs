@@ -6,13 +6,14 @@ use super::hops::copies;
 use super::lookup::{Lookup, passes};
 use super::peers::{group_of_pass, peers};
 use super::strangers::{Strangers, count_by_writer};
+use super::symptoms::{is_beside, owned, symptom, symptom_of};
 use super::{Asked, Case, Failure, FailureId, Success, Symptom};
 use crate::plan::specs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use why502_facts::{
     AccessDigest, AccessRecord, Attempt, ErrorDigest, ErrorRecord, Facts, FailedRequest, Outcome,
-    PeerAddress, Phase, Phrase, RequestMessage, Stamp,
+    PeerAddress, Phase, Phrase, Stamp,
 };
 use why502_model::{FallbackKind, Gateway, LogTarget, Model, RouteId};
 
@@ -346,53 +347,6 @@ fn failed_subrequest(request: &FailedRequest) -> Option<&Attempt> {
     let (own, others): (Vec<&Attempt>, Vec<&Attempt>) =
         request.attempts.iter().partition(|attempt| attempt.subrequest.is_none());
     others.last().copied().filter(|_| !own.into_iter().any(failed))
-}
-
-/// Whether a line stands beside the one that tells why, before or after it.
-fn is_beside(message: &RequestMessage) -> bool {
-    matches!(
-        message.phrase,
-        Phrase::ServerTemporarilyDisabled | Phrase::FastCgiStderr | Phrase::BufferedToFile
-    )
-}
-
-fn owned(text: Option<&Arc<str>>) -> Option<String> {
-    text.map(ToString::to_string)
-}
-
-fn symptom(attempt: &Attempt, route: Option<RouteId>, logged: Logged) -> Symptom {
-    let address = attempt.address();
-    Symptom {
-        group: owned(attempt.peer.as_ref()).filter(|peer| address.is_none() && !peer.is_empty()),
-        peer: address,
-        scheme: owned(attempt.scheme.as_ref()),
-        tried: attempt.result.clone(),
-        logged,
-        sent: owned(attempt.path.as_ref()),
-        subrequest: owned(attempt.subrequest.as_ref()),
-        route,
-        is_attempt: true,
-        ..symptom_of(&attempt.messages)
-    }
-}
-
-/// What several lines about one attempt say: the line that tells the failure, and the others.
-fn symptom_of(messages: &[RequestMessage]) -> Symptom {
-    let Some(main) = messages.iter().find(|message| !is_beside(message)).or(messages.first()) else {
-        return Symptom::default();
-    };
-    let others = messages.iter().filter(|message| message.line != main.line);
-    Symptom {
-        phrase: Some(main.phrase),
-        detail: owned(main.detail.as_ref()),
-        errno: main.errno,
-        phase: main.phase,
-        level: Some(main.level),
-        line: Some(main.line.clone()),
-        writer: Some(main.pid),
-        also: others.map(|message| (message.phrase, owned(message.detail.as_ref()))).collect(),
-        ..Symptom::default()
-    }
 }
 
 fn success(record: &AccessRecord, keys: &BTreeMap<String, RouteId>) -> Success {

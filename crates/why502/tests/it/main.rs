@@ -9,6 +9,7 @@ mod logs_journal;
 mod offline;
 mod output;
 mod probe;
+mod probe_http2;
 mod replay;
 mod run;
 mod text;

@@ -1,0 +1,95 @@
+//! What a peer is asked beyond its one probe: the request in another guise, or who it is.
+
+use super::{
+    USER_AGENT, Wanted, is_own_listener, names_upgrade, request_spec, spec_of, spec_of_route, wanted_request,
+};
+use crate::case::{Case, PeerSubject};
+use why502_facts::{HttpRequestSpec, ProbeSpec, ProxyHeader};
+use why502_model::{Pass, Protocol, RouteId};
+
+/// A plain request to a peer that TLS is spoken to, where the handshake ended before any request was sent.
+pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
+    request_spec(case, &Wanted { idle: None, ..wanted_request(case, peer)? }, None)
+}
+
+/// The request of a peer's probe behind the header of the PROXY protocol, in both of its forms, the usual one first.
+pub(crate) fn announced_specs(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
+    let (ProbeSpec::Http { tls, request } | ProbeSpec::Http2 { tls, request }) = spec_of(case, peer) else {
+        return Vec::new();
+    };
+    let request = HttpRequestSpec { idle: None, ..request };
+    [ProxyHeader::Text, ProxyHeader::Binary]
+        .map(|header| ProbeSpec::ProxyProtocol { header, tls: tls.clone(), request: request.clone() })
+        .into()
+}
+
+/// The request of a peer that asks for an upgrade as a route does with all of its requests: its one probe, if that does. The
+/// newest failing path is asked for.
+pub(crate) fn upgrade_spec(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    route: RouteId,
+    pass: &Pass,
+) -> Option<ProbeSpec> {
+    if is_own_listener(case, &peer.address) {
+        return None;
+    }
+    let planned = spec_of(case, peer);
+    if asks_upgrade(&planned) {
+        return Some(planned);
+    }
+    let paths = case.failures_of(route).filter_map(|(_, failure)| failure.path.as_deref());
+    let path = paths.filter(|path| path.starts_with('/')).last()?;
+    Some(spec_of_route(case, route, pass, path)).filter(asks_upgrade)
+}
+
+/// Whether a probe is a request for an upgrade that a route asks for with all of its requests.
+pub(crate) fn asks_upgrade(spec: &ProbeSpec) -> bool {
+    let ProbeSpec::Http { request, .. } = spec else { return false };
+    request
+        .headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("Connection") && names_upgrade(value))
+}
+
+/// The same request as a client makes it that wants no upgrade.
+pub(crate) fn without_upgrade(spec: &ProbeSpec) -> ProbeSpec {
+    let mut other = spec.clone();
+    if let ProbeSpec::Http { request, .. } = &mut other {
+        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Upgrade"));
+        for (name, value) in &mut request.headers {
+            if name.eq_ignore_ascii_case("Connection") {
+                "close".clone_into(value);
+            }
+        }
+        request.idle = None;
+    }
+    other
+}
+
+/// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
+pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
+    if is_own_listener(case, &peer.address) {
+        return Vec::new();
+    }
+    let of_itself = [ProbeSpec::FastCgiValues, ProbeSpec::UwsgiPing, ProbeSpec::MemcachedVersion];
+    http_question(case, peer).into_iter().chain(of_itself).collect()
+}
+
+/// One `HEAD` of the failing path to a peer that is spoken to in a protocol of applications: what listens there may be a web
+/// server.
+fn http_question(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
+    let wanted = wanted_request(case, peer)?;
+    if matches!(wanted.pass.protocol, Protocol::Grpc | Protocol::Http) {
+        return None;
+    }
+    let host = if wanted.host.is_empty() { "localhost" } else { &wanted.host };
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Some(ProbeSpec::WhoSpeaks(HttpRequestSpec {
+        method: "HEAD".to_owned(),
+        target: wanted.path.clone(),
+        version: "1.1".to_owned(),
+        headers: vec![header("Host", host), header("Connection", "close"), header("User-Agent", USER_AGENT)],
+        idle: None,
+    }))
+}
