@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -19,7 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use why502_facts::{Answer, GapReason, PeerAddress, ProbeContext, ProbeSpec, Resolver, Security};
+use why502_facts::{
+    Answer, FactBody, GapReason, PeerAddress, ProbeContext, ProbeOutcome, ProbeSpec, Resolver, Security,
+};
 
 /// The argument that makes the program a helper.
 pub const ARGUMENT: &str = "__helper";
@@ -115,8 +118,10 @@ pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Performed> {
         }
     };
     // Starting, entering and the last reply take a moment beyond the tasks' own time.
-    let longest = job.tasks.iter().map(|(task, timeout)| *timeout + task.idle()).max().unwrap_or_default();
-    let n_turns = u32::try_from(job.tasks.len().div_ceil(MAX_AT_ONCE)).unwrap_or(u32::MAX);
+    let lanes = lanes(&job.tasks);
+    let time = |at: &usize| job.tasks[*at].1 + job.tasks[*at].0.idle();
+    let longest: Duration = lanes.iter().map(|lane| lane.iter().map(time).sum()).max().unwrap_or_default();
+    let n_turns = u32::try_from(lanes.len().div_ceil(MAX_AT_ONCE)).unwrap_or(u32::MAX);
     let patience = longest.saturating_mul(n_turns).saturating_add(Duration::from_millis(500));
     let deadline = Instant::now().checked_add(patience).map_or(end, |own| own.min(end));
     let (sender, replies) = mpsc::channel();
@@ -190,15 +195,12 @@ pub fn run_helper() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let next = AtomicUsize::new(0);
+    let (lanes, next) = (lanes(&job.tasks), AtomicUsize::new(0));
     thread::scope(|scope| {
-        for _ in 0..job.tasks.len().min(MAX_AT_ONCE) {
+        for _ in 0..lanes.len().min(MAX_AT_ONCE) {
             scope.spawn(|| {
-                while let Some((at, (task, timeout))) = take(&next, &job.tasks) {
-                    let begin = Instant::now();
-                    let answer = perform(task, &place, *timeout);
-                    let micros = u64::try_from(begin.elapsed().as_micros()).ok();
-                    send(&Reply { task: at, answer, micros });
+                while let Some(lane) = lanes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    follow(lane, &job.tasks, &place);
                 }
             });
         }
@@ -206,10 +208,55 @@ pub fn run_helper() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The next task that nobody has taken yet, with its place.
-fn take<'t, T>(next: &AtomicUsize, tasks: &'t [T]) -> Option<(usize, &'t T)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    tasks.get(at).map(|task| (at, task))
+/// The tasks by their places, those of one lane to be done one after the other: the only worker of a server that waits for the
+/// rest of one question leaves the next one lying. Requests come first, and what holds its connection open comes last.
+fn lanes(tasks: &[(Task, Duration)]) -> Vec<Vec<usize>> {
+    let mut of_peers: BTreeMap<&PeerAddress, Vec<usize>> = BTreeMap::new();
+    let mut lanes = Vec::new();
+    for (at, (task, _)) in tasks.iter().enumerate() {
+        match task {
+            Task::Probe { target, .. } => of_peers.entry(target).or_default().push(at),
+            Task::Resolve { .. } => lanes.push(vec![at]),
+        }
+    }
+    for lane in of_peers.values_mut() {
+        let is_request = |at: usize| tasks[at].0.spec().is_some_and(ProbeSpec::is_request);
+        lane.sort_by_key(|at| (tasks[*at].0.idle(), !is_request(*at)));
+    }
+    lanes.extend(of_peers.into_values());
+    lanes
+}
+
+/// Does the tasks of a lane. Once a peer stayed silent nothing is gained by waiting for it: the others are done at once.
+fn follow(lane: &[usize], tasks: &[(Task, Duration)], place: &Place) {
+    let mut rest = lane.iter();
+    for at in rest.by_ref() {
+        if settle(*at, tasks, place) {
+            break;
+        }
+    }
+    thread::scope(|scope| {
+        for at in rest {
+            scope.spawn(|| settle(*at, tasks, place));
+        }
+    });
+}
+
+/// Does a task and tells what came of it; whether its peer stayed silent.
+fn settle(at: usize, tasks: &[(Task, Duration)], place: &Place) -> bool {
+    let (task, timeout) = &tasks[at];
+    let begin = Instant::now();
+    let answer = perform(task, place, *timeout);
+    let micros = u64::try_from(begin.elapsed().as_micros()).ok();
+    let is_silent = is_silent(&answer);
+    send(&Reply { task: at, answer, micros });
+    is_silent
+}
+
+fn is_silent(answer: &Answer) -> bool {
+    let Answer::Known(body) = answer else { return false };
+    let FactBody::Probe(transcript) = &**body else { return false };
+    transcript.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::TimedOut)
 }
 
 fn send(reply: &Reply) {

@@ -638,6 +638,7 @@ fn spec_name(spec: &ProbeSpec) -> &'static str {
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, tls: Some(_), .. } => "proxy-v1-tls",
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, tls: None, .. } => "proxy-v2",
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, tls: Some(_), .. } => "proxy-v2-tls",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Malformed, .. } => "proxy-malformed",
         ProbeSpec::Scgi(_) => "scgi",
         ProbeSpec::Tls(_) => "tls",
         ProbeSpec::Uwsgi { tls: None, .. } => "uwsgi",

@@ -123,8 +123,8 @@ impl ProbeSpec {
     }
 }
 
-/// The two forms of the header with which the PROXY protocol begins (HAProxy's `proxy-protocol.txt`, section 2). Each is sent
-/// without addresses, as a sender does that speaks for itself: the receiver uses those of the connection.
+/// The header with which the PROXY protocol begins (HAProxy's `proxy-protocol.txt`, section 2), without addresses, as a sender
+/// does it that speaks for itself: the receiver uses those of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyHeader {
@@ -132,6 +132,8 @@ pub enum ProxyHeader {
     Text,
     /// Version 2, binary: the command `LOCAL`.
     Binary,
+    /// A line of version 1 with a protocol that does not exist: who reads the header closes, and who reads past anything does not.
+    Malformed,
 }
 
 /// How TLS is spoken to a peer.

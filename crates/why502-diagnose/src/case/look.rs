@@ -217,11 +217,14 @@ impl Case<'_> {
             .map(|success| (success.at, &success.line))
     }
 
-    /// Whether everybody who listens on a peer's address was started after a moment, as far as that can be seen.
+    /// Whether everybody who listens on a peer's address was started after a moment of the log, as far as that can be seen. Logs
+    /// have whole seconds: who was started in that very second may have been there.
     pub(crate) fn started_after(&self, peer: &PeerSubject, moment: Stamp) -> bool {
         let listeners = self.listeners_of(peer);
         !listeners.is_empty()
-            && listeners.iter().all(|process| process.started.is_some_and(|started| started > moment))
+            && listeners
+                .iter()
+                .all(|process| process.started.is_some_and(|started| started.0 >= moment.0 + 1000))
     }
 
     /// The processes that are seen to listen on a peer's address; none where one of them may not be seen.

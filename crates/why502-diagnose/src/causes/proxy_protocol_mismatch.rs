@@ -15,8 +15,8 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: the peer closes without an answer, and with `PROXY UNKNOWN` before the very same request it answers; or the peer
-//! is a listener of this nginx with `proxy_protocol`. Likely: three broken headers or more on a listener that served nobody;
+//! Confirmed: the peer closes without an answer, with `PROXY UNKNOWN` before the very same request it answers, and with a header
+//! that is none it closes again; or the peer is a listener of this nginx with `proxy_protocol`. Likely: three broken headers or more on a listener that served nobody;
 //! three requests or more that begin with `PROXY`.
 //!
 //! ## What would disprove it
@@ -46,7 +46,9 @@ use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::plan;
 use crate::remedy::{Remedy, Risk};
-use why502_facts::{Errno, FirstBytes, Phase, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, StepKind};
+use why502_facts::{
+    Errno, FirstBytes, Phase, Phrase, ProbeOutcome, ProbeReport, ProbeSpec, ProxyHeader, StepKind,
+};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "proxy-protocol-mismatch",
@@ -115,13 +117,24 @@ fn proof(case: &Case<'_>, closed: &Unanswered<'_>) -> Result<Option<Evidence>, A
     {
         return Ok(None);
     }
-    for spec in plan::announced_specs(case, closed.peer) {
-        let seen = or_ask(case.probe_with(closed.peer, &spec))?;
-        if seen.known().is_some_and(|report| is_understood(report, &spec)) {
-            return Ok(Some(answered(case, closed.peer, &spec)));
-        }
+    for header in [ProxyHeader::Text, ProxyHeader::Binary] {
+        let Some((spec, true)) = asked_behind(case, closed.peer, header)? else { continue };
+        // A server that reads past anything in front of a request understands no header.
+        let is_read = matches!(asked_behind(case, closed.peer, ProxyHeader::Malformed)?, Some((_, false)));
+        return Ok(is_read.then(|| answered(case, closed.peer, &spec)));
     }
     Ok(None)
+}
+
+/// The probe of a peer behind a header, and whether it is answered; `None` where it cannot be made.
+fn asked_behind(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    header: ProxyHeader,
+) -> Result<Option<(ProbeSpec, bool)>, Asks> {
+    let Some(spec) = plan::announced_spec(case, peer, header) else { return Ok(None) };
+    let seen = or_ask(case.probe_with(peer, &spec))?;
+    Ok(seen.known().map(|report| is_understood(report, &spec)).map(|is_answered| (spec, is_answered)))
 }
 
 /// Whether the peer ended the conversation without a byte.
@@ -215,7 +228,9 @@ mod tests {
     const ANSWER: &str = "answers\nHTTP/1.1 200 OK\n\n";
 
     fn of_peer(behind_the_header: &str) -> Fixture {
-        Fixture::new(CLOSED).with("probe 127.0.0.1:3000 proxy-v1", behind_the_header)
+        Fixture::new(CLOSED)
+            .with("probe 127.0.0.1:3000 proxy-v1", behind_the_header)
+            .with("probe 127.0.0.1:3000 proxy-malformed", "closed")
     }
 
     const MISSING: &str = r#"
@@ -287,6 +302,12 @@ HTTP/1.1 200 OK
     }
 
     #[test]
+    fn near_miss_a_server_that_reads_past_anything() {
+        let summary = of_peer(ANSWER).with("probe 127.0.0.1:3000 proxy-malformed", ANSWER).summary();
+        assert!(!summary.contains("proxy-protocol"), "{summary}");
+    }
+
+    #[test]
     fn near_miss_the_header_is_a_bad_request() {
         let summary = of_peer("answers\nHTTP/1.1 400 Bad Request\n\n").summary();
         assert!(!summary.contains("proxy-protocol"), "{summary}");
@@ -310,6 +331,12 @@ HTTP/1.1 200 OK
     #[test]
     fn near_miss_somebody_tried_it_once() {
         let summary = unexpected(1).summary();
+        assert!(!summary.contains("proxy-protocol"), "{summary}");
+    }
+
+    #[test]
+    fn gap_whether_it_reads_past_anything_is_not_known() {
+        let summary = of_peer(ANSWER).without("probe 127.0.0.1:3000 proxy-malformed").summary();
         assert!(!summary.contains("proxy-protocol"), "{summary}");
     }
 

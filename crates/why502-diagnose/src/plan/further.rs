@@ -12,15 +12,12 @@ pub(crate) fn plain_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpe
     request_spec(case, &Wanted { idle: None, ..wanted_request(case, peer)? }, None)
 }
 
-/// The request of a peer's probe behind the header of the PROXY protocol, in both of its forms, the usual one first.
-pub(crate) fn announced_specs(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
+/// The request of a peer's probe behind a header of the PROXY protocol.
+pub(crate) fn announced_spec(case: &Case<'_>, peer: &PeerSubject, header: ProxyHeader) -> Option<ProbeSpec> {
     let (ProbeSpec::Http { tls, request } | ProbeSpec::Http2 { tls, request }) = spec_of(case, peer) else {
-        return Vec::new();
+        return None;
     };
-    let request = HttpRequestSpec { idle: None, ..request };
-    [ProxyHeader::Text, ProxyHeader::Binary]
-        .map(|header| ProbeSpec::ProxyProtocol { header, tls: tls.clone(), request: request.clone() })
-        .into()
+    Some(ProbeSpec::ProxyProtocol { header, tls, request: HttpRequestSpec { idle: None, ..request } })
 }
 
 /// The request of a peer that asks for an upgrade as a route does with all of its requests: its one probe, if that does. The

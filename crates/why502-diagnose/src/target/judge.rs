@@ -210,6 +210,7 @@ fn announcement(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Text, .. } => "PROXY UNKNOWN",
         ProbeSpec::ProxyProtocol { header: ProxyHeader::Binary, .. } => "version 2, LOCAL",
+        ProbeSpec::ProxyProtocol { header: ProxyHeader::Malformed, .. } => "PROXY NOTHING",
         _ => "",
     }
 }
