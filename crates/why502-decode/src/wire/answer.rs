@@ -79,14 +79,15 @@ impl Protocol {
             ProbeSpec::Connect | ProbeSpec::Tls(_) => None,
             ProbeSpec::FastCgi(_) => Some(Self::FastCgi),
             ProbeSpec::FastCgiValues | ProbeSpec::UwsgiPing => Some(Self::Peek),
-            ProbeSpec::Http { .. } | ProbeSpec::WebSocket { .. } => Some(Self::Http),
             ProbeSpec::GrpcHealth { .. } => Some(Self::Http2(Until::End)),
             ProbeSpec::Http2 { .. } => Some(Self::Http2(Until::Header)),
             ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => Some(Self::Memcached),
             ProbeSpec::ProxyProtocol { request, .. } if request.version == HTTP_2 => {
                 Some(Self::Http2(Until::Header))
             }
-            ProbeSpec::ProxyProtocol { .. } => Some(Self::Http),
+            ProbeSpec::Http { .. } | ProbeSpec::ProxyProtocol { .. } | ProbeSpec::WebSocket { .. } => {
+                Some(Self::Http)
+            }
             ProbeSpec::Scgi(_) | ProbeSpec::Uwsgi { .. } => Some(Self::Scgi),
             ProbeSpec::WhoSpeaks(_) => Some(Self::WhoSpeaks),
         }

@@ -122,12 +122,11 @@ fn spoken_plain(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "TCP",
         ProbeSpec::FastCgi(_) | ProbeSpec::FastCgiValues => "FastCGI",
-        ProbeSpec::Http { .. } | ProbeSpec::WhoSpeaks(_) => "HTTP",
         ProbeSpec::GrpcHealth { .. } => "gRPC",
         ProbeSpec::Http2 { .. } => "HTTP/2",
         ProbeSpec::MemcachedGet(_) | ProbeSpec::MemcachedVersion => "memcached",
         ProbeSpec::ProxyProtocol { request, .. } if request.version == "2" => "HTTP/2",
-        ProbeSpec::ProxyProtocol { .. } => "HTTP",
+        ProbeSpec::Http { .. } | ProbeSpec::ProxyProtocol { .. } | ProbeSpec::WhoSpeaks(_) => "HTTP",
         ProbeSpec::Scgi(_) => "SCGI",
         ProbeSpec::Tls(_) => "TLS",
         ProbeSpec::Uwsgi { .. } | ProbeSpec::UwsgiPing => "uwsgi",
