@@ -217,6 +217,11 @@ impl Case<'_> {
             .map(|success| (success.at, &success.line))
     }
 
+    /// Whether a peer answered a request well at a moment or later.
+    pub(crate) fn is_served_from(&self, peer: &PeerSubject, moment: Option<Stamp>) -> bool {
+        self.last_success(peer).is_some_and(|(at, _)| Some(at) >= moment)
+    }
+
     /// Whether everybody who listens on a peer's address was started after a moment of the log, as far as that can be seen. Logs
     /// have whole seconds: who was started in that very second may have been there.
     pub(crate) fn started_after(&self, peer: &PeerSubject, moment: Stamp) -> bool {

@@ -152,7 +152,10 @@ fn connecting<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Con
         let timer = Timer::new(name, &pass.timeouts.connect, ended);
         let n_slow = case.n_slow_connects(route, peer, least_slow(&timer, &waited));
         let confidence = confidence(&timer, &waited, n_slow)?;
-        let confidence = if is_lost_here { confidence.min(Confidence::Likely) } else { confidence };
+        // One first packet that was lost may have been chance.
+        let is_chance = is_repeated(&waited) && n_slow < MIN_SLOW;
+        let confidence =
+            if is_lost_here || is_chance { confidence.min(Confidence::Likely) } else { confidence };
         Some((confidence, Limited { route, pass, timer, attempts, n_slow }))
     });
     let judged: Vec<(Confidence, Limited<'_>)> = judged.collect();
@@ -160,6 +163,11 @@ fn connecting<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Con
     let of_surest = judged.into_iter().filter(|(own, _)| *own == confidence);
     let routes = of_surest.map(|(_, limited)| limited).collect();
     Ok(Some(Connecting { peer, waited, routes, confidence }))
+}
+
+/// Whether a probe's first packet was repeated.
+fn is_repeated(waited: &Observed<Waited>) -> bool {
+    matches!(waited, Observed::Known(Waited::Made(ms)) if repeated(*ms).is_some())
 }
 
 /// Whether the timer ended a connection attempt or a handshake.

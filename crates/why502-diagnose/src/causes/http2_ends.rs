@@ -2,7 +2,7 @@
 //! the one stream; each with a code that says why (RFC 9113, section 7).
 
 use crate::case::Symptom;
-use why502_facts::{Phrase, ProbeReport};
+use why502_facts::{Http2Goaway, Phrase, ProbeOutcome, ProbeReport, StepKind};
 
 /// The names of the codes, by number (RFC 9113, section 7).
 const NAMES: [&str; 14] = [
@@ -24,6 +24,8 @@ const NAMES: [&str; 14] = [
 
 /// The codes that decide.
 const NO_ERROR: u32 = 0;
+/// The stream of a probe's only request.
+const STREAM: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 const HTTP_1_1_REQUIRED: u32 = 13;
@@ -67,7 +69,11 @@ impl Http2End {
     /// How the peer ended the request of a probe, if it did without an answer.
     pub(crate) fn seen(report: &ProbeReport) -> Option<Self> {
         let http2 = report.http2.as_deref().filter(|http2| http2.header.is_none())?;
-        let goaway = http2.goaway.as_ref().map(|goaway| Self { ends_connection: true, code: goaway.code });
+        // A graceful end promises an answer to the streams up to its last one: it is no end of this one before the connection is.
+        let is_promised = |goaway: &&Http2Goaway| goaway.code == NO_ERROR && goaway.last_stream >= STREAM;
+        let is_closed = report.outcome(StepKind::Receive) == Some(ProbeOutcome::Closed);
+        let goaway = http2.goaway.as_ref().filter(|goaway| is_closed || !is_promised(goaway));
+        let goaway = goaway.map(|goaway| Self { ends_connection: true, code: goaway.code });
         // A connection that is ended for a reason ends its streams too.
         goaway.or(http2.reset.map(|code| Self { ends_connection: false, code }))
     }

@@ -86,8 +86,14 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     }
     let probe = or_ask(case.probe(peer))?;
+    let begin = failed.iter().map(|(_, failure)| failure.at).min();
     let spoken = match probe.known() {
-        Some(report) => who_speaks(case, peer, pass, report)?,
+        Some(report) => match spoken_to(case, peer, pass, report) {
+            // Who answered others in the protocol of the directive is not asked for another one.
+            None if case.is_served_from(peer, begin) => None,
+            None => who_speaks(case, peer, pass, report)?,
+            spoken => spoken,
+        },
         None => None,
     };
     let says = |n| format!("{} got no usable answer", count(n, "request"));
@@ -164,7 +170,14 @@ fn shown_to_memcached(detail: &str) -> Option<&'static str> {
     is_redis.then_some("Redis")
 }
 
-/// Evidence of what speaks at a peer in place of the protocol of the directive, if that is seen.
+/// Evidence that the answer to the probe itself is in another protocol than that of the directive.
+fn spoken_to(case: &Case<'_>, peer: &PeerSubject, pass: &Pass, report: &ProbeReport) -> Option<Evidence> {
+    let name = foreign(pass.protocol, &report.first_bytes).filter(|_| !answers(report, pass.protocol))?;
+    let says = format!("to a {} request {} answers in {name}", pass.protocol.name(), peer.address);
+    Some(Evidence::supporting(says, case.probe_origin(peer)))
+}
+
+/// Evidence of what speaks at a peer that gave the probe no answer, by further questions.
 fn who_speaks(
     case: &Case<'_>,
     peer: &PeerSubject,
@@ -173,14 +186,7 @@ fn who_speaks(
 ) -> Result<Option<Evidence>, Asks> {
     let protocol = pass.protocol;
     let is_refused = is_refused_by_http(report, protocol);
-    if answers(report, protocol) && !is_refused || !report.connected() {
-        return Ok(None);
-    }
-    if let Some(name) = foreign(protocol, &report.first_bytes) {
-        let says = format!("to a {} request {} answers in {name}", protocol.name(), peer.address);
-        return Ok(Some(Evidence::supporting(says, case.probe_origin(peer))));
-    }
-    if !is_refused && (!is_unanswered(report) || speaks_tls(case, peer, pass)?) {
+    if !report.connected() || !is_refused && (!is_unanswered(report) || speaks_tls(case, peer, pass)?) {
         return Ok(None);
     }
     // One after the other: the only worker of a pool would wait for the rest of one question, and leave the next one lying.

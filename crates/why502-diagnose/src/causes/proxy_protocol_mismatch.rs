@@ -101,14 +101,16 @@ fn fits(symptom: &Symptom) -> bool {
 /// What shows that the peer expects the header: it is a listener of this gateway that does, or it answers with it and not
 /// without.
 fn proof(case: &Case<'_>, closed: &Unanswered<'_>) -> Result<Option<Evidence>, Asks> {
+    let begin = closed.symptoms.iter().map(|(_, failure, _)| failure.at).min();
+    if case.is_served_from(closed.peer, begin) {
+        return Ok(None);
+    }
     if let Some(listen) = listener::expecting(case, &closed.peer.address) {
         let says = "this listener expects the PROXY protocol, which nginx does not send to upstreams";
         let at = listen.at.clone().map_or(Origin::Derived, Origin::File);
         return Ok(Some(Evidence::supporting(says, at)));
     }
-    let begin = closed.symptoms.iter().map(|(_, failure, _)| failure.at).min();
-    let is_served = case.last_success(closed.peer).is_some_and(|(at, _)| Some(at) >= begin);
-    if is_served || !closed.report().is_some_and(is_closed) {
+    if !closed.report().is_some_and(is_closed) {
         return Ok(None);
     }
     let pass = case.pass_to(closed.peer).filter(|pass| !pass.tls);
@@ -118,23 +120,27 @@ fn proof(case: &Case<'_>, closed: &Unanswered<'_>) -> Result<Option<Evidence>, A
         return Ok(None);
     }
     for header in [ProxyHeader::Text, ProxyHeader::Binary] {
-        let Some((spec, true)) = asked_behind(case, closed.peer, header)? else { continue };
+        let Some((spec, report)) = asked_behind(case, closed.peer, header)? else { continue };
+        if !is_understood(report, &spec) {
+            continue;
+        }
         // A server that reads past anything in front of a request understands no header.
-        let is_read = matches!(asked_behind(case, closed.peer, ProxyHeader::Malformed)?, Some((_, false)));
+        let malformed = asked_behind(case, closed.peer, ProxyHeader::Malformed)?;
+        let is_read = malformed.is_some_and(|(_, report)| is_closed(report));
         return Ok(is_read.then(|| answered(case, closed.peer, &spec)));
     }
     Ok(None)
 }
 
-/// The probe of a peer behind a header, and whether it is answered; `None` where it cannot be made.
-fn asked_behind(
-    case: &Case<'_>,
+/// The probe of a peer behind a header, and what came of it; `None` where it cannot be made.
+fn asked_behind<'c>(
+    case: &'c Case<'_>,
     peer: &PeerSubject,
     header: ProxyHeader,
-) -> Result<Option<(ProbeSpec, bool)>, Asks> {
+) -> Result<Option<(ProbeSpec, &'c ProbeReport)>, Asks> {
     let Some(spec) = plan::announced_spec(case, peer, header) else { return Ok(None) };
     let seen = or_ask(case.probe_with(peer, &spec))?;
-    Ok(seen.known().map(|report| is_understood(report, &spec)).map(|is_answered| (spec, is_answered)))
+    Ok(seen.known().map(|report| (spec, report)))
 }
 
 /// Whether the peer ended the conversation without a byte.
@@ -180,7 +186,8 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
              otherwise without an answer, and whoever stands in front makes a 502 of it.",
         ),
         (None, _) => (
-            "what stands in front sends the PROXY protocol, which no listener here expects".to_owned(),
+            "what stands in front sends the PROXY protocol, which the listener that it dials does not expect"
+                .to_owned(),
             "The header that names the client comes where nginx expects a request line. nginx answers 400 and closes, before \
              it looks at the request behind it.",
         ),
@@ -297,7 +304,7 @@ HTTP/1.1 200 OK
     fn hit_requests_begin_with_the_header() {
         insta::assert_snapshot!(unexpected(3).summary(), @"
         Broken
-        Likely proxy-protocol-mismatch: what stands in front sends the PROXY protocol, which no listener here expects [3 requests]
+        Likely proxy-protocol-mismatch: what stands in front sends the PROXY protocol, which the listener that it dials does not expect [3 requests]
         ");
     }
 

@@ -46,7 +46,6 @@ use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
-use std::time::Duration;
 use why502_facts::{Errno, Phase, Phrase};
 use why502_model::Protocol;
 
@@ -64,8 +63,6 @@ pub(super) static CAUSE: Cause = Cause {
     manual: manual!("request_header_too_big_for_upstream.rs"),
 };
 
-/// The error log's stamps are cut to seconds.
-const RESOLUTION: Duration = Duration::from_secs(1);
 /// Request Header Fields Too Large.
 const TOO_LARGE: u16 = 431;
 
@@ -125,7 +122,7 @@ fn by_reset(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(mut reset) = attempts(case, subject, is_unread)? else { return Ok(Ruling::NoSign) };
     // Whoever does not want a body leaves that unread.
     reset.symptoms.retain(|(_, failure, _)| has_body(failure) == Some(false));
-    let last = reset.symptoms.iter().map(|(_, failure, _)| failure.at.after(RESOLUTION)).max();
+    let last = reset.symptoms.iter().map(|(_, failure, _)| failure.at).max();
     let pass = case.pass_to(reset.peer);
     // A kept connection may have been closed while it was idle, and one that nobody had taken yet is reset by a restart.
     let (Some(last), Some(pass)) = (last, pass.filter(|pass| !pass.keeps_alive)) else {

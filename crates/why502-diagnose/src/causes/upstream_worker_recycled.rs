@@ -19,7 +19,7 @@
 //!
 //! Confirmed: the server's own log, read from the file that its process holds open, tells of the reload, the restart or the
 //! end of a worker at the moment of the failures; where connections were refused, the server answers again. Likely: the
-//! same between lines that lie far apart. Possible: it replaces workers all the time, or most failures came at other moments.
+//! same between lines that lie far apart, or of a worker that has served its share, where nginx keeps no connections. Possible: it replaces workers all the time, or most failures came at other moments.
 //!
 //! ## What would disprove it
 //!
@@ -110,7 +110,10 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     // Among many that ended otherwise, or where workers are replaced all the time, it is chance that the two meet.
     let is_rule = ended.symptoms.len() * 2 >= n_ended;
     let is_chance = !is_rule || word.event == ServerEvent::Recycled && are_often(&words);
-    let confidence = match (is_chance, is_narrow(word)) {
+    // A worker that has served its share ends after its request, and cuts a connection that is kept.
+    let keeps_alive = case.pass_to(ended.peer).is_some_and(|pass| pass.keeps_alive);
+    let cuts = word.event != ServerEvent::Recycled || keeps_alive;
+    let confidence = match (is_chance, is_narrow(word) && cuts) {
         (true, _) => Confidence::Possible,
         (false, true) => Confidence::Confirmed,
         (false, false) => Confidence::Likely,
@@ -258,7 +261,7 @@ mod tests {
     fn hit_a_worker_had_served_its_share() {
         insta::assert_snapshot!(with_words(MAX_REQUESTS).summary(), @"
         Broken
-        Confirmed upstream-worker-recycled -> upstream-closed-before-response: node (pid 200) replaced its workers on purpose and did not let their requests end [1 requests]
+        Likely upstream-worker-recycled -> upstream-closed-before-response: node (pid 200) replaced its workers on purpose and did not let their requests end [1 requests]
         ");
     }
 

@@ -105,8 +105,15 @@ pub(super) fn busy_now(
     }
     let held: Vec<u64> = serving.iter().map(|worker| table.accepted_by(&peer.address, worker.pid)).collect();
     let (n_held, n_waiting) = (held.iter().sum::<u64>(), table.queue(&peer.address));
-    let is_queued = n_waiting > 0 && held.iter().all(|held| *held > 0);
-    let is_overfull = is_silent && capacity.is_some_and(|capacity| n_held > capacity.n_requests);
+    // Of those whose kind is not known, each may hold a connection that it does not work on: then silence must tell.
+    let is_at_work = is_silent || capacity.as_ref().is_some_and(|capacity| n_held >= capacity.n_requests);
+    let is_queued = n_waiting > 0 && held.iter().all(|held| *held > 0) && is_at_work;
+    // What is held alone may be connections that nginx keeps, or those of workers of another class than the arguments tell.
+    let keeps_none = case.pass_to(peer).is_some_and(|pass| !pass.keeps_alive);
+    let is_overfull = is_silent
+        && keeps_none
+        && says_class(server.master)
+        && capacity.is_some_and(|capacity| n_held > capacity.n_requests);
     let waiting = count(n_waiting, "connection");
     let says = if is_queued {
         let holding = match serving.len() {
@@ -120,6 +127,13 @@ pub(super) fn busy_now(
         return None;
     };
     Some(Evidence::supporting(says, case.sockets_origin()))
+}
+
+/// Whether the arguments say of what class the workers are: gunicorn reads a file of the working directory and the environment,
+/// too.
+fn says_class(master: &Process) -> bool {
+    let is_set = |option: &str, short: Option<&str>| option_value(&master.argv, option, short).is_some();
+    !is_program(master, "gunicorn") || is_set("--worker-class", Some("-k")) || is_set("--threads", None)
 }
 
 /// The command line of a server as the origin of what it tells.

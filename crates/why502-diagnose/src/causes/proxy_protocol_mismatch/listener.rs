@@ -48,16 +48,25 @@ pub(super) fn mismatch<'c>(case: &'c Case<'_>) -> Option<Mismatch<'c>> {
     missing(case).or_else(|| unexpected(case))
 }
 
-/// The listener of the gateway at an address, if it expects the header.
+/// The listener of the gateway at an address, if it expects the header. One of the very address is it before one of all
+/// addresses (`ngx_http_add_addresses`).
 pub(super) fn expecting<'c>(case: &'c Case<'_>, address: &PeerAddress) -> Option<&'c Listen> {
-    let listens = case.gateway.servers.iter().flat_map(|server| &server.listens);
-    listens.filter(|listen| listen.proxy_protocol).find(|listen| match address {
+    let listens = || case.gateway.servers.iter().flat_map(|server| &server.listens);
+    let is_exact = |listen: &&Listen| match address {
         PeerAddress::Unix(path) => listen.path.as_ref() == Some(path),
-        PeerAddress::Inet(inet) => listen.address.is_some_and(|own| {
-            own.port() == inet.port()
-                && (own.ip() == inet.ip() || own.ip().is_unspecified() && case.is_local(address))
-        }),
-    })
+        PeerAddress::Inet(inet) => listen.address == Some(*inet),
+    };
+    let is_wildcard = |listen: &&Listen| match (address, listen.address) {
+        (PeerAddress::Inet(inet), Some(own)) => {
+            let is_of_family = own.is_ipv4() == inet.is_ipv4() || listen.ipv6_only == Some(false);
+            own.port() == inet.port() && own.ip().is_unspecified() && is_of_family && case.is_local(address)
+        }
+        _ => false,
+    };
+    let serving = listens().find(is_exact).map(|own| own.text.as_str());
+    let serving = serving.or_else(|| listens().find(is_wildcard).map(|own| own.text.as_str()))?;
+    // The setting of any `listen` of an address is that of all of them (`ngx_http_add_addresses`).
+    listens().find(|listen| listen.text == serving && listen.proxy_protocol)
 }
 
 /// A listener that expects the header, on which connections begin without it and nobody was served.
@@ -116,5 +125,10 @@ fn unexpected<'c>(case: &'c Case<'_>) -> Option<Mismatch<'c>> {
                 && failure.path.as_ref().is_some_and(is_family)
         })
         .collect();
-    (Case::weigh(&refused) >= MIN_CONNECTIONS).then_some(Mismatch::Unexpected { refused })
+    let number = Case::weigh(&refused);
+    let is_well = |status: u16| (200..400).contains(&status);
+    let totals = case.totals.iter().flatten().filter(|((_, status), _)| is_well(*status));
+    let n_served: u64 = totals.map(|(_, number)| *number).sum();
+    // Who sends it sends it always: beside many that are served it is somebody who tries the port.
+    (number >= MIN_CONNECTIONS && number >= n_served).then_some(Mismatch::Unexpected { refused })
 }
