@@ -15,8 +15,8 @@
 //!
 //! Confirmed: a connection that is made in nginx's place stands, and only after the time that the route's timer allows.
 //! Likely: that takes half of this time or more, or three requests and more were answered on connections that took so long by
-//! their `$upstream_connect_time`; or a first packet to this very host was lost, which only the server's full queue or a packet
-//! filter does. Possible: fewer took so long, or connections are made at once by now.
+//! their `$upstream_connect_time`; or the first packet was lost and repeated: one may be lost by chance, and to this very host
+//! only the server's full queue or a packet filter loses it. Possible: fewer took so long, or connections are made at once by now.
 //!
 //! ## What would disprove it
 //!
