@@ -21,7 +21,7 @@
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
-//!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
+//!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
@@ -318,7 +318,7 @@ impl Fixture {
                 processes.push(listening_process(place, line));
             }
         }
-        ProcessTable { processes, hidden: false }
+        ProcessTable { processes, hidden: self.option("hides-processes").is_some() }
     }
 
     /// The worker, started when the option `loaded` says, else long ago.

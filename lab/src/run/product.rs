@@ -188,6 +188,13 @@ impl<'s> Product<'s> {
         arguments
     }
 
+    /// A call that looks at this host and names the gateway by its files.
+    pub(super) fn call_by_files(&self) -> ProductCall {
+        let mut call = ProductCall::new(["diagnose", "--format", "json"]);
+        call.arguments.extend(self.files(true, true));
+        call
+    }
+
     /// A call that knows these files alone.
     pub(super) fn offline_call(files: Vec<String>) -> ProductCall {
         let mut call = ProductCall::new(["diagnose", "--format", "json", "--offline"]);

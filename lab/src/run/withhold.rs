@@ -29,6 +29,8 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         }
     };
     let mut call = match withhold.how {
+        // A master that cannot be seen cannot be named.
+        How::Bare => product.call_by_files(),
         How::OfflineErrorLog => Product::offline_call(product.files(true, false)),
         How::NoProbe | How::NoProbeUnprivileged => {
             product.call("diagnose", &["--format", "json", "--no-probe"])
