@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, logs, processes, server_logs, sockets};
+use crate::{files, host, kernel_log, logs, processes, server_logs, sockets};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -225,6 +225,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),
+        Ask::KernelLog => kernel_log::read_kernel_log(stop),
         Ask::Log(slice) => {
             let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
             logs::read_slice(slice, &route_of, stop)

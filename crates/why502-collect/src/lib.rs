@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod collector;
+mod command;
 mod files;
 mod glob;
 pub mod helper;
 mod host;
+mod kernel_log;
 mod logs;
 mod probe;
 mod processes;

@@ -54,6 +54,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::Host(host) => Datum::Host(host.clone()),
+        FactBody::KernelLog(record) => Datum::KernelLog(host::decode_kernel_log(record, zone)),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),

@@ -17,6 +17,7 @@
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
+//! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
 //! #- server-log            the log file that every listening process holds open
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
@@ -26,9 +27,12 @@
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
+mod kernel_log;
+
 use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
+use kernel_log::kernel_log;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -207,6 +211,9 @@ impl Fixture {
             Ask::File { path, .. } => self.file(path),
             Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
             Ask::Host => Answer::known(FactBody::Host(self.host())),
+            Ask::KernelLog => {
+                self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
+            }
             Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
             Ask::Process { pid } => Answer::known(FactBody::Process(self.process(*pid))),
             Ask::Strings { .. } => {

@@ -1,8 +1,8 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, KernelLogRecord, LogTail, NameReply, PathWalk,
+    ProcessRecord, ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -64,6 +64,8 @@ pub enum FactBody {
     File(FileContent),
     /// What is known of the host as a whole.
     Host(HostRecord),
+    /// What the kernel says of deaths, refusals and shortages.
+    KernelLog(KernelLogRecord),
     /// The end of a log.
     LogTail(LogTail),
     /// What name servers say of a name.

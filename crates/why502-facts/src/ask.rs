@@ -27,6 +27,9 @@ pub enum Ask {
     },
     /// The host: name, release, kernel, boot time, time zone.
     Host,
+    /// What the kernel says of deaths, refusals and shortages, as far back as its ring buffer, the journal or a file of
+    /// syslog reaches.
+    KernelLog,
     /// A digest of a window of a log.
     Log(LogSlice),
     /// The last lines of a log (at most 64 KiB), for its clock and its newest stamp.
@@ -100,6 +103,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("file", "a file of the configuration, or one that it names"),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
+    ("kernel-log", "the kernel's messages: whom it killed, what crashed, what it refused"),
     ("name-resolution", "what a name resolves to"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
@@ -114,6 +118,7 @@ impl Ask {
         match self {
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::Host => "host",
+            Self::KernelLog => "kernel-log",
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
             | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
             Self::Log(_) | Self::LogTail { .. } => "error-log",

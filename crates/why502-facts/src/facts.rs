@@ -1,9 +1,9 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
-    LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
-    Root, Security, ServerWord, SocketTable, Stamp,
+    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, KernelLog,
+    LogClock, LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
+    Resolver, Root, Security, ServerWord, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +22,8 @@ pub enum Datum {
     File(FileContent),
     /// The host as a whole.
     Host(HostRecord),
+    /// What the kernel says of deaths, refusals and shortages.
+    KernelLog(KernelLog),
     /// The end of a log.
     LogTail(LogTail),
     /// What name servers say of a name.
@@ -166,6 +168,11 @@ impl Facts {
     /// The host as a whole.
     pub fn host(&self) -> Observed<&HostRecord> {
         self.typed(&Ask::Host, |datum| if let Datum::Host(host) = datum { Some(host) } else { None })
+    }
+
+    /// What the kernel says of deaths, refusals and shortages.
+    pub fn kernel_log(&self) -> Observed<&KernelLog> {
+        self.typed(&Ask::KernelLog, |datum| if let Datum::KernelLog(log) = datum { Some(log) } else { None })
     }
 
     /// All processes.

@@ -21,6 +21,7 @@ mod facts;
 mod fastcgi;
 mod histogram;
 mod host;
+mod kernel_log;
 mod log;
 mod mask;
 mod name_reply;
@@ -50,6 +51,7 @@ pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,
     ProcessTable, ZoneOffset, ZoneOffsets,
 };
+pub use kernel_log::{Crash, KernelEvent, KernelLog, KernelLogRecord, KernelLogSource, KernelWord, OomKill};
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
     LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try,

@@ -202,6 +202,7 @@ impl Fact {
 fn mask_body(body: &mut FactBody) {
     match body {
         FactBody::File(file) => mask_blob(&mut file.content),
+        FactBody::KernelLog(log) => mask_blob(&mut log.lines),
         FactBody::LogTail(tail) => mask_blob(&mut tail.bytes),
         FactBody::Probe(transcript) => {
             let mut bytes = transcript.received.as_slice().to_vec();
