@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod collector;
+mod command;
 mod files;
 mod glob;
 pub mod helper;
@@ -16,7 +17,9 @@ mod processes;
 mod resolve;
 mod root;
 mod server_logs;
+mod services;
 mod sockets;
+mod units;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;

@@ -3,13 +3,19 @@
 //! Every parser takes the bytes as the kernel wrote them and gives what could be read of them: a line that does not fit
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
+mod marks;
 mod names;
 mod process;
 mod server_log;
 mod server_words;
+mod service;
 mod sockets;
+mod unit;
 
+pub use marks::{holds_mark, lines_with_marks};
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
 pub use process::{decode_process, decode_processes};
 pub use server_log::{decode_server_logs, keep_server_words};
+pub use service::{decode_service, decode_services, supervisord_includes, supervisord_programs};
 pub use sockets::{TcpLine, UnixLine, decode_sockets, tcp_line, unix_line};
+pub use unit::{decode_journal, decode_unit};
