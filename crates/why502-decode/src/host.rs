@@ -3,6 +3,7 @@
 //! Every parser takes the bytes as the kernel wrote them and gives what could be read of them: a line that does not fit
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
+mod filter;
 mod kernel_log;
 mod marks;
 mod names;
@@ -13,6 +14,7 @@ mod service;
 mod sockets;
 mod unit;
 
+pub use filter::decode_packet_filter;
 pub use kernel_log::{decode_kernel_log, is_kernel_line, is_kernel_word};
 pub use marks::{holds_mark, lines_with_marks};
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};

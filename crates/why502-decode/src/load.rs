@@ -56,6 +56,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Host(host) => Datum::Host(host.clone()),
         FactBody::KernelLog(record) => Datum::KernelLog(host::decode_kernel_log(record, zone)),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
+        FactBody::PacketFilter(record) => Datum::PacketFilter(host::decode_packet_filter(record)),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
         FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),

@@ -1,9 +1,9 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, Blob, ErrorDigest, FileContent, HostRecord, JournalRecord, KernelLogRecord, LogTail,
-    NameReply, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp,
-    Transcript,
+    AccessDigest, Ask, Blob, ErrorDigest, FileContent, FilterRecord, HostRecord, JournalRecord,
+    KernelLogRecord, LogTail, NameReply, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord,
+    ServiceRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -71,6 +71,8 @@ pub enum FactBody {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// The packet filters of a network namespace.
+    PacketFilter(FilterRecord),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.

@@ -1,6 +1,6 @@
 //! What may be asked of the world.
 
-use crate::{LogClock, PeerAddress, ProbeSpec, Stamp};
+use crate::{FilterMoment, LogClock, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +42,13 @@ pub enum Ask {
         owner: String,
         /// What it holds.
         kind: LogKind,
+    },
+    /// The rules of the packet filters of a network namespace, with their counters, and its addresses and routes.
+    PacketFilter {
+        /// A process in that network namespace; `None`: that of this program.
+        pid: Option<u32>,
+        /// When.
+        moment: FilterMoment,
     },
     /// Every component of a path with its mode, owner, group and ACL; links are followed and shown.
     PathWalk {
@@ -125,6 +132,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("kernel-log", "the kernel's messages: whom it killed, what crashed, what it refused"),
     ("journal", "the journal: what a unit's processes wrote, and what systemd says of them"),
     ("name-resolution", "what a name resolves to"),
+    ("packet-filter", "the packet filters of a host: which rules a connection meets"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
     ("server-log", "the log of an application server: what it says of its own workers"),
@@ -143,6 +151,7 @@ impl Ask {
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
             | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
             Self::Log(_) | Self::LogTail { .. } => "error-log",
+            Self::PacketFilter { .. } => "packet-filter",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",

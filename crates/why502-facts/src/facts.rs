@@ -1,9 +1,10 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, JournalEntry,
-    KernelLog, LogClock, LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport,
-    ProbeSpec, Process, Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
+    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, FilterMoment, Gap, GapReason, HostRecord,
+    JournalEntry, KernelLog, LogClock, LogTail, Manifest, NameReply, Observed, PacketFilter, PathWalk,
+    PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord, Service, SocketTable,
+    Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,6 +29,8 @@ pub enum Datum {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// The packet filters of a network namespace.
+    PacketFilter(PacketFilter),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -240,6 +243,13 @@ impl Facts {
     pub fn paths(&self, root: Root, pattern: &str) -> Observed<&Vec<String>> {
         let ask = Ask::Glob { root, pattern: pattern.to_owned() };
         self.typed(&ask, |datum| if let Datum::Paths(paths) = datum { Some(paths) } else { None })
+    }
+
+    /// The packet filters of a network namespace at a moment.
+    pub fn packet_filter(&self, pid: Option<u32>, moment: FilterMoment) -> Observed<&PacketFilter> {
+        self.typed(&Ask::PacketFilter { pid, moment }, |datum| {
+            if let Datum::PacketFilter(filter) = datum { Some(filter) } else { None }
+        })
     }
 
     /// The components of a path.

@@ -19,6 +19,7 @@ mod bytes;
 mod errno;
 mod facts;
 mod fastcgi;
+mod filter;
 mod histogram;
 mod host;
 mod kernel_log;
@@ -47,6 +48,12 @@ pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
+pub use filter::{
+    BaseChain, FilterChain, FilterCondition, FilterFamily, FilterItem, FilterListing, FilterMoment,
+    FilterOperand, FilterOutput, FilterRecord, FilterRule, FilterStatement, FilterTable, FilterTool,
+    FilterVerdict, Hook, Icmpx, PacketField, PacketFilter, RejectKind, Route, RulePlace, Translation,
+    prefix_range,
+};
 pub use histogram::Histogram;
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,

@@ -246,6 +246,7 @@ fn mask_body(body: &mut FactBody) {
         FactBody::Addresses(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
+        | FactBody::PacketFilter(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
         | FactBody::Sockets(_)
