@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, logs, processes, server_logs, sockets};
+use crate::{access_control, files, host, logs, processes, server_logs, sockets};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -222,6 +222,11 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         return out_of_time();
     }
     match ask {
+        Ask::Audit { from, marks } => access_control::read_audit(*from, marks),
+        Ask::Confinement { pid } => access_control::read_confinement(*pid),
+        Ask::Decision { subject, object, class, permission } => {
+            access_control::read_decision(subject, object, class, permission)
+        }
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),

@@ -18,13 +18,15 @@
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- server-log            the log file that every listening process holds open
-//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
+//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL], as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
+
+mod access_control;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -205,7 +207,9 @@ impl Fixture {
         }
         match ask {
             Ask::File { path, .. } => self.file(path),
-            Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
+            Ask::Audit { .. } | Ask::Confinement { .. } | Ask::Decision { .. } | Ask::Glob { .. } => {
+                access_control::answer(self, ask).unwrap_or_else(unseen)
+            }
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
             Ask::Process { pid } => Answer::known(FactBody::Process(self.process(*pid))),
@@ -573,6 +577,7 @@ fn walk(path: &str, text: &str) -> Answer {
                 path: fields[4].to_owned(),
                 status: status(kind, mode, number(1), number(2)),
                 link: None,
+                label: fields.get(5).map(|&label| label.to_owned()),
             }
         })
         .collect();
