@@ -7,6 +7,7 @@
 
 mod access_control;
 mod collector;
+mod command;
 mod files;
 mod glob;
 pub mod helper;
@@ -17,7 +18,9 @@ mod processes;
 mod resolve;
 mod root;
 mod server_logs;
+mod services;
 mod sockets;
+mod units;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;

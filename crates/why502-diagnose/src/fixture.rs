@@ -19,6 +19,9 @@
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- server-log            the log file that every listening process holds open
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL], as the walk passed them
+//! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
+//! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
+//! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
@@ -27,6 +30,7 @@
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
 mod access_control;
+mod services;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -232,6 +236,9 @@ impl Fixture {
             Ask::Log(slice) => self.log(&slice.path).map_or_else(unseen, |text| digest(slice, text, model)),
             Ask::ServerLogs { .. } => {
                 self.sections.get("server-log").map_or_else(unseen, |text| self.server_log(text))
+            }
+            Ask::Services { .. } | Ask::Unit { .. } | Ask::UnitJournal { .. } => {
+                services::answer(&self.sections, ask)
             }
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
