@@ -1,6 +1,7 @@
 //! The commands of the program.
 
 use crate::bench::{self, Bench};
+use crate::guest;
 use crate::isolate::{self, Isolation};
 use crate::judge::Kind;
 use crate::orchestrate::{self, Plan};
@@ -37,12 +38,17 @@ enum Command {
     Run(RunArgs),
     /// Measures how long a diagnosis takes, as ratios.
     Bench(BenchArgs),
+    /// Runs the scenarios that need a guest with a kernel and a systemd of its own.
+    Guest(GuestArgs),
     /// Diagnoses the recorded bundles again.
     Replay {
         /// The folder of bundles.
         #[arg(long, default_value = CORPUS)]
         corpus: PathBuf,
     },
+    /// Runs scenarios in the guest (started there by the program itself).
+    #[command(name = "__guest", hide = true)]
+    Inside { scenarios: PathBuf, why502: PathBuf, results: PathBuf },
     /// Keeps watch over one run (started by the program itself).
     #[command(name = "__guard", hide = true)]
     Guard {
@@ -124,12 +130,26 @@ struct BenchArgs {
     only: Option<bench::Part>,
 }
 
+#[derive(Debug, clap::Args)]
+struct GuestArgs {
+    /// Parts of names; any fits. Nothing said: all.
+    filter: Vec<String>,
+    /// The folder of scenarios.
+    #[arg(long, default_value_os_t = project().join("lab/guest"))]
+    scenarios: PathBuf,
+    /// Keeps consoles, and of scenarios that are missed their bundle, text and logs.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+}
+
 /// Runs what was asked for.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::List(select) => list(&select),
         Command::Run(args) => run_all(&args),
         Command::Bench(args) => measure(args),
+        Command::Guest(args) => run_guests(args),
+        Command::Inside { scenarios, why502, results } => guest::inside::main(&scenarios, &why502, &results),
         Command::Replay { corpus } => replay(&corpus),
         Command::Guard { arguments } => isolate::guard(&arguments),
         Command::Scenario { file, dir, why502, isolated, record } => {
@@ -223,6 +243,18 @@ fn measure(args: BenchArgs) -> Result<ExitCode> {
         only: args.only,
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_guests(args: GuestArgs) -> Result<ExitCode> {
+    let lab = std::env::current_exe()?;
+    guest::run(&guest::Order {
+        filter: args.filter,
+        scenarios: args.scenarios,
+        why502: orchestrate::find_why502(&lab)?,
+        lab,
+        scripts: project().join("scripts"),
+        keep: args.keep,
+    })
 }
 
 fn run_one(order: &Order) -> Result<ExitCode> {

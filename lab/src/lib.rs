@@ -6,6 +6,8 @@
 //! them. The child ([`run`]) puts the files in place, starts backends and nginx, takes the steps, checks that the symptom
 //! occurs, runs the real why502 and hands its report to the judge ([`judge`]).
 //!
+//! What needs another kernel or a systemd of its own happens in a guest ([`guest`]).
+//!
 //! How long why502 takes is measured by [`mod@bench`].
 //!
 //! Backends are real programs or this program under another name ([`serve`]): a server that misbehaves as told.
@@ -13,6 +15,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod guest;
 pub mod isolate;
 pub mod judge;
 pub mod orchestrate;

@@ -12,7 +12,7 @@ mod withhold;
 
 pub(crate) use files::{chown, prepare};
 pub(crate) use gateway::Nginx;
-pub(crate) use product::report_of_bundle;
+pub(crate) use product::{ProductCall, report_of_bundle};
 
 use crate::judge::{self, Kind, Miss, Outcome};
 use crate::place::{Place, find_marker};

@@ -2,6 +2,7 @@
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::helper::{Job, Task, out_of_time, run_job};
+use crate::{access_control, files, host, logs, processes, server_logs, services, sockets, units};
 use crate::{files, host, kernel_log, logs, processes, server_logs, services, sockets, units};
 use crate::{files, host, logs, processes, server_logs, sockets};
 use std::borrow::Cow;
@@ -229,6 +230,11 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         return out_of_time();
     }
     match ask {
+        Ask::Audit { from, marks } => access_control::read_audit(*from, marks),
+        Ask::Confinement { pid } => access_control::read_confinement(*pid),
+        Ask::Decision { subject, object, class, permission } => {
+            access_control::read_decision(subject, object, class, permission)
+        }
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),

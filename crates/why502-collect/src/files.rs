@@ -166,7 +166,7 @@ fn component(step: &Step, names: Option<&Names>) -> PathComponent {
         status.owner = Names::of("/etc/passwd", status.uid);
         status.group = Names::of("/etc/group", status.gid);
     }
-    PathComponent { path: step.path.clone(), status, link: step.link.clone() }
+    PathComponent { path: step.path.clone(), status, link: step.link.clone(), label: label(step) }
 }
 
 fn file_status(stat: &Stat, acl: Vec<AclEntry>) -> FileStatus {
@@ -189,6 +189,14 @@ fn file_status(stat: &Stat, acl: Vec<AclEntry>) -> FileStatus {
         modified: Stamp(stat.st_mtime * 1000 + millis),
         acl,
     }
+}
+
+/// The context of SELinux (`security.selinux`, xattr(7)).
+fn label(step: &Step) -> Option<String> {
+    let path = format!("/proc/self/fd/{}", step.handle.as_raw_fd());
+    let mut buffer = [0; 1024];
+    let length = rustix::fs::getxattr(path, "security.selinux", &mut buffer).ok()?;
+    Some(why502_facts::lossy(buffer.get(..length)?).trim_end_matches('\0').to_owned())
 }
 
 /// The access ACL as the kernel stores it: a version, then entries of tag, permissions and id (`posix_acl_xattr.h`).

@@ -5,6 +5,7 @@
 //! see [`helper`].
 #![forbid(unsafe_code)]
 
+mod access_control;
 mod collector;
 mod command;
 mod commands;

@@ -3,6 +3,7 @@
 //! Every parser takes the bytes as the kernel wrote them and gives what could be read of them: a line that does not fit
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
+mod audit;
 mod filter;
 mod kernel_log;
 mod marks;
@@ -14,6 +15,9 @@ mod service;
 mod sockets;
 mod unit;
 
+pub use audit::{
+    audit_serial, audit_stamp, decode_audit, decode_confinement, decode_decision, is_denial, parse_denials,
+};
 pub use filter::decode_packet_filter;
 pub use kernel_log::{decode_kernel_log, is_kernel_line, is_kernel_word};
 pub use marks::{holds_mark, lines_with_marks};

@@ -19,10 +19,10 @@
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
 //! #- server-log            the log file that every listening process holds open
+//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL], as the walk passed them
 //! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
 //! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
-//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
@@ -30,6 +30,7 @@
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
+mod access_control;
 mod kernel_log;
 mod services;
 
@@ -213,7 +214,9 @@ impl Fixture {
         }
         match ask {
             Ask::File { path, .. } => self.file(path),
-            Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
+            Ask::Audit { .. } | Ask::Confinement { .. } | Ask::Decision { .. } | Ask::Glob { .. } => {
+                access_control::answer(self, ask).unwrap_or_else(unseen)
+            }
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
@@ -587,6 +590,7 @@ fn walk(path: &str, text: &str) -> Answer {
                 path: fields[4].to_owned(),
                 status: status(kind, mode, number(1), number(2)),
                 link: None,
+                label: fields.get(5).map(|&label| label.to_owned()),
             }
         })
         .collect();

@@ -1,9 +1,9 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, Blob, ErrorDigest, FileContent, FilterRecord, HostRecord, JournalRecord,
-    KernelLogRecord, LogTail, NameReply, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord,
-    ServiceRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, ErrorDigest, FileContent,
+    FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply, PathWalk, ProcessRecord,
+    ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -59,6 +59,12 @@ pub enum FactBody {
     AccessLog(AccessDigest),
     /// IP addresses of a name, in the order of the system's resolver.
     Addresses(Vec<IpAddr>),
+    /// Denials in the audit log.
+    Audit(AuditRecord),
+    /// How a process is confined.
+    Confinement(ConfinementRecord),
+    /// What SELinux decides.
+    Decision(DecisionRecord),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.

@@ -11,6 +11,29 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
+    /// The kernel's denials in the audit log that hold one of some marks.
+    Audit {
+        /// The begin; `None`: all that is kept.
+        from: Option<Stamp>,
+        /// What a record must contain.
+        marks: Vec<String>,
+    },
+    /// How a process is confined by a security module.
+    Confinement {
+        /// The process.
+        pid: u32,
+    },
+    /// What SELinux decides now, by its loaded policy and the booleans in force.
+    Decision {
+        /// The context of who wants something.
+        subject: String,
+        /// The context of what it is wanted of.
+        object: String,
+        /// The class of that: `tcp_socket`, `sock_file`, ….
+        class: String,
+        /// What is wanted.
+        permission: String,
+    },
     /// The content and the status of a regular file (at most 4 MiB).
     File {
         /// Whose file system.
@@ -124,6 +147,7 @@ pub enum Ask {
 
 /// The topics under which gaps are reported, each with what it is about.
 pub const TOPICS: &[(&str, &str)] = &[
+    ("access-control", "SELinux and AppArmor: how the gateway is confined, and what the kernel denied"),
     ("access-log", "an access log: how many requests, and which failed"),
     ("error-log", "an error log: what the gateway says of each failure"),
     ("file", "a file of the configuration, or one that it names"),
@@ -145,6 +169,7 @@ impl Ask {
     /// The topic under which a gap about this ask is reported: data, listed by `explain --list`.
     pub fn topic(&self) -> &'static str {
         match self {
+            Self::Audit { .. } | Self::Confinement { .. } | Self::Decision { .. } => "access-control",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::Host => "host",
             Self::KernelLog => "kernel-log",

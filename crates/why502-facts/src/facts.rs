@@ -1,10 +1,10 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, FilterMoment, Gap, GapReason, HostRecord,
-    JournalEntry, KernelLog, LogClock, LogTail, Manifest, NameReply, Observed, PacketFilter, PathWalk,
-    PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord, Service, SocketTable,
-    Stamp, Unit,
+    AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent,
+    FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail, Manifest,
+    NameReply, Observed, PacketFilter, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
+    Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,6 +17,12 @@ pub enum Datum {
     AccessLog(AccessDigest),
     /// IP addresses of a name.
     Addresses(Vec<IpAddr>),
+    /// Denials in the audit log.
+    Audit(AuditLog),
+    /// How a process is confined.
+    Confinement(Confinement),
+    /// What SELinux decides.
+    Decision(Decision),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -197,6 +203,36 @@ impl Facts {
         self.typed(&Ask::Process { pid }, |datum| {
             if let Datum::Process(process) = datum { Some(process) } else { None }
         })
+    }
+
+    /// How a process is confined by a security module.
+    pub fn confinement(&self, pid: u32) -> Observed<&Confinement> {
+        self.typed(&Ask::Confinement { pid }, |datum| {
+            if let Datum::Confinement(confinement) = datum { Some(confinement) } else { None }
+        })
+    }
+
+    /// Denials in the audit log since a moment that hold one of the marks.
+    pub fn audit(&self, from: Option<Stamp>, marks: &[String]) -> Observed<&AuditLog> {
+        let ask = Ask::Audit { from, marks: marks.to_vec() };
+        self.typed(&ask, |datum| if let Datum::Audit(log) = datum { Some(log) } else { None })
+    }
+
+    /// What SELinux decides; absent where the loaded policy does not know one of the contexts.
+    pub fn decision(
+        &self,
+        subject: &str,
+        object: &str,
+        class: &str,
+        permission: &str,
+    ) -> Observed<&Decision> {
+        let ask = Ask::Decision {
+            subject: subject.to_owned(),
+            object: object.to_owned(),
+            class: class.to_owned(),
+            permission: permission.to_owned(),
+        };
+        self.typed(&ask, |datum| if let Datum::Decision(decision) = datum { Some(decision) } else { None })
     }
 
     /// What an application server says of its workers, in the order of its files and lines.

@@ -217,4 +217,7 @@ pub struct PathComponent {
     pub status: FileStatus,
     /// Where it leads, if it is a link.
     pub link: Option<String>,
+    /// Its context of SELinux, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
 }

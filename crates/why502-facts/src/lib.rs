@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod access_control;
 mod answer;
 mod ask;
 mod bundle;
@@ -39,6 +40,10 @@ mod time;
 mod websocket;
 mod wire;
 
+pub use access_control::{
+    AppArmorDenial, AuditLog, AuditRecord, Confinement, ConfinementRecord, Decision, DecisionRecord, Denial,
+    Denied, SeLinuxDenial, selinux_type,
+};
 pub use answer::{Answer, Fact, FactBody, Gap, GapReason, Observed};
 pub use ask::{
     AccessLogFormat, AccessWriting, Ask, FormatEscape, LogKind, LogSlice, Resolver, Root, Security, TOPICS,

@@ -244,6 +244,9 @@ fn mask_body(body: &mut FactBody) {
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
         }
         FactBody::Addresses(_)
+        | FactBody::Audit(_)
+        | FactBody::Confinement(_)
+        | FactBody::Decision(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
         | FactBody::PacketFilter(_)

@@ -190,6 +190,11 @@ impl<'r> Finding<'r> {
         list(self.0, "remedies").iter().map(Value::to_string).collect()
     }
 
+    /// One of the remedies.
+    pub(crate) fn remedy(self, index: usize) -> Option<&'r Value> {
+        list(self.0, "remedies").get(index)
+    }
+
     /// The published order of findings, without the part that a URL has.
     pub(crate) fn rank(self) -> impl Ord + 'r {
         let requests = self.0["explains"]["requests"].as_u64().unwrap_or(0);
