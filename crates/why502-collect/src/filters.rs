@@ -2,9 +2,11 @@
 //!
 //! Legacy tables of iptables are listed only where the kernel has some: asking for one that is not there would make it.
 
-use crate::commands::{self, Ran, read_proc};
+use crate::command::{self, CommandError};
 use crate::helper::Place;
 use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 use why502_facts::{Answer, Blob, FactBody, FilterListing, FilterOutput, FilterRecord, GapReason};
 
@@ -31,7 +33,7 @@ pub(crate) fn list(place: &Place, timeout: Duration) -> Answer {
         FilterOutput::Known(json) => CHAINS_OF_IPTABLES.iter().any(|chain| holds(json.as_slice(), chain)),
         FilterOutput::Absent | FilterOutput::Unknown { .. } => true,
     };
-    let mut over_nft = |program: &str| {
+    let over_nft = |program: &str| {
         if may_be_of_iptables { over_nft(program, deadline) } else { FilterOutput::Absent }
     };
     let (ipv4, ipv6) = (over_nft("iptables-nft-save"), over_nft("ip6tables-nft-save"));
@@ -70,6 +72,15 @@ fn wholly_unknown(listings: &[(FilterListing, FilterOutput)]) -> Option<Answer> 
 fn of_namespace(name: &str) -> Blob {
     let read = read_proc(&format!("/proc/thread-self/net/{name}"), MAX_ROUTES);
     read.ok().flatten().unwrap_or_default().into()
+}
+
+/// A file of `/proc`, whole; `None` if it is longer than that.
+fn read_proc(path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, Errno> {
+    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(errno)?;
+    file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(errno)?;
+    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
 }
 
 fn holds(bytes: &[u8], word: &[u8]) -> bool {
@@ -114,16 +125,15 @@ fn missing(program: &str) -> FilterOutput {
 
 /// What a program lists; `None` if it is not installed.
 fn run(program: &str, arguments: &[&str], deadline: Instant) -> Option<FilterOutput> {
-    let path = commands::find(program)?;
-    let left = deadline.saturating_duration_since(Instant::now());
-    let unknown = |why, says: String| FilterOutput::Unknown { why, says: format!("{program}: {says}") };
-    Some(match commands::run(&path, arguments, MAX_LIST, left) {
-        Ok(Ran::Printed(list)) => FilterOutput::Known(list.into()),
-        Ok(Ran::Failed(says)) if is_denial(&says) => unknown(GapReason::Denied, says),
-        Ok(Ran::Failed(says)) => unknown(GapReason::Failed, says),
-        Ok(Ran::TooMuch) => unknown(GapReason::Unsupported, "its list is longer than is kept".to_owned()),
-        Ok(Ran::TimedOut) => unknown(GapReason::TimedOut, "it took too long".to_owned()),
-        Err(error) => unknown(GapReason::Failed, error.to_string()),
+    let unknown = |why, says: &str| FilterOutput::Unknown { why, says: format!("{program}: {says}") };
+    Some(match command::run(program, arguments, MAX_LIST, deadline) {
+        Ok(output) if output.success => FilterOutput::Known(output.stdout.into()),
+        Ok(output) if output.truncated => unknown(GapReason::Unsupported, "its list is longer than is kept"),
+        Ok(output) if is_denial(&output.complaint) => unknown(GapReason::Denied, &output.complaint),
+        Ok(output) => unknown(GapReason::Failed, &output.complaint),
+        Err(CommandError::NotThere) => return None,
+        Err(CommandError::Failed(says)) => unknown(GapReason::Failed, &says),
+        Err(CommandError::TimedOut) => unknown(GapReason::TimedOut, "it took too long"),
     })
 }
 

@@ -8,7 +8,6 @@
 mod access_control;
 mod collector;
 mod command;
-mod commands;
 mod files;
 mod filters;
 mod glob;
