@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, logs, processes, server_logs, sockets};
+use crate::{files, host, logs, network_limits, processes, server_logs, sockets};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -230,6 +230,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             logs::read_slice(slice, &route_of, stop)
         }
         Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
+        Ask::NetworkLimits { pid, .. } => network_limits::read_network_limits(*pid),
         Ask::PathWalk { root, path } => files::walk_path(*root, path),
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),

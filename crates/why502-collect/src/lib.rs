@@ -11,6 +11,7 @@ mod glob;
 pub mod helper;
 mod host;
 mod logs;
+mod network_limits;
 mod probe;
 mod processes;
 mod resolve;

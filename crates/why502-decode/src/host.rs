@@ -4,12 +4,14 @@
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
 mod names;
+mod network_limits;
 mod process;
 mod server_log;
 mod server_words;
 mod sockets;
 
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
+pub use network_limits::decode_network_limits;
 pub use process::{decode_process, decode_processes};
 pub use server_log::{decode_server_logs, keep_server_words};
 pub use sockets::{TcpLine, UnixLine, decode_sockets, tcp_line, unix_line};

@@ -55,6 +55,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::Host(host) => Datum::Host(host.clone()),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
+        FactBody::NetworkLimits(record) => Datum::NetworkLimits(host::decode_network_limits(record)),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
         FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),

@@ -18,6 +18,7 @@
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- server-log            the log file that every listening process holds open
+//! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
@@ -25,6 +26,8 @@
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
+
+mod limits;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -218,6 +221,7 @@ impl Fixture {
                     ),
                 ]))
             }
+            Ask::NetworkLimits { again, .. } => self.limits(*again).unwrap_or_else(unseen),
             Ask::LogTail { path, .. } => match self.log(path) {
                 Some(text) => {
                     let tail = LogTail { bytes: Blob::from(text), size: text.len() as u64 };
@@ -384,6 +388,7 @@ impl Fixture {
             tcp: Blob::from(tcp.as_str()),
             tcp6: Blob::from(tcp6.as_str()),
             unix: Blob::from(unix.as_str()),
+            connected: self.connected(),
             owners,
             accepted,
             fib_trie: Blob::from(fib_trie.as_str()),

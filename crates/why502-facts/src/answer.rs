@@ -1,8 +1,8 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, NetworkLimitsRecord,
+    PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -68,6 +68,8 @@ pub enum FactBody {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// Limits and counters of a network namespace.
+    NetworkLimits(NetworkLimitsRecord),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.

@@ -2,8 +2,8 @@
 
 use crate::{
     AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
-    LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
-    Root, Security, ServerWord, SocketTable, Stamp,
+    LogTail, Manifest, NameReply, NetworkLimits, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec,
+    Process, Resolver, Root, Security, ServerWord, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,6 +26,8 @@ pub enum Datum {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// Limits and counters of a network namespace.
+    NetworkLimits(NetworkLimits),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -196,6 +198,13 @@ impl Facts {
             &Ask::Sockets { pid },
             |datum| if let Datum::Sockets(table) = datum { Some(table) } else { None },
         )
+    }
+
+    /// What the kernel lets a network namespace do, and how often it refused; `again`: by the second look.
+    pub fn network_limits(&self, pid: Option<u32>, again: bool) -> Observed<&NetworkLimits> {
+        self.typed(&Ask::NetworkLimits { pid, again }, |datum| {
+            if let Datum::NetworkLimits(limits) = datum { Some(limits) } else { None }
+        })
     }
 
     /// A file's content.

@@ -238,6 +238,7 @@ fn mask_body(body: &mut FactBody) {
         FactBody::Addresses(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
+        | FactBody::NetworkLimits(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
         | FactBody::Sockets(_)
