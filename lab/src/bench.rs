@@ -3,12 +3,17 @@
 //! Two hosts of the lab, each a real nginx whose backend does not listen, have the same lines in the last hour of their
 //! logs. One has ten gigabytes of older traffic before them. All is measured in one run, alternating, so that what else
 //! the machine does hits all alike. Nothing is judged: a time that fails a build fails it at random.
+//!
+//! Then the quiet host becomes a busy one, with thousands of processes and tens of thousands of sockets that are really there
+//! ([`crowd`]), and a whole collection is measured once more.
 
+mod crowd;
 mod incidents;
 mod logs;
 mod measure;
 mod traffic;
 
+use self::crowd::{Crowd, N_PROCESSES, N_SOCKETS};
 use self::measure::{Measured, Sample, measure};
 use self::traffic::Traffic;
 use crate::output::{complain, say};
@@ -73,6 +78,8 @@ pub struct Bench {
 /// A part of what is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
+    /// A host with thousands of processes and sockets.
+    Host,
     /// Whole logs, against other tools.
     Logs,
     /// The diagnosis of a host, and of the incidents.
@@ -93,6 +100,9 @@ pub fn run(bench: &Bench) -> Result<()> {
     if wanted(Part::Verdict) {
         verdict(bench, dir.path())?;
         incidents::run(&bench.why502, dir.path(), bench.n_runs)?;
+    }
+    if wanted(Part::Host) {
+        busy_host(bench, dir.path())?;
     }
     if wanted(Part::Logs) {
         logs::run(&bench.why502, dir.path(), bench.large / LOGS_PART, PATTERN)?;
@@ -118,6 +128,42 @@ fn verdict(bench: &Bench, dir: &Path) -> Result<()> {
         drop(host);
         std::fs::remove_dir_all(folder)?;
     }
+    Ok(())
+}
+
+/// A whole collection on a quiet host, and on a busy one.
+fn busy_host(bench: &Bench, dir: &Path) -> Result<()> {
+    let host = Host::build(&dir.join("host"), &Traffic::until_now(bench.small / 2), bench.small)?;
+    let mut samples: [Sample; 4] = Default::default();
+    let [quiet, quiet_collected, busy, collected] = &mut samples;
+    for _ in 0..bench.n_runs {
+        quiet.add(&host.diagnose(&bench.why502)?);
+        quiet_collected.add(&host.collect(&bench.why502)?);
+    }
+    complain(&format!("starting {N_PROCESSES} processes, opening {N_SOCKETS} sockets"));
+    let crowd = Crowd::gather()?;
+    for run in 1..=bench.n_runs {
+        complain(&format!("run {run} of {}", bench.n_runs));
+        busy.add(&host.diagnose(&bench.why502)?);
+        collected.add(&host.collect(&bench.why502)?);
+    }
+    drop(crowd);
+    say(&format!("{:<44} {:>9} {:>9}  {:>8}  target", "", "median", "p95", "memory"));
+    let crowded = format!("{N_PROCESSES} processes, {N_SOCKETS} sockets");
+    let names = [
+        ("diagnose, quiet host".to_owned(), ""),
+        ("collect, quiet host".to_owned(), ""),
+        (format!("diagnose, {crowded}"), "at most 1.5 s, 150 MiB"),
+        (format!("collect, {crowded}"), "at most 1.5 s, 150 MiB"),
+    ];
+    for ((name, target), sample) in names.iter().zip(&samples) {
+        let [median, p95] = [sample.median(), sample.p95()].map(seconds);
+        let peak = sample.peak_kib().div_ceil(1024);
+        say(&format!("{name:<44} {median:>9} {p95:>9}  {peak:>4} MiB  {target}"));
+    }
+    let folder = host.place.path("");
+    drop(host);
+    std::fs::remove_dir_all(folder)?;
     Ok(())
 }
 
@@ -156,6 +202,20 @@ impl Host {
             Some(1) => Ok(measured),
             exit => bail!("why502 ends with {exit:?}, and the gateway is broken"),
         }
+    }
+
+    /// Records a bundle of this gateway.
+    fn collect(&self, why502: &Path) -> Result<Measured> {
+        let master = self.nginx.master().context("nginx does not run")?;
+        let bundle = self.place.path("out/bundle.tar.zst");
+        let mut command = Command::new(why502);
+        command.args(["collect", "--pid", &master.as_raw_pid().to_string(), "-o"]).arg(&bundle);
+        let measured = measure(&mut command, &self.place.path("out/collected"))?;
+        if measured.exit != Some(0) {
+            bail!("why502 collect ends with {:?}", measured.exit);
+        }
+        std::fs::remove_file(bundle)?;
+        Ok(measured)
     }
 
     fn search(&self, program: &str, arguments: &[&str]) -> Result<Measured> {

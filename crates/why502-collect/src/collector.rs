@@ -2,7 +2,8 @@
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::{
-    access_control, files, host, kernel_log, logs, processes, server_logs, services, sockets, units,
+    access_control, files, host, kernel_log, logs, network_limits, processes, server_logs, services, sockets,
+    units,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -243,6 +244,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             logs::read_slice(slice, &route_of, stop)
         }
         Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
+        Ask::NetworkLimits { pid, .. } => network_limits::read_network_limits(*pid),
         Ask::PathWalk { root, path } => files::walk_path(*root, path),
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),

@@ -330,7 +330,7 @@ fn take_place<T>(pid: u32, context: &mut ProbeContext, read: impl FnOnce() -> T)
 }
 
 /// A namespace that may have to be entered.
-enum Namespace {
+pub(crate) enum Namespace {
     /// It is ours already.
     Same,
     /// It is another one, and may not be opened.
@@ -340,7 +340,8 @@ enum Namespace {
 }
 
 impl Namespace {
-    fn of(pid: u32, name: &str, kind: LinkNameSpaceType) -> Self {
+    /// That of a process; it must be made before another one is entered: `/proc` may be another one afterwards.
+    pub(crate) fn of(pid: u32, name: &str, kind: LinkNameSpaceType) -> Self {
         let path = format!("/proc/{pid}/ns/{name}");
         let own = fs::read_link(format!("/proc/self/ns/{name}"));
         match (fs::read_link(&path), own) {
@@ -353,7 +354,7 @@ impl Namespace {
     }
 
     /// Whether we are in it afterwards.
-    fn enter(self) -> bool {
+    pub(crate) fn enter(self) -> bool {
         match self {
             Self::Same => true,
             Self::Closed => false,

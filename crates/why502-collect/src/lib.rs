@@ -15,6 +15,7 @@ pub mod helper;
 mod host;
 mod kernel_log;
 mod logs;
+mod network_limits;
 mod probe;
 mod processes;
 mod resolve;

@@ -1,14 +1,24 @@
 //! Processes, as `/proc` shows them.
 
 use rustix::fs::AtFlags;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::thread;
 use why502_facts::{Answer, FactBody, GapReason, ProcessRecord, ProcessTable};
 
 /// The most processes that are kept.
 const MAX_PROCESSES: usize = 65_536;
 /// The most bytes of an argument vector that are kept.
 const MAX_CMDLINE: usize = 4096;
+/// The most threads that look at processes.
+const MAX_THREADS: usize = 4;
+/// Fewer processes than that are not worth a thread of their own.
+const MIN_PART: usize = 256;
+/// How much of a small file is read at once, in bytes.
+const SMALL: usize = 2048;
+/// Beyond that no small file is read.
+const MAX_SMALL: usize = 256 << 10;
 
 /// All processes that can be seen, kernel threads left out.
 pub(crate) fn read_processes() -> Answer {
@@ -19,8 +29,9 @@ pub(crate) fn read_processes() -> Answer {
     // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
     let hidden = !pids.contains(&1);
     let own = FileView::of("self");
-    let records = pids.into_iter().take(MAX_PROCESSES).filter_map(|pid| read_record(pid, &own));
-    let processes = records.filter(|record| !record.cmdline.as_slice().is_empty()).collect();
+    let seen = pids.get(..MAX_PROCESSES).unwrap_or(&pids);
+    let is_program = |record: &ProcessRecord| !record.cmdline.as_slice().is_empty();
+    let processes = in_parts(seen, |pid| read_record(pid, &own).filter(is_program));
     Answer::known(FactBody::Processes(ProcessTable { processes, hidden }))
 }
 
@@ -55,17 +66,57 @@ pub(crate) fn argv_of(pid: u32) -> Option<Vec<String>> {
     (!cmdline.is_empty()).then(|| argv.collect())
 }
 
+/// What a look at each of many processes gives, in their order: by several threads, since most of it is the kernel's work.
+pub(crate) fn in_parts<T: Send>(pids: &[u32], look: impl Fn(u32) -> Option<T> + Sync) -> Vec<T> {
+    let n_threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let size = pids.len().div_ceil(n_threads).max(MIN_PART);
+    let look = &look;
+    thread::scope(|scope| {
+        let parts: Vec<_> = pids
+            .chunks(size)
+            .map(|part| scope.spawn(move || part.iter().filter_map(|pid| look(*pid)).collect::<Vec<T>>()))
+            .collect();
+        // A panic in a thread of ours is a bug and must not be swallowed.
+        let join = |part: thread::ScopedJoinHandle<'_, Vec<T>>| {
+            part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        parts.into_iter().flat_map(join).collect()
+    })
+}
+
+/// The content of a small file of `/proc`, which has no size to ask for, with as few reads as can be.
+fn read_small(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut content = vec![0; SMALL];
+    let mut length = 0;
+    loop {
+        match file.read(content.get_mut(length..).unwrap_or_default())? {
+            0 => break,
+            n_read => length += n_read,
+        }
+        if length == content.len() {
+            content.resize(length * 2, 0);
+        }
+        if length > MAX_SMALL {
+            break;
+        }
+    }
+    content.truncate(length);
+    content.shrink_to_fit();
+    Ok(content)
+}
+
 /// `None` if the process is gone.
 fn read_record(pid: u32, own: &FileView) -> Option<ProcessRecord> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let mut cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let stat = read_small(&format!("/proc/{pid}/stat")).ok()?;
+    let mut cmdline = read_small(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
     cmdline.truncate(MAX_CMDLINE);
     let view = FileView::of(&pid.to_string());
     Some(ProcessRecord {
         pid,
         stat: stat.into(),
         cmdline: cmdline.into(),
-        cgroup: fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default().into(),
+        cgroup: read_small(&format!("/proc/{pid}/cgroup")).unwrap_or_default().into(),
         exe: link(&format!("/proc/{pid}/exe")),
         net_namespace: namespace(&format!("/proc/{pid}/ns/net")),
         mount_namespace: view.namespace,

@@ -1,11 +1,12 @@
 //! Sockets of a network namespace, as `/proc/PID/net` shows them.
 
 use crate::files::unreadable;
-use crate::processes::process_ids;
+use crate::processes::{in_parts, process_ids};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use why502_decode::host::{tcp_line, unix_line};
 use why502_facts::{Accepted, Answer, FactBody, PeerAddress, SocketRecord, SocketState};
@@ -18,6 +19,9 @@ const MAX_UNIX: usize = 8192;
 const MAX_SEARCHED: usize = 65_536;
 /// The most entries of who holds accepted connections.
 const MAX_ACCEPTED: usize = 4096;
+
+/// How much of a table is read at once: each time the kernel looks anew for the place where it was.
+const READ_AT_ONCE: usize = 256 << 10;
 
 /// The inodes of connections that were accepted, and where.
 type Connections = BTreeMap<u64, PeerAddress>;
@@ -71,8 +75,9 @@ fn read_tcp(
     connections: &mut Connections,
 ) -> io::Result<Vec<u8>> {
     let (mut kept, mut ports) = (Vec::new(), BTreeSet::new());
-    for line in BufReader::new(File::open(path)?).split(b'\n') {
-        let line = line?;
+    let mut table = BufReader::with_capacity(READ_AT_ONCE, File::open(path)?);
+    let mut line = Vec::new();
+    while read_line(&mut table, &mut line)? {
         let Some(socket) = tcp_line(&line) else { continue };
         if socket.state == SocketState::Listen {
             kept.extend_from_slice(&line);
@@ -88,6 +93,14 @@ fn read_tcp(
         }
     }
     Ok(kept)
+}
+
+/// Reads the next line without its end into `line`; whether there was one.
+fn read_line(table: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let is_line = table.read_until(b'\n', line)? > 0;
+    line.pop_if(|last| *last == b'\n');
+    Ok(is_line)
 }
 
 /// Keeps the sockets that have a name and are not connected: every accepted connection bears its listener's.
@@ -160,8 +173,8 @@ fn find_owners(listening: &BTreeSet<u64>, connections: &Connections) -> Found {
     let mut hidden = !pids.contains(&1);
     let mut owners = Vec::new();
     let mut accepted: BTreeMap<(&PeerAddress, u32), u64> = BTreeMap::new();
-    for pid in pids {
-        match sockets_of(pid) {
+    for (pid, held) in in_parts(&pids, |pid| Some((pid, sockets_of(pid)))) {
+        match held {
             Ok(mut held) => {
                 held.sort_unstable();
                 held.dedup();
@@ -183,17 +196,22 @@ fn find_owners(listening: &BTreeSet<u64>, connections: &Connections) -> Found {
 
 /// The inodes of the sockets that a process holds.
 fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
-    let mut inodes = Vec::new();
-    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let target = match fs::read_link(descriptor?.path()) {
-            Ok(target) => target,
-            // It was closed meanwhile.
-            Err(error) if is_gone(&error) => continue,
-            Err(error) => return Err(error),
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty())?;
+    let (mut inodes, mut buffer) = (Vec::new(), Vec::new());
+    for descriptor in rustix::fs::Dir::read_from(&directory)? {
+        // From the open directory on: the way there is not walked again for each of many.
+        let target = match rustix::fs::readlinkat(&directory, descriptor?.file_name(), buffer) {
+            Ok(target) => target.into_bytes(),
+            // It was closed meanwhile; the directory itself and its parent are no links.
+            Err(Errno::NOENT | Errno::SRCH | Errno::INVAL) => Vec::new(),
+            Err(error) => return Err(error.into()),
         };
-        let inode: Option<u64> =
-            target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let text = str::from_utf8(&target).unwrap_or_default();
+        let inode =
+            text.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')?.parse::<u64>().ok());
         inodes.extend(inode);
+        buffer = target;
     }
     Ok(inodes)
 }

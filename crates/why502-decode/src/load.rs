@@ -57,6 +57,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::KernelLog(record) => Datum::KernelLog(host::decode_kernel_log(record, zone)),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
         FactBody::PacketFilter(record) => Datum::PacketFilter(host::decode_packet_filter(record)),
+        FactBody::NetworkLimits(record) => Datum::NetworkLimits(host::decode_network_limits(record)),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
         FactBody::Audit(record) => Datum::Audit(host::decode_audit(record)),

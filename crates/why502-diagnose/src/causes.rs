@@ -5,6 +5,7 @@ mod access;
 mod address_family_mismatch;
 mod all_servers_down;
 mod app_server;
+mod backlogs;
 mod cached_error;
 mod client_gave_up;
 mod config_invalid;
@@ -12,9 +13,11 @@ mod config_not_reloaded;
 mod configured_error;
 mod connect_timeout_too_short;
 mod connection_limited;
+mod conntrack_full;
 mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
+mod ephemeral_ports_exhausted;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
 pub(crate) mod handshakes;
@@ -27,6 +30,7 @@ mod idle_timeouts;
 mod keepalive_race;
 mod late_answers;
 mod limits;
+mod listen_backlog_full;
 mod names;
 mod no_live_upstreams;
 mod own_answers;
@@ -108,15 +112,18 @@ pub static CAUSES: &[&Cause] = &[
     &configured_error::CAUSE,
     &connect_timeout_too_short::CAUSE,
     &connection_limited::CAUSE,
+    &conntrack_full::CAUSE,
     &dns_name_not_found::CAUSE,
     &dns_server_unreachable::CAUSE,
     &dns_stale_address::CAUSE,
+    &ephemeral_ports_exhausted::CAUSE,
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
     &http_version_mismatch::CAUSE,
     &http2_goaway::CAUSE,
     &keepalive_race::CAUSE,
+    &listen_backlog_full::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,

@@ -23,6 +23,7 @@
 //! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
 //! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
+//! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
@@ -32,6 +33,7 @@
 
 mod access_control;
 mod kernel_log;
+mod limits;
 mod services;
 
 use crate::plan::asks_upgrade;
@@ -232,6 +234,7 @@ impl Fixture {
                     ),
                 ]))
             }
+            Ask::NetworkLimits { again, .. } => self.limits(*again).unwrap_or_else(unseen),
             Ask::LogTail { path, .. } => match self.log(path) {
                 Some(text) => {
                     let tail = LogTail { bytes: Blob::from(text), size: text.len() as u64 };
@@ -401,6 +404,7 @@ impl Fixture {
             tcp: Blob::from(tcp.as_str()),
             tcp6: Blob::from(tcp6.as_str()),
             unix: Blob::from(unix.as_str()),
+            connected: self.connected(),
             owners,
             accepted,
             fib_trie: Blob::from(fib_trie.as_str()),

@@ -2,8 +2,8 @@
 
 use crate::{
     AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, ErrorDigest, FileContent,
-    FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
+    FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord,
+    PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -79,6 +79,8 @@ pub enum FactBody {
     NameReply(NameReply),
     /// The packet filters of a network namespace.
     PacketFilter(FilterRecord),
+    /// Limits and counters of a network namespace.
+    NetworkLimits(NetworkLimitsRecord),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.

@@ -73,6 +73,14 @@ pub enum Ask {
         /// When.
         moment: FilterMoment,
     },
+    /// What the kernel lets a network namespace do, and how often it refused: queues, ports, connection tracking.
+    NetworkLimits {
+        /// A process in that network namespace; `None`: that of this program.
+        pid: Option<u32>,
+        /// Whether this is the second look, which is asked for once the probes are in: what has grown meanwhile tells what
+        /// became of them.
+        again: bool,
+    },
     /// Every component of a path with its mode, owner, group and ACL; links are followed and shown.
     PathWalk {
         /// Whose file system.
@@ -157,6 +165,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("journal", "the journal: what a unit's processes wrote, and what systemd says of them"),
     ("name-resolution", "what a name resolves to"),
     ("packet-filter", "the packet filters of a host: which rules a connection meets"),
+    ("network-limits", "what the kernel lets a network namespace do: queues, ports, connection tracking"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
     ("server-log", "the log of an application server: what it says of its own workers"),
@@ -177,6 +186,7 @@ impl Ask {
             | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
             Self::Log(_) | Self::LogTail { .. } => "error-log",
             Self::PacketFilter { .. } => "packet-filter",
+            Self::NetworkLimits { .. } => "network-limits",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",

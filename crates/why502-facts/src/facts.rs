@@ -3,8 +3,8 @@
 use crate::{
     AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent,
     FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail, Manifest,
-    NameReply, Observed, PacketFilter, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
-    Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
+    NameReply, NetworkLimits, Observed, PacketFilter, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
+    Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,6 +37,8 @@ pub enum Datum {
     NameReply(NameReply),
     /// The packet filters of a network namespace.
     PacketFilter(PacketFilter),
+    /// Limits and counters of a network namespace.
+    NetworkLimits(NetworkLimits),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -267,6 +269,13 @@ impl Facts {
             &Ask::Sockets { pid },
             |datum| if let Datum::Sockets(table) = datum { Some(table) } else { None },
         )
+    }
+
+    /// What the kernel lets a network namespace do, and how often it refused; `again`: by the second look.
+    pub fn network_limits(&self, pid: Option<u32>, again: bool) -> Observed<&NetworkLimits> {
+        self.typed(&Ask::NetworkLimits { pid, again }, |datum| {
+            if let Datum::NetworkLimits(limits) = datum { Some(limits) } else { None }
+        })
     }
 
     /// A file's content.

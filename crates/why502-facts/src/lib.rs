@@ -27,6 +27,7 @@ mod kernel_log;
 mod log;
 mod mask;
 mod name_reply;
+mod network_limits;
 mod peer;
 mod phrase;
 mod probe;
@@ -72,6 +73,7 @@ pub use log::{
 };
 pub use mask::{is_secret_variable, mask_secrets};
 pub use name_reply::NameReply;
+pub use network_limits::{ConntrackCounters, ListenQueue, NetworkLimits, NetworkLimitsRecord};
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{

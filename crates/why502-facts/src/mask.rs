@@ -250,6 +250,7 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::Host(_)
         | FactBody::NameReply(_)
         | FactBody::PacketFilter(_)
+        | FactBody::NetworkLimits(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
         | FactBody::Sockets(_)
