@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, logs, processes, server_logs, sockets};
+use crate::{file_systems, files, host, logs, processes, server_logs, sockets};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -223,6 +223,10 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
     }
     match ask {
         Ask::File { root, path } => files::read_file(*root, path),
+        Ask::FileSystem { root, path } => {
+            let (root, path) = (*root, path.clone());
+            file_systems::within(stop, move || file_systems::read_file_system(root, &path))
+        }
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),
         Ask::Log(slice) => {
@@ -230,7 +234,10 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             logs::read_slice(slice, &route_of, stop)
         }
         Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
-        Ask::PathWalk { root, path } => files::walk_path(*root, path),
+        Ask::PathWalk { root, path } => {
+            let (root, path) = (*root, path.clone());
+            file_systems::within(stop, move || files::walk_path(root, &path))
+        }
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod collector;
+mod file_systems;
 mod files;
 mod glob;
 pub mod helper;

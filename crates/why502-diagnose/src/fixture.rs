@@ -20,12 +20,17 @@
 //! #- server-log            the log file that every listening process holds open
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
+//! #- descriptors           of the worker: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
+//! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
+mod files;
+
+use self::files::{add_descriptors, file_system};
 use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
@@ -205,6 +210,10 @@ impl Fixture {
         }
         match ask {
             Ask::File { path, .. } => self.file(path),
+            Ask::FileSystem { path, .. } => self
+                .sections
+                .get(&format!("file-system {path}"))
+                .map_or_else(unseen, |text| file_system(path, text)),
             Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
@@ -347,6 +356,9 @@ impl Fixture {
             "NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
         );
         record.status = Some(Blob::from(status.as_str()));
+        if let Some(text) = self.sections.get("descriptors") {
+            add_descriptors(&mut record, text);
+        }
         record
     }
 

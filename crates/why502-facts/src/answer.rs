@@ -1,8 +1,8 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, ErrorDigest, FileContent, FileSystemRecord, HostRecord, LogTail, NameReply, PathWalk,
+    ProcessRecord, ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -62,6 +62,8 @@ pub enum FactBody {
     ErrorLog(ErrorDigest),
     /// The content of a file.
     File(FileContent),
+    /// The file system under a path.
+    FileSystem(FileSystemRecord),
     /// What is known of the host as a whole.
     Host(HostRecord),
     /// The end of a log.

@@ -1,9 +1,9 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
-    LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
-    Root, Security, ServerWord, SocketTable, Stamp,
+    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, FileSystem, Gap, GapReason, HostRecord,
+    LogClock, LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
+    Resolver, Root, Security, ServerWord, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,6 +20,8 @@ pub enum Datum {
     ErrorLog(ErrorDigest),
     /// The content of a file.
     File(FileContent),
+    /// The file system under a path.
+    FileSystem(FileSystem),
     /// The host as a whole.
     Host(HostRecord),
     /// The end of a log.
@@ -202,6 +204,12 @@ impl Facts {
     pub fn file(&self, root: Root, path: &str) -> Observed<&FileContent> {
         let ask = Ask::File { root, path: path.to_owned() };
         self.typed(&ask, |datum| if let Datum::File(file) = datum { Some(file) } else { None })
+    }
+
+    /// The file system under a path.
+    pub fn file_system(&self, root: Root, path: &str) -> Observed<&FileSystem> {
+        let ask = Ask::FileSystem { root, path: path.to_owned() };
+        self.typed(&ask, |datum| if let Datum::FileSystem(found) = datum { Some(found) } else { None })
     }
 
     /// The paths that a pattern matched.

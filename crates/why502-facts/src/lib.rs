@@ -19,6 +19,7 @@ mod bytes;
 mod errno;
 mod facts;
 mod fastcgi;
+mod file_system;
 mod histogram;
 mod host;
 mod log;
@@ -45,10 +46,11 @@ pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
+pub use file_system::{FileSystem, FileSystemRecord, FileSystemSpace, Mount};
 pub use histogram::Histogram;
 pub use host::{
-    AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,
-    ProcessTable, ZoneOffset, ZoneOffsets,
+    AclEntry, DescriptorCount, Descriptors, FileContent, FileKind, FileStatus, HostRecord, PathComponent,
+    PathWalk, Process, ProcessRecord, ProcessTable, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,

@@ -236,6 +236,7 @@ fn mask_body(body: &mut FactBody) {
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
         }
         FactBody::Addresses(_)
+        | FactBody::FileSystem(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
         | FactBody::PathWalk(_)
