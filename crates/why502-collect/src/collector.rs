@@ -2,8 +2,8 @@
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::{
-    access_control, files, host, kernel_log, logs, network_limits, processes, server_logs, services, sockets,
-    units,
+    access_control, file_systems, files, host, kernel_log, logs, network_limits, processes, server_logs,
+    services, sockets, units,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -236,6 +236,10 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             access_control::read_decision(subject, object, class, permission)
         }
         Ask::File { root, path } => files::read_file(*root, path),
+        Ask::FileSystem { root, path } => {
+            let (root, path) = (*root, path.clone());
+            file_systems::within(stop, move || file_systems::read_file_system(root, &path))
+        }
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),
         Ask::KernelLog => kernel_log::read_kernel_log(stop),
@@ -246,6 +250,10 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
         Ask::NetworkLimits { pid, .. } => network_limits::read_network_limits(*pid),
         Ask::PathWalk { root, path } => files::walk_path(*root, path),
+        Ask::PathWalk { root, path } => {
+            let (root, path) = (*root, path.clone());
+            file_systems::within(stop, move || files::walk_path(root, &path))
+        }
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),

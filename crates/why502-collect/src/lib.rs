@@ -8,6 +8,7 @@
 mod access_control;
 mod collector;
 mod command;
+mod file_systems;
 mod files;
 mod filters;
 mod glob;

@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
-use why502_facts::{Answer, FactBody, GapReason, ProcessRecord, ProcessTable};
+use why502_facts::{Answer, DescriptorCount, FactBody, GapReason, ProcessRecord, ProcessTable};
 
 /// The most processes that are kept.
 const MAX_PROCESSES: usize = 65_536;
+/// The most descriptors of one process that are counted: `fs.nr_open` by default.
+const MAX_DESCRIPTORS: usize = 1 << 20;
 /// The most bytes of an argument vector that are kept.
 const MAX_CMDLINE: usize = 4096;
 /// The most threads that look at processes.
@@ -40,9 +42,22 @@ pub(crate) fn read_process(pid: u32) -> Answer {
     let Some(mut record) = read_record(pid, &FileView::of("self")) else { return Answer::Absent };
     record.status = fs::read(format!("/proc/{pid}/status")).ok().map(Into::into);
     record.limits = fs::read(format!("/proc/{pid}/limits")).ok().map(Into::into);
+    record.descriptors = count_descriptors(pid);
     record.cwd = link(&format!("/proc/{pid}/cwd"));
     record.tz = fs::read(format!("/proc/{pid}/environ")).ok().as_deref().and_then(time_zone);
     Answer::known(FactBody::Process(record))
+}
+
+/// How many descriptors a process has open; `None` where that may not be read.
+fn count_descriptors(pid: u32) -> Option<DescriptorCount> {
+    let mut count = DescriptorCount::default();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.take(MAX_DESCRIPTORS) {
+        // One that was closed meanwhile is none.
+        let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
+        count.open += 1;
+        count.sockets += u64::from(target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
+    }
+    Some(count)
 }
 
 /// The ids of all processes that can be seen, in order.

@@ -4,6 +4,7 @@
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
 mod audit;
+mod file_system;
 mod filter;
 mod kernel_log;
 mod marks;
@@ -19,6 +20,7 @@ mod unit;
 pub use audit::{
     audit_serial, audit_stamp, decode_audit, decode_confinement, decode_decision, is_denial, parse_denials,
 };
+pub use file_system::decode_file_system;
 pub use filter::decode_packet_filter;
 pub use kernel_log::{decode_kernel_log, is_kernel_line, is_kernel_word};
 pub use marks::{holds_mark, lines_with_marks};

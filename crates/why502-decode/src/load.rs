@@ -53,6 +53,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::NameReply(reply) => Datum::NameReply(reply.clone()),
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
+        FactBody::FileSystem(record) => Datum::FileSystem(host::decode_file_system(record)),
         FactBody::Host(host) => Datum::Host(host.clone()),
         FactBody::KernelLog(record) => Datum::KernelLog(host::decode_kernel_log(record, zone)),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),

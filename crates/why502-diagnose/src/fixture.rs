@@ -25,6 +25,8 @@
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
+//! #- descriptors           of the worker: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
+//! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
 //! ```
@@ -36,6 +38,9 @@ mod kernel_log;
 mod limits;
 mod services;
 
+mod files;
+
+use self::files::{add_descriptors, file_system};
 use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
@@ -219,6 +224,11 @@ impl Fixture {
             Ask::Audit { .. } | Ask::Confinement { .. } | Ask::Decision { .. } | Ask::Glob { .. } => {
                 access_control::answer(self, ask).unwrap_or_else(unseen)
             }
+            Ask::FileSystem { path, .. } => self
+                .sections
+                .get(&format!("file-system {path}"))
+                .map_or_else(unseen, |text| file_system(path, text)),
+            Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
@@ -367,6 +377,9 @@ impl Fixture {
             "NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
         );
         record.status = Some(Blob::from(status.as_str()));
+        if let Some(text) = self.sections.get("descriptors") {
+            add_descriptors(&mut record, text);
+        }
         record
     }
 

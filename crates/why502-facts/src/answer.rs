@@ -2,8 +2,9 @@
 
 use crate::{
     AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, ErrorDigest, FileContent,
-    FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord,
-    PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
+    FileSystemRecord, FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply,
+    NetworkLimitsRecord, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord,
+    Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -69,6 +70,8 @@ pub enum FactBody {
     ErrorLog(ErrorDigest),
     /// The content of a file.
     File(FileContent),
+    /// The file system under a path.
+    FileSystem(FileSystemRecord),
     /// What is known of the host as a whole.
     Host(HostRecord),
     /// What the kernel says of deaths, refusals and shortages.

@@ -41,6 +41,13 @@ pub enum Ask {
         /// An absolute path in it.
         path: String,
     },
+    /// The file system under a path: its size, what is left of it, how it is mounted.
+    FileSystem {
+        /// Whose file system.
+        root: Root,
+        /// An absolute path; where it does not exist, what exists of it is looked at.
+        path: String,
+    },
     /// The paths that a glob(7) pattern matches, as glob(3) sorts them in the C locale.
     Glob {
         /// Whose file system.
@@ -97,7 +104,7 @@ pub enum Ask {
         /// What is sent.
         spec: Box<ProbeSpec>,
     },
-    /// More of one process than [`Ask::Processes`] has: its credentials, its limits.
+    /// More of one process than [`Ask::Processes`] has: its credentials, its limits, how many descriptors it has open.
     Process {
         /// The process.
         pid: u32,
@@ -159,6 +166,10 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("access-log", "an access log: how many requests, and which failed"),
     ("error-log", "an error log: what the gateway says of each failure"),
     ("file", "a file of the configuration, or one that it names"),
+    (
+        "file-system",
+        "the file system under a path that the gateway writes to: whether it is full or read-only",
+    ),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
     ("kernel-log", "the kernel's messages: whom it killed, what crashed, what it refused"),
@@ -171,6 +182,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("server-log", "the log of an application server: what it says of its own workers"),
     ("service", "a service of the host: its unit, its state, who supervises it"),
     ("socket-path", "the path of a unix socket: who may walk it"),
+    ("socket-path", "the path of a unix socket, or of files that the gateway writes: who may walk it"),
     ("sockets", "the sockets of the gateway's network namespace: who listens where"),
 ];
 
@@ -180,6 +192,7 @@ impl Ask {
         match self {
             Self::Audit { .. } | Self::Confinement { .. } | Self::Decision { .. } => "access-control",
             Self::File { .. } | Self::Glob { .. } => "file",
+            Self::FileSystem { .. } => "file-system",
             Self::Host => "host",
             Self::KernelLog => "kernel-log",
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })

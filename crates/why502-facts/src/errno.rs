@@ -87,6 +87,7 @@ errnos! {
     ConnectionRefused 111 "ECONNREFUSED" ["Connection refused"] "A reset or an ICMP port-unreachable answered.";
     HostDown 112 "EHOSTDOWN" ["Host is down"] "The host is down.";
     HostUnreachable 113 "EHOSTUNREACH" ["No route to host", "Host is unreachable"] "The host cannot be reached.";
+    QuotaExceeded 122 "EDQUOT" ["Disk quota exceeded", "Quota exceeded"] "The disk quota is used up.";
 }
 
 impl Errno {

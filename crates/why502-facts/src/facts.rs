@@ -1,7 +1,7 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent,
+    AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent, FileSystem,
     FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail, Manifest,
     NameReply, NetworkLimits, Observed, PacketFilter, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
     Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
@@ -27,6 +27,8 @@ pub enum Datum {
     ErrorLog(ErrorDigest),
     /// The content of a file.
     File(FileContent),
+    /// The file system under a path.
+    FileSystem(FileSystem),
     /// The host as a whole.
     Host(HostRecord),
     /// What the kernel says of deaths, refusals and shortages.
@@ -282,6 +284,12 @@ impl Facts {
     pub fn file(&self, root: Root, path: &str) -> Observed<&FileContent> {
         let ask = Ask::File { root, path: path.to_owned() };
         self.typed(&ask, |datum| if let Datum::File(file) = datum { Some(file) } else { None })
+    }
+
+    /// The file system under a path.
+    pub fn file_system(&self, root: Root, path: &str) -> Observed<&FileSystem> {
+        let ask = Ask::FileSystem { root, path: path.to_owned() };
+        self.typed(&ask, |datum| if let Datum::FileSystem(found) = datum { Some(found) } else { None })
     }
 
     /// The paths that a pattern matched.

@@ -68,6 +68,9 @@ pub struct ProcessRecord {
     pub status: Option<Blob>,
     /// `/proc/PID/limits`; only where one process was asked for.
     pub limits: Option<Blob>,
+    /// How many entries `/proc/PID/fd` has; only where one process was asked for, and `None` where it may not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<DescriptorCount>,
     /// The value of `TZ` in its environment; only where one process was asked for.
     pub tz: Option<String>,
     /// The target of `/proc/PID/exe`; `None` where it may not be read.
@@ -83,6 +86,28 @@ pub struct ProcessRecord {
     pub same_root: Option<bool>,
     /// The effective user id.
     pub uid: u32,
+}
+
+/// How many descriptors a process has open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescriptorCount {
+    /// All of them.
+    pub open: u64,
+    /// Those of sockets.
+    pub sockets: u64,
+}
+
+/// What a process may have open, and what it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptors {
+    /// How many descriptors it may have open (`RLIMIT_NOFILE`, getrlimit(2)): the soft limit.
+    pub limit: Option<u64>,
+    /// How far it may raise that limit by itself.
+    pub hard_limit: Option<u64>,
+    /// Whether it may raise the hard limit too (`CAP_SYS_RESOURCE`, capabilities(7)).
+    pub may_raise: Option<bool>,
+    /// How many it has open.
+    pub count: Option<DescriptorCount>,
 }
 
 /// One process, decoded.
@@ -127,6 +152,8 @@ pub struct Process {
     pub same_root: Option<bool>,
     /// The value of `TZ` in its environment, where the process was asked for.
     pub tz: Option<String>,
+    /// Its open files and their limit, where the process was asked for.
+    pub descriptors: Descriptors,
 }
 
 /// The kind of a file.

@@ -20,6 +20,7 @@ mod bytes;
 mod errno;
 mod facts;
 mod fastcgi;
+mod file_system;
 mod filter;
 mod histogram;
 mod host;
@@ -54,6 +55,7 @@ pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
+pub use file_system::{FileSystem, FileSystemRecord, FileSystemSpace, Mount};
 pub use filter::{
     BaseChain, FilterChain, FilterCondition, FilterFamily, FilterItem, FilterListing, FilterMoment,
     FilterOperand, FilterOutput, FilterRecord, FilterRule, FilterStatement, FilterTable, FilterTool,
@@ -62,8 +64,8 @@ pub use filter::{
 };
 pub use histogram::Histogram;
 pub use host::{
-    AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,
-    ProcessTable, ZoneOffset, ZoneOffsets,
+    AclEntry, DescriptorCount, Descriptors, FileContent, FileKind, FileStatus, HostRecord, PathComponent,
+    PathWalk, Process, ProcessRecord, ProcessTable, ZoneOffset, ZoneOffsets,
 };
 pub use kernel_log::{Crash, KernelEvent, KernelLog, KernelLogRecord, KernelLogSource, KernelWord, OomKill};
 pub use log::{

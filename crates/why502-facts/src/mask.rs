@@ -247,6 +247,7 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::Audit(_)
         | FactBody::Confinement(_)
         | FactBody::Decision(_)
+        | FactBody::FileSystem(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
         | FactBody::PacketFilter(_)

@@ -92,7 +92,8 @@ pub enum Phrase {
     LimitingRequests,
     /// The shared memory of a limit is full; detail: the zone where it is named.
     LimitZoneFull,
-    /// Lines of this very log were dropped (rate-limited, or a syslog server did not take them): absence proves nothing.
+    /// Lines of a log were dropped (rate-limited, a full file system, a syslog server that did not take them): absence proves
+    /// nothing; detail: the file, where it is one.
     LogLinesDropped,
     /// The answer is no memcached answer; detail: the message.
     MemcachedInvalid,

@@ -32,6 +32,8 @@ pub struct Gateway {
     pub root: Root,
     /// In whose place its connections are made.
     pub security: Security,
+    /// Where temporary files go that no directive sends elsewhere: the directive and the path. Empty where the binary does not tell.
+    pub default_temporary_paths: Vec<(&'static str, String)>,
     /// The user of the workers, as configured.
     pub user: Option<Setting<String>>,
     /// The configuration files, in the order of loading.

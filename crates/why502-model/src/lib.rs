@@ -24,7 +24,10 @@ pub use gateway::{
 };
 pub use group::{Balancing, Group, GroupId, Host, Peer, PeerId, Reuse};
 pub use model::{Model, Window};
-pub use nginx::{Arrival, CgiParameters, MapTable, Served, Step, Stop, WantedDirective};
+pub use nginx::{
+    Arrival, CgiParameters, MapTable, Served, Step, Stop, Storage, StorageKind, WantedDirective,
+    WorkerSettings,
+};
 pub use request::RequestVars;
 pub use route::{
     Action, Buffers, CacheKey, Conditional, ConditionalKind, Fallback, FallbackKind, Limit, LimitKind, Pass,

@@ -27,9 +27,11 @@ mod pattern;
 mod routes;
 mod script;
 mod spelling;
+mod storage;
 mod upstreams;
 mod values;
 mod variables;
+mod workers;
 
 pub(crate) use build::build_gateway;
 pub use cgi::CgiParameters;
@@ -38,4 +40,6 @@ pub use find::MapTable;
 pub(crate) use instance::{find_instances, title};
 pub use locate::{Arrival, Served, Step, Stop};
 pub(crate) use locate::{Locator, Slashes, parse_target, valid_host};
+pub use storage::{Storage, StorageKind};
 pub(crate) use variables::Expression;
+pub use workers::WorkerSettings;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 use why502_facts::{
-    Ask, Datum, FORMAT_VERSION, Facts, FileContent, FileKind, FileStatus, Gap, GapReason, HostRecord,
-    Invocation, Manifest, Observed, Process, ProcessList, Stamp,
+    Ask, Datum, Descriptors, FORMAT_VERSION, Facts, FileContent, FileKind, FileStatus, Gap, GapReason,
+    HostRecord, Invocation, Manifest, Observed, Process, ProcessList, Stamp,
 };
 
 /// The most rounds of asking: more than includes nest in any test.
@@ -162,6 +162,7 @@ pub(crate) fn process(pid: u32, parent: u32, title: &str, started: i64) -> Proce
         mount_namespace: None,
         same_root: Some(true),
         tz: None,
+        descriptors: Descriptors::default(),
     }
 }
 

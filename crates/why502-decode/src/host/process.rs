@@ -1,6 +1,6 @@
 //! Processes: `/proc/PID/{stat,cmdline,cgroup,status}` (proc(5)).
 
-use why502_facts::{Process, ProcessList, ProcessRecord, ProcessTable, Stamp, lossy};
+use why502_facts::{Descriptors, Process, ProcessList, ProcessRecord, ProcessTable, Stamp, lossy};
 
 /// Clock ticks per second that `/proc/PID/stat` counts in: `USER_HZ`, 100 on every architecture that Linux still has.
 const TICKS_PER_SECOND: i64 = 100;
@@ -40,7 +40,34 @@ pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<P
         mount_namespace: record.mount_namespace,
         same_root: record.same_root,
         tz: record.tz.clone(),
+        descriptors: descriptors(record, status.as_deref()),
     })
+}
+
+/// The bit of `CAP_SYS_RESOURCE` in a set of capabilities (`linux/capability.h`).
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
+
+fn descriptors(record: &ProcessRecord, status: Option<&str>) -> Descriptors {
+    let limits = record.limits.as_ref().map(|blob| String::from_utf8_lossy(blob.as_slice()).into_owned());
+    let (limit, hard_limit) = limits.as_deref().and_then(open_file_limits).unzip();
+    let capabilities = status.and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    Descriptors {
+        limit,
+        hard_limit,
+        may_raise: capabilities.map(|own| own & CAP_SYS_RESOURCE != 0),
+        count: record.descriptors,
+    }
+}
+
+/// The soft and the hard limit of `Max open files            1024                 524288               files`.
+fn open_file_limits(limits: &str) -> Option<(u64, u64)> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let number = |word: &str| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() };
+    let mut words = line.split_ascii_whitespace();
+    Some((number(words.next()?)?, number(words.next()?)?))
 }
 
 struct Stat {
@@ -173,6 +200,24 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_of_open_files_and_the_right_to_raise_it_are_read() {
+        let mut record = record(STAT);
+        assert_eq!(decode_process(&record, None).unwrap().descriptors, Descriptors::default());
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \nMax processes             9                    9                    processes \nMax open files            1024                 524288               files     \n";
+        record.limits = Some(Blob::from(limits));
+        record.status = Some(Blob::from("CapPrm:\t000001ffffffffff\nCapEff:\t00000000a80425fb\n"));
+        let found = decode_process(&record, None).unwrap().descriptors;
+        assert_eq!(
+            (found.limit, found.hard_limit, found.may_raise),
+            (Some(1024), Some(524_288), Some(false))
+        );
+        record.status = Some(Blob::from("CapEff:\t000001ffffffffff\n"));
+        record.limits = Some(Blob::from("Max open files unlimited unlimited files\n"));
+        let found = decode_process(&record, None).unwrap().descriptors;
+        assert_eq!((found.limit, found.may_raise), (Some(u64::MAX), Some(true)));
+    }
+
+    #[test]
     fn units_and_containers_are_read_from_cgroups() {
         assert_eq!(unit_of("0::/system.slice/app.service\n").as_deref(), Some("app.service"));
         assert_eq!(
@@ -209,6 +254,7 @@ mod tests {
             record.stat = stat.into();
             record.cmdline = cmdline.into();
             record.status = Some(cgroup.clone().into());
+            record.limits = Some(cgroup.clone().into());
             record.cgroup = cgroup.into();
             let _ = decode_process(&record, Some(Stamp(0)));
         }

@@ -124,7 +124,7 @@ impl Denial {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use why502_facts::Stamp;
+    use why502_facts::{Descriptors, Stamp};
 
     fn worker(uid: u32, gid: u32, groups: &[u32]) -> Process {
         Process {
@@ -147,6 +147,7 @@ mod tests {
             mount_namespace: None,
             same_root: None,
             tz: None,
+            descriptors: Descriptors::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::logs::{DefaultLogs, read_logs};
 use super::modules::Modules;
 use super::parameters::Levels;
 use super::routes::{Setup, read_routes};
+use super::storage::default_temporary_paths;
 use super::upstreams::Groups;
 use super::variables::Book;
 use crate::{Gateway, Setting, Source};
@@ -43,6 +44,7 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
             .or_else(|| instance.build.path("--error-log-path", "logs/error.log", &instance.prefix)),
         access: instance.build.path("--http-log-path", "logs/access.log", &instance.prefix),
     };
+    let default_temporary_paths = default_temporary_paths(&instance);
     let sources = files(&config);
     // Where nobody knows which configuration a master has, nobody knows where its binary logs by default.
     let is_unknown =
@@ -65,6 +67,7 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
         prefix: instance.prefix,
         root: instance.root,
         security: instance.security,
+        default_temporary_paths,
         user,
         locator,
         servers: routes.servers,

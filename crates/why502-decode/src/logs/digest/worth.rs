@@ -46,7 +46,8 @@ pub(super) fn of_error_line(
         | Phrase::WorkerConnectionsLow => Worth::Summary,
         // Static files that are not there: every scanner makes hundreds of these.
         Phrase::FileOperationFailed
-            if matches!(errno, Some(Errno::NoEntry | Errno::NotDirectory | Errno::IsDirectory)) =>
+            if level >= ErrorLevel::Error
+                && matches!(errno, Some(Errno::NoEntry | Errno::NotDirectory | Errno::IsDirectory)) =>
         {
             Worth::Summary
         }

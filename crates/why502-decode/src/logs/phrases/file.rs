@@ -27,6 +27,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new("ngx_slab_alloc() failed: no memory in SSL session {}", Phrase::Noise),
     Rule::whole("ngx_slab_alloc() failed: no memory{}", Phrase::SharedMemoryFull),
     Rule::whole("ngx_slab_free(): {}", Phrase::GatewayFault),
+    // A log could not be written (`ngx_http_log_write`).
+    Rule::new("{}() to \"{*}\" failed", Phrase::LogLinesDropped),
+    Rule::new("{}() to \"{*}\" was incomplete: {}", Phrase::LogLinesDropped),
     // Operations on files, whichever they are: `open() "…" failed`, `pwritev() "…" failed`.
     Rule::whole("{}() \"{}\" failed", Phrase::FileOperationFailed),
     Rule::whole("{}() \"{}\" to \"{}\" failed", Phrase::FileOperationFailed),
