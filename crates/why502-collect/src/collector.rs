@@ -125,7 +125,7 @@ impl Collector {
             return Some(Answer::unknown(GapReason::NotAsked, "not looked at: no log is read for this"));
         }
         let allowed = match (&self.policy.only_files, ask) {
-            (None, Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
+            (None, Ask::Echo { .. } | Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
             (None, _) => true,
             (
                 Some(files),
@@ -236,18 +236,26 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),
         Ask::Sockets { pid } => sockets::read_sockets(*pid),
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
-        Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),
+        Ask::Echo { .. } | Ask::Probe { .. } | Ask::Resolve { .. } | Ask::Route { .. } => {
+            Answer::unknown(GapReason::Failed, "not a look")
+        }
     }
 }
 
 /// The task of a helper that an ask is, with whose place it takes.
 fn task(ask: &Ask) -> Option<(Security, Task)> {
     match ask {
+        Ask::Echo { security, target, sizes } => {
+            Some((*security, Task::Echo { target: *target, sizes: sizes.clone() }))
+        }
         Ask::Probe { security, target, spec } => {
             Some((*security, Task::Probe { target: target.clone(), spec: spec.clone() }))
         }
         Ask::Resolve { security, name, resolver } => {
             Some((*security, Task::Resolve { name: name.clone(), resolver: *resolver }))
+        }
+        Ask::Route { security, target, source } => {
+            Some((*security, Task::Route { target: *target, source: *source }))
         }
         _ => None,
     }

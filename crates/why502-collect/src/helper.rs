@@ -5,9 +5,10 @@
 //! then starts threads for its tasks: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
 
+use crate::echo::EchoSockets;
 use crate::probe::TlsFiles;
 use crate::resolve::NameFiles;
-use crate::{probe, resolve};
+use crate::{probe, resolve, route};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::LinkNameSpaceType;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -43,6 +45,13 @@ pub(crate) struct Job {
 /// One look.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
+    /// Sends ICMP echo requests.
+    Echo {
+        /// The address.
+        target: IpAddr,
+        /// The sizes of the packets.
+        sizes: Vec<u16>,
+    },
     /// Connects to a peer.
     Probe {
         /// The peer.
@@ -57,13 +66,20 @@ pub(crate) enum Task {
         /// By whom.
         resolver: Resolver,
     },
+    /// Looks up the way to an address.
+    Route {
+        /// The address.
+        target: SocketAddr,
+        /// Where packets come from, if it is certain.
+        source: Option<IpAddr>,
+    },
 }
 
 impl Task {
     fn spec(&self) -> Option<&ProbeSpec> {
         match self {
             Self::Probe { spec, .. } => Some(spec),
-            Self::Resolve { .. } => None,
+            Self::Echo { .. } | Self::Resolve { .. } | Self::Route { .. } => None,
         }
     }
 
@@ -73,7 +89,7 @@ impl Task {
             Self::Probe { target, spec } => {
                 Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)) }
             }
-            Self::Resolve { .. } => self,
+            Self::Echo { .. } | Self::Resolve { .. } | Self::Route { .. } => self,
         }
     }
 
@@ -94,6 +110,8 @@ pub(crate) struct Place {
     pub(crate) names: NameFiles,
     /// The certificates and keys that probes need.
     pub(crate) files: TlsFiles,
+    /// The sockets for echo requests.
+    echo: EchoSockets,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -216,7 +234,7 @@ fn lanes(tasks: &[(Task, Duration)]) -> Vec<Vec<usize>> {
     for (at, (task, _)) in tasks.iter().enumerate() {
         match task {
             Task::Probe { target, .. } => of_peers.entry(target).or_default().push(at),
-            Task::Resolve { .. } => lanes.push(vec![at]),
+            Task::Echo { .. } | Task::Resolve { .. } | Task::Route { .. } => lanes.push(vec![at]),
         }
     }
     for lane in of_peers.values_mut() {
@@ -271,8 +289,10 @@ fn send(reply: &Reply) {
 
 fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
+        Task::Echo { target, sizes } => place.echo.run(*target, sizes, &place.context, timeout),
         Task::Probe { target, spec } => probe::run(target, spec, &place.context, &place.files, timeout),
         Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
+        Task::Route { target, source } => route::look_up(*target, *source, &place.context, timeout),
     }
 }
 
@@ -280,19 +300,23 @@ fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
 fn enter(job: &Job) -> io::Result<Place> {
     let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
     let specs = || job.tasks.iter().filter_map(|(task, _)| task.spec());
-    let (foreign_files, (names, files)) = match job.security {
+    let echoed = || {
+        job.tasks
+            .iter()
+            .filter_map(|(task, _)| if let Task::Echo { target, .. } = task { Some(*target) } else { None })
+    };
+    let read = || (NameFiles::read(), TlsFiles::read(specs()), EchoSockets::open(echoed()));
+    let (foreign_files, (names, files, echo)) = match job.security {
         Security::Own => {
             (context.as_user, context.in_network, context.in_mount) = (true, true, true);
-            (false, (NameFiles::read(), TlsFiles::read(specs())))
+            (false, read())
         }
-        Security::Process(pid) => {
-            take_place(pid, &mut context, || (NameFiles::read(), TlsFiles::read(specs())))?
-        }
+        Security::Process(pid) => take_place(pid, &mut context, read)?,
     };
     context.uid = rustix::process::geteuid().as_raw();
     // Nothing that a task starts may win rights back.
     let _ = rustix::thread::set_no_new_privs(true);
-    Ok(Place { context, foreign_files, names, files })
+    Ok(Place { context, foreign_files, names, files, echo })
 }
 
 /// Whether the files are those of another mount namespace or root afterwards, and those that `read` reads there.

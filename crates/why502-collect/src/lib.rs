@@ -6,15 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod collector;
+mod echo;
 mod files;
 mod glob;
 pub mod helper;
 mod host;
+mod icmp_errors;
 mod logs;
 mod probe;
 mod processes;
 mod resolve;
 mod root;
+mod route;
 mod server_logs;
 mod sockets;
 

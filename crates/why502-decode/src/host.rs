@@ -4,12 +4,14 @@
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
 mod names;
+mod netlink;
 mod process;
 mod server_log;
 mod server_words;
 mod sockets;
 
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
+pub use netlink::{Table, Told, decode_path, dump_request, lookup, messages, route_request, told};
 pub use process::{decode_process, decode_processes};
 pub use server_log::{decode_server_logs, keep_server_words};
 pub use sockets::{TcpLine, UnixLine, decode_sockets, tcp_line, unix_line};

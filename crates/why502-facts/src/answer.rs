@@ -1,8 +1,8 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, EchoRecord, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk,
+    ProcessRecord, ProcessTable, RouteRecord, ServerLogRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -58,6 +58,8 @@ pub enum FactBody {
     AccessLog(AccessDigest),
     /// IP addresses of a name, in the order of the system's resolver.
     Addresses(Vec<IpAddr>),
+    /// What became of ICMP echo requests.
+    Echo(EchoRecord),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -78,6 +80,8 @@ pub enum FactBody {
     Process(ProcessRecord),
     /// All processes.
     Processes(ProcessTable),
+    /// The way to an address.
+    Route(RouteRecord),
     /// The ends of the log files that a process holds open.
     ServerLogs(Vec<ServerLogRecord>),
     /// Sockets of a network namespace.

@@ -2,7 +2,7 @@
 
 use crate::{LogClock, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A question to the collector. It knows nothing of gateways: it reads, lists, resolves and probes what it is told to.
@@ -11,6 +11,15 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
+    /// ICMP echo requests to an address, which no router may take apart: one per size.
+    Echo {
+        /// In whose network namespace.
+        security: Security,
+        /// The address.
+        target: IpAddr,
+        /// The sizes of the whole packets, in bytes.
+        sizes: Vec<u16>,
+    },
     /// The content and the status of a regular file (at most 4 MiB).
     File {
         /// Whose file system.
@@ -72,6 +81,15 @@ pub enum Ask {
         /// By whom.
         resolver: Resolver,
     },
+    /// The way that TCP packets to an address take, as the kernel itself tells it: nothing is sent.
+    Route {
+        /// In whose network namespace and as whose user.
+        security: Security,
+        /// The address.
+        target: SocketAddr,
+        /// The address that they come from, if it is a certain one.
+        source: Option<IpAddr>,
+    },
     /// What an application server writes of its workers into the log files that a process of it holds open.
     ServerLogs {
         /// The process.
@@ -97,12 +115,14 @@ pub enum Ask {
 pub const TOPICS: &[(&str, &str)] = &[
     ("access-log", "an access log: how many requests, and which failed"),
     ("error-log", "an error log: what the gateway says of each failure"),
+    ("echo", "what answers an ICMP echo request to a peer's address"),
     ("file", "a file of the configuration, or one that it names"),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
     ("name-resolution", "what a name resolves to"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
+    ("route", "the way to a peer: routes, policy rules, devices, neighbours"),
     ("server-log", "the log of an application server: what it says of its own workers"),
     ("socket-path", "the path of a unix socket: who may walk it"),
     ("sockets", "the sockets of the gateway's network namespace: who listens where"),
@@ -113,6 +133,7 @@ impl Ask {
     pub fn topic(&self) -> &'static str {
         match self {
             Self::File { .. } | Self::Glob { .. } => "file",
+            Self::Echo { .. } => "echo",
             Self::Host => "host",
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
             | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
@@ -121,6 +142,7 @@ impl Ask {
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",
             Self::Resolve { .. } => "name-resolution",
+            Self::Route { .. } => "route",
             Self::ServerLogs { .. } => "server-log",
             Self::Sockets { .. } => "sockets",
             Self::Strings { .. } => "gateway-binary",

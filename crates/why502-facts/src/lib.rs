@@ -24,6 +24,7 @@ mod host;
 mod log;
 mod mask;
 mod name_reply;
+mod path;
 mod peer;
 mod phrase;
 mod probe;
@@ -57,6 +58,10 @@ pub use log::{
 };
 pub use mask::{is_secret_variable, mask_secrets};
 pub use name_reply::NameReply;
+pub use path::{
+    Echo, EchoOutcome, EchoRecord, IcmpError, IcmpMeaning, Link, LinkAddress, Lookup, Neighbour,
+    NeighbourState, PathToPeer, PolicyRule, Route, RouteKind, RouteRecord, RuleAction,
+};
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{

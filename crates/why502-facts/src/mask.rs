@@ -236,10 +236,12 @@ fn mask_body(body: &mut FactBody) {
             digest.coverage.unparsed.iter_mut().for_each(|line| mask_text(&mut line.text));
         }
         FactBody::Addresses(_)
+        | FactBody::Echo(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
+        | FactBody::Route(_)
         | FactBody::Sockets(_)
         | FactBody::Strings(_) => {}
     }
