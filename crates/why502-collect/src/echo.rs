@@ -14,8 +14,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use why502_facts::{Answer, Echo, EchoOutcome, EchoRecord, Errno, FactBody, GapReason, ProbeContext};
 
-/// How long an answer may take: longer than any way around the earth, twice.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long answers may take where some of several are expected to stay away: longer than any way around the earth, twice. Of a single
+/// request a router may say only after three seconds that the host does not answer (arp(7)).
+const PATIENCE_OF_MANY: Duration = Duration::from_millis(1500);
 /// When what was not answered is sent again: one packet may be lost.
 const AGAIN: Duration = Duration::from_millis(500);
 /// The header of an echo request.
@@ -52,9 +53,10 @@ impl EchoSockets {
             return Answer::unknown(GapReason::Denied, "the gateway's network namespace cannot be entered");
         }
         let opened = self.0.iter().find(|(own, _)| *own == target).map(|(_, socket)| socket);
+        let patience = if sizes.len() > 1 { timeout.min(PATIENCE_OF_MANY) } else { timeout };
         let says = |errno| format!("no socket for ICMP echo requests: {errno}");
         match opened {
-            Some(Ok(socket)) => match socket.echo(target, sizes, timeout.min(PATIENCE)) {
+            Some(Ok(socket)) => match socket.echo(target, sizes, patience) {
                 Ok(echoes) => Answer::known(FactBody::Echo(EchoRecord { context: context.clone(), echoes })),
                 Err(errno) => Answer::unknown(GapReason::Failed, says(errno)),
             },
@@ -213,7 +215,7 @@ mod tests {
     fn this_host_answers_or_the_right_is_missing() {
         let context = ProbeContext { in_network: true, ..ProbeContext::default() };
         let target: IpAddr = "127.0.0.1".parse().unwrap();
-        let answer = EchoSockets::open([target]).run(target, &[64, 1400], &context, PATIENCE);
+        let answer = EchoSockets::open([target]).run(target, &[64, 1400], &context, PATIENCE_OF_MANY);
         match answer {
             Answer::Known(body) => {
                 let FactBody::Echo(record) = *body else { panic!("no echo") };

@@ -214,11 +214,11 @@ fn ruling(
     path: &PathToPeer,
     look: &Look<'_>,
 ) -> Result<Ruling, Asks> {
-    let is_told = look.is_told_by_packets() && path.context.in_network;
+    let is_told = look.is_told_by_packets();
     let edge = look.edge();
     if !is_told && edge.is_none() {
         if look.is_acknowledged() && look.echo.clone().known().is_some_and(EchoRecord::is_answered) {
-            let says = format!("packets of {} bytes come through to {target}", look.full);
+            let says = format!("full-sized packets come through to {target}");
             return Ok(Ruling::RuledOut(vec![Evidence::against(says, case.probe_origin(stuck.peer))]));
         }
         return Ok(Ruling::NoSign);
@@ -236,7 +236,8 @@ fn ruling(
         case.probe_origin(stuck.peer),
     );
     let says = |n| format!("{} waited in vain for the far end", count(n, "attempt"));
-    let confidence = if is_told { Confidence::Confirmed } else { Confidence::Likely };
+    let confidence =
+        if is_told && path.context.in_network { Confidence::Confirmed } else { Confidence::Likely };
     let finding = stuck
         .finding(case, &CAUSE, confidence, subject, says)
         .with([small])
