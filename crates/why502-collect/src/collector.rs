@@ -133,7 +133,7 @@ impl Collector {
             return Some(Answer::unknown(GapReason::NotAsked, "not looked at: no log is read for this"));
         }
         let allowed = match (&self.policy.only_files, ask) {
-            (None, Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
+            (None, Ask::Echo { .. } | Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
             (None, _) => true,
             (
                 Some(files),
@@ -249,7 +249,6 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         }
         Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
         Ask::NetworkLimits { pid, .. } => network_limits::read_network_limits(*pid),
-        Ask::PathWalk { root, path } => files::walk_path(*root, path),
         Ask::PathWalk { root, path } => {
             let (root, path) = (*root, path.clone());
             file_systems::within(stop, move || files::walk_path(root, &path))
@@ -262,9 +261,11 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
         Ask::Unit { name } => units::read_unit(name, stop),
         Ask::UnitJournal { unit, from, to } => units::read_unit_journal(unit, *from, *to, stop),
-        Ask::PacketFilter { .. } | Ask::Probe { .. } | Ask::Resolve { .. } => {
-            Answer::unknown(GapReason::Failed, "not a look")
-        }
+        Ask::Echo { .. }
+        | Ask::PacketFilter { .. }
+        | Ask::Probe { .. }
+        | Ask::Resolve { .. }
+        | Ask::Route { .. } => Answer::unknown(GapReason::Failed, "not a look"),
     }
 }
 
@@ -274,12 +275,18 @@ fn task(ask: &Ask) -> Option<(Standing, Task)> {
         Ask::PacketFilter { pid, .. } => {
             Some((Standing::Network(pid.map_or(Security::Own, Security::Process)), Task::ListFilters))
         }
+        Ask::Echo { security, target, sizes } => {
+            Some((Standing::Whole(*security), Task::Echo { target: *target, sizes: sizes.clone() }))
+        }
         Ask::Probe { security, target, spec } => {
             let task = Task::Probe { target: target.clone(), spec: spec.clone() };
             Some((Standing::Whole(*security), task))
         }
         Ask::Resolve { security, name, resolver } => {
             Some((Standing::Whole(*security), Task::Resolve { name: name.clone(), resolver: *resolver }))
+        }
+        Ask::Route { security, target, source } => {
+            Some((Standing::Whole(*security), Task::Route { target: *target, source: *source }))
         }
         _ => None,
     }

@@ -5,9 +5,10 @@
 //! then starts threads for its tasks: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
 
+use crate::echo::EchoSockets;
 use crate::probe::TlsFiles;
 use crate::resolve::NameFiles;
-use crate::{filters, probe, resolve};
+use crate::{filters, probe, resolve, route};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::LinkNameSpaceType;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -54,6 +56,13 @@ pub(crate) enum Standing {
 pub(crate) enum Task {
     /// Lists the packet filters of the network namespace.
     ListFilters,
+    /// Sends ICMP echo requests.
+    Echo {
+        /// The address.
+        target: IpAddr,
+        /// The sizes of the packets.
+        sizes: Vec<u16>,
+    },
     /// Connects to a peer.
     Probe {
         /// The peer.
@@ -68,13 +77,20 @@ pub(crate) enum Task {
         /// By whom.
         resolver: Resolver,
     },
+    /// Looks up the way to an address.
+    Route {
+        /// The address.
+        target: SocketAddr,
+        /// Where packets come from, if it is certain.
+        source: Option<IpAddr>,
+    },
 }
 
 impl Task {
     fn spec(&self) -> Option<&ProbeSpec> {
         match self {
             Self::Probe { spec, .. } => Some(spec),
-            Self::ListFilters | Self::Resolve { .. } => None,
+            Self::Echo { .. } | Self::ListFilters | Self::Resolve { .. } | Self::Route { .. } => None,
         }
     }
 
@@ -84,7 +100,7 @@ impl Task {
             Self::Probe { target, spec } => {
                 Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)) }
             }
-            Self::ListFilters | Self::Resolve { .. } => self,
+            Self::Echo { .. } | Self::ListFilters | Self::Resolve { .. } | Self::Route { .. } => self,
         }
     }
 
@@ -105,6 +121,8 @@ pub(crate) struct Place {
     pub(crate) names: NameFiles,
     /// The certificates and keys that probes need.
     pub(crate) files: TlsFiles,
+    /// The sockets for echo requests.
+    echo: EchoSockets,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -227,7 +245,9 @@ fn lanes(tasks: &[(Task, Duration)]) -> Vec<Vec<usize>> {
     for (at, (task, _)) in tasks.iter().enumerate() {
         match task {
             Task::Probe { target, .. } => of_peers.entry(target).or_default().push(at),
-            Task::ListFilters | Task::Resolve { .. } => lanes.push(vec![at]),
+            Task::Echo { .. } | Task::ListFilters | Task::Resolve { .. } | Task::Route { .. } => {
+                lanes.push(vec![at])
+            }
         }
     }
     for lane in of_peers.values_mut() {
@@ -283,8 +303,10 @@ fn send(reply: &Reply) {
 fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
         Task::ListFilters => filters::list(place, timeout),
+        Task::Echo { target, sizes } => place.echo.run(*target, sizes, &place.context, timeout),
         Task::Probe { target, spec } => probe::run(target, spec, &place.context, &place.files, timeout),
         Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
+        Task::Route { target, source } => route::look_up(*target, *source, &place.context, timeout),
     }
 }
 
@@ -292,26 +314,30 @@ fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
 fn enter(job: &Job) -> io::Result<Place> {
     let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
     let specs = || job.tasks.iter().filter_map(|(task, _)| task.spec());
-    let (foreign_files, (names, files)) = match job.standing {
+    let echoed = || {
+        job.tasks
+            .iter()
+            .filter_map(|(task, _)| if let Task::Echo { target, .. } = task { Some(*target) } else { None })
+    };
+    let read = || (NameFiles::read(), TlsFiles::read(specs()), EchoSockets::open(echoed()));
+    let (foreign_files, (names, files, echo)) = match job.standing {
         Standing::Network(security) => {
             context.in_network = match security {
                 Security::Own => true,
                 Security::Process(pid) => Namespace::of(pid, "net", LinkNameSpaceType::Network).enter(),
             };
-            (false, (NameFiles::default(), TlsFiles::read(specs())))
+            (false, (NameFiles::default(), TlsFiles::read(specs()), EchoSockets::default()))
         }
         Standing::Whole(Security::Own) => {
             (context.as_user, context.in_network, context.in_mount) = (true, true, true);
-            (false, (NameFiles::read(), TlsFiles::read(specs())))
+            (false, read())
         }
-        Standing::Whole(Security::Process(pid)) => {
-            take_place(pid, &mut context, || (NameFiles::read(), TlsFiles::read(specs())))?
-        }
+        Standing::Whole(Security::Process(pid)) => take_place(pid, &mut context, read)?,
     };
     context.uid = rustix::process::geteuid().as_raw();
     // Nothing that a task starts may win rights back.
     let _ = rustix::thread::set_no_new_privs(true);
-    Ok(Place { context, foreign_files, names, files })
+    Ok(Place { context, foreign_files, names, files, echo })
 }
 
 /// Whether the files are those of another mount namespace or root afterwards, and those that `read` reads there.

@@ -7,19 +7,22 @@ mod tls;
 
 pub(crate) use tls::TlsFiles;
 
+use crate::icmp_errors::{self, Keeping};
+use crate::sockets::unacknowledged;
+use nix::sys::socket::{setsockopt, sockopt::TcpMaxSeg};
 use openssl::ssl::SslStream;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno as SystemErrno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use why502_decode::wire::{Machine, Want};
 use why502_facts::{
-    Answer, Errno, FactBody, PeerAddress, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep, StepKind,
-    TlsSpec, Transcript,
+    Answer, Errno, FactBody, IcmpError, PeerAddress, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep,
+    StepKind, TlsSpec, Transcript,
 };
 
 /// How many of a peer's raw first bytes are kept beside a handshake.
@@ -39,7 +42,7 @@ pub(crate) fn run(
     let transcript = Transcript { context: context.clone(), ..Transcript::default() };
     let mut driver = Driver { deadline: Instant::now() + timeout, transcript, files };
     let begin = Instant::now();
-    match connect(target, driver.deadline) {
+    match connect(target, spec.segment(), driver.deadline, &mut driver.transcript.errors) {
         Ok(stream) => {
             driver.note(StepKind::Connect, begin, ProbeOutcome::Done);
             driver.converse(stream, spec);
@@ -86,6 +89,9 @@ impl Driver<'_> {
                     let begin = *reading.get_or_insert_with(Instant::now);
                     if let Some(outcome) = self.read_once(&mut channel, &mut machine) {
                         self.note(StepKind::Receive, begin, outcome);
+                        if outcome == ProbeOutcome::TimedOut {
+                            self.transcript.unacknowledged = channel.local().and_then(unacknowledged);
+                        }
                         break;
                     }
                 }
@@ -179,8 +185,14 @@ impl Driver<'_> {
     }
 }
 
-/// Connects as nginx does: without blocking, so that a full backlog of a unix socket shows as such.
-fn connect(target: &PeerAddress, deadline: Instant) -> Result<Stream, SystemErrno> {
+/// Connects as nginx does: without blocking, so that a full backlog of a unix socket shows as such. What comes back of its
+/// packets as an error goes to `errors`.
+fn connect(
+    target: &PeerAddress,
+    segment: Option<u16>,
+    deadline: Instant,
+    errors: &mut Vec<IcmpError>,
+) -> Result<Stream, SystemErrno> {
     let family = match target {
         PeerAddress::Inet(address) if address.is_ipv4() => AddressFamily::INET,
         PeerAddress::Inet(_) => AddressFamily::INET6,
@@ -188,18 +200,29 @@ fn connect(target: &PeerAddress, deadline: Instant) -> Result<Stream, SystemErrn
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    if let PeerAddress::Inet(address) = target {
+        icmp_errors::set_keeping(&socket, Keeping::of(address.is_ipv4()));
+    }
+    if let Some(segment) = segment {
+        setsockopt(&socket, TcpMaxSeg, &u32::from(segment))
+            .map_err(|errno| SystemErrno::from_raw_os_error(errno as i32))?;
+    }
     let begun = match target {
         PeerAddress::Inet(address) => rustix::net::connect(&socket, address),
         PeerAddress::Unix(path) => rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_str())?),
     };
-    match begun {
-        Ok(()) => {}
-        Err(SystemErrno::INPROGRESS) => finish_connecting(&socket, deadline)?,
-        Err(errno) => return Err(errno),
-    }
+    let ended = match begun {
+        Err(SystemErrno::INPROGRESS) => finish_connecting(&socket, deadline),
+        other => other,
+    };
+    errors.extend(icmp_errors::take(&socket).into_iter().map(|(error, _)| error));
+    ended?;
     rustix::io::ioctl_fionbio(&socket, false)?;
     Ok(match target {
-        PeerAddress::Inet(_) => Stream::Tcp(socket.into()),
+        PeerAddress::Inet(_) => {
+            icmp_errors::set_keeping(&socket, Keeping::Nothing);
+            Stream::Tcp(socket.into())
+        }
         PeerAddress::Unix(_) => Stream::Unix(socket.into()),
     })
 }
@@ -293,6 +316,18 @@ enum Channel {
 }
 
 impl Channel {
+    /// The local end of a TCP connection.
+    fn local(&self) -> Option<SocketAddr> {
+        let recorder = match self {
+            Self::Plain(recorder) => recorder,
+            Self::Tls(stream) => stream.get_ref(),
+        };
+        match &recorder.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
     fn set_deadline(&mut self, deadline: Instant) {
         match self {
             Self::Plain(recorder) => recorder.deadline = deadline,

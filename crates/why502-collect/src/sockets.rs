@@ -35,6 +35,16 @@ pub(crate) fn read_sockets(pid: Option<u32>) -> Answer {
     }
 }
 
+/// How many bytes of a connection of this thread's network namespace its far end has not acknowledged; `None` where that cannot
+/// be seen.
+pub(crate) fn unacknowledged(local: SocketAddr) -> Option<u64> {
+    let table = if local.is_ipv4() { "tcp" } else { "tcp6" };
+    let file = File::open(format!("/proc/thread-self/net/{table}")).ok()?;
+    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+    let mut found = lines.filter_map(|line| tcp_line(&line)).filter(|own| own.local == local);
+    found.next().map(|own| own.unacknowledged)
+}
+
 fn read_record(net: &str) -> io::Result<SocketRecord> {
     let (mut connected, mut connections) = (BTreeMap::new(), Connections::new());
     let tcp = read_tcp(&format!("{net}/tcp"), &mut connected, &mut connections)?;

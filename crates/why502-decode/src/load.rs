@@ -51,6 +51,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::AccessLog(digest) => Datum::AccessLog(digest.clone()),
         FactBody::Addresses(addresses) => Datum::Addresses(addresses.clone()),
         FactBody::NameReply(reply) => Datum::NameReply(reply.clone()),
+        FactBody::Echo(echo) => Datum::Echo(echo.clone()),
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::FileSystem(record) => Datum::FileSystem(host::decode_file_system(record)),
@@ -67,6 +68,10 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),
+        FactBody::Route(record) => {
+            let Ask::Route { target, .. } = ask else { return None };
+            Datum::Route(host::decode_path(record, *target))
+        }
         FactBody::ServerLogs(logs) => Datum::ServerLogs(host::decode_server_logs(logs, zone)),
         FactBody::Services(services) => Datum::Services(host::decode_services(services)),
         FactBody::Sockets(sockets) => Datum::Sockets(host::decode_sockets(sockets)),
@@ -103,6 +108,8 @@ fn decode_transcript(ask: &Ask, transcript: &Transcript) -> ProbeReport {
         memcached: answer.memcached,
         stderr: answer.stderr,
         received,
+        errors: transcript.errors.clone(),
+        unacknowledged: transcript.unacknowledged,
     }
 }
 

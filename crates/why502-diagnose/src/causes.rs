@@ -23,6 +23,7 @@ mod gateway_not_running;
 pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
+mod host_unreachable;
 pub(crate) mod http2_ends;
 mod http2_goaway;
 mod http_version_mismatch;
@@ -31,7 +32,9 @@ mod keepalive_race;
 mod late_answers;
 mod limits;
 mod listen_backlog_full;
+mod mtu_black_hole;
 mod names;
+mod network_unreachable;
 mod no_live_upstreams;
 mod own_answers;
 mod passive_ejection;
@@ -96,6 +99,7 @@ mod upstream_worker_timeout;
 mod upstream_wrong_interface;
 mod upstream_wrong_port;
 mod uwsgi_sockets;
+mod ways;
 mod websocket_upgrade_missing;
 mod workers;
 
@@ -120,10 +124,13 @@ pub static CAUSES: &[&Cause] = &[
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
+    &host_unreachable::CAUSE,
     &http_version_mismatch::CAUSE,
     &http2_goaway::CAUSE,
     &keepalive_race::CAUSE,
     &listen_backlog_full::CAUSE,
+    &mtu_black_hole::CAUSE,
+    &network_unreachable::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,

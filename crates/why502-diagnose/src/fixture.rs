@@ -8,16 +8,18 @@
 //!                          a command `hidden`: nobody may see whose it is; `parent=200`: of the process that the first line names,
 //!                          `held=2`: it holds so many accepted connections, `queue=3`: so many wait, `state=T`
 //! #- addresses             local addresses of the host, one per line
-//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno NAME | answers, then the bytes that the peer sends;
+//! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno WORDS (then lines `icmp 3/1 10.0.0.1`) | answers, then the bytes that the peer sends;
 //!                          `answers idle=5003` or `held=6000`: behind that it closes after so many milliseconds, or leaves the
 //!                          connection open for so long, where one is held;
-//!                          `after=1200`, `shaken=800`: the connection, the handshake takes so many milliseconds;
+//!                          `hangs unacknowledged=1448`: so many bytes stay unacknowledged; ` long`, ` segmented`: to a request that fills
+//!                          packets, and to one in small packets; `after=1200`, `shaken=800`: the connection, the handshake takes so many milliseconds;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
+//! #- route 10.0.0.7:3000   the way there, and `#- echo 10.0.0.7`: see `fixture/route.rs`
 //! #- server-log            the log file that every listening process holds open
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL], as the walk passed them
 //! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
@@ -41,6 +43,8 @@ mod services;
 mod files;
 
 use self::files::{add_descriptors, file_system};
+mod route;
+
 use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
@@ -228,6 +232,10 @@ impl Fixture {
                 .sections
                 .get(&format!("file-system {path}"))
                 .map_or_else(unseen, |text| file_system(path, text)),
+            Ask::Echo { target, sizes, .. } => self
+                .sections
+                .get(&format!("echo {target}"))
+                .map_or_else(unseen, |text| route::echo(text, sizes)),
             Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::KernelLog => {
@@ -253,6 +261,9 @@ impl Fixture {
                 None => unseen(),
             },
             Ask::Log(slice) => self.log(&slice.path).map_or_else(unseen, |text| digest(slice, text, model)),
+            Ask::Route { target, .. } => {
+                self.sections.get(&format!("route {target}")).map_or_else(unseen, |text| route::route(text))
+            }
             Ask::ServerLogs { .. } => {
                 self.sections.get("server-log").map_or_else(unseen, |text| self.server_log(text))
             }
@@ -273,9 +284,12 @@ impl Fixture {
                 let special = tls_name(spec)
                     .or_else(|| upgrade_name(spec))
                     .and_then(of)
+                    .or_else(|| size_name(spec).and_then(of))
                     .or_else(|| of(&format!(" {}", spec_name(spec))));
-                // Who closes without the header of the PROXY protocol does not tell what it does behind it.
-                let usual = || of("").filter(|_| !matches!(**spec, ProbeSpec::ProxyProtocol { .. }));
+                // Who closes without the header of the PROXY protocol does not tell what it does behind it, nor does a small request
+                // tell of a large one.
+                let is_other = matches!(**spec, ProbeSpec::ProxyProtocol { .. }) || size_name(spec).is_some();
+                let usual = || of("").filter(|_| !is_other);
                 special.or_else(usual).map_or_else(unseen, |text| transcript(text, spec))
             }
             Ask::Resolve { name, resolver: Resolver::System, .. } => {
@@ -657,6 +671,15 @@ fn upgrade_name(spec: &ProbeSpec) -> Option<&'static str> {
     asks_upgrade(spec).then_some(" upgrade")
 }
 
+/// What tells a request that fills packets, and one that goes in small ones.
+fn size_name(spec: &ProbeSpec) -> Option<&'static str> {
+    let ProbeSpec::Http { request, .. } = spec else { return None };
+    if request.segment.is_some() {
+        return Some(" segmented");
+    }
+    request.headers.iter().any(|(name, _)| name == "X-Padding").then_some(" long")
+}
+
 fn spec_name(spec: &ProbeSpec) -> &'static str {
     match spec {
         ProbeSpec::Connect => "connect",
@@ -698,7 +721,10 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         "refused" => return probe(transcript, [connect(ProbeOutcome::Failed(Errno::ConnectionRefused))]),
         "silent" => return probe(transcript, [connect(ProbeOutcome::TimedOut)]),
         "errno" => {
-            let errno = Errno::from_words(&words[1..].join(" ")).unwrap();
+            let told = words[1..].iter().filter(|word| !word.contains('='));
+            let errno = Errno::from_words(&told.copied().collect::<Vec<_>>().join(" ")).unwrap();
+            let lines = text.lines().filter_map(|line| line.strip_prefix("icmp "));
+            transcript.errors = lines.filter_map(route::icmp_error).collect();
             return probe(transcript, [connect(ProbeOutcome::Failed(errno))]);
         }
         "connected" | "answers" => ProbeOutcome::Done,
@@ -717,6 +743,7 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         let bytes = if words.get(1) == Some(&"fastcgi") { records(&bytes) } else { bytes };
         transcript.steps.push(step(StepKind::Send, ProbeOutcome::Done));
         transcript.steps.push(step(StepKind::Receive, receive));
+        transcript.unacknowledged = number(what, "unacknowledged=");
         transcript.steps.extend(spec.idle().and_then(|_| idle_step(&words)));
         transcript.received = bytes.into();
     }

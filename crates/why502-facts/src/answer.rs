@@ -1,10 +1,10 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, ErrorDigest, FileContent,
-    FileSystemRecord, FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply,
-    NetworkLimitsRecord, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord,
-    Stamp, Transcript,
+    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, EchoRecord, ErrorDigest,
+    FileContent, FileSystemRecord, FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail,
+    NameReply, NetworkLimitsRecord, PathWalk, ProcessRecord, ProcessTable, RouteRecord, ServerLogRecord,
+    ServiceRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -66,6 +66,8 @@ pub enum FactBody {
     Confinement(ConfinementRecord),
     /// What SELinux decides.
     Decision(DecisionRecord),
+    /// What became of ICMP echo requests.
+    Echo(EchoRecord),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -94,6 +96,8 @@ pub enum FactBody {
     Process(ProcessRecord),
     /// All processes.
     Processes(ProcessTable),
+    /// The way to an address.
+    Route(RouteRecord),
     /// The ends of the log files that a process holds open.
     ServerLogs(Vec<ServerLogRecord>),
     /// Services and their definitions.

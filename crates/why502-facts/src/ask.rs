@@ -2,7 +2,7 @@
 
 use crate::{FilterMoment, LogClock, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A question to the collector. It knows nothing of gateways: it reads, lists, resolves and probes what it is told to.
@@ -33,6 +33,15 @@ pub enum Ask {
         class: String,
         /// What is wanted.
         permission: String,
+    },
+    /// ICMP echo requests to an address, which no router may take apart: one per size.
+    Echo {
+        /// In whose network namespace.
+        security: Security,
+        /// The address.
+        target: IpAddr,
+        /// The sizes of the whole packets, in bytes.
+        sizes: Vec<u16>,
     },
     /// The content and the status of a regular file (at most 4 MiB).
     File {
@@ -120,6 +129,15 @@ pub enum Ask {
         /// By whom.
         resolver: Resolver,
     },
+    /// The way that TCP packets to an address take, as the kernel itself tells it: nothing is sent.
+    Route {
+        /// In whose network namespace and as whose user.
+        security: Security,
+        /// The address.
+        target: SocketAddr,
+        /// The address that they come from, if it is a certain one.
+        source: Option<IpAddr>,
+    },
     /// What an application server writes of its workers into the log files that a process of it holds open.
     ServerLogs {
         /// The process.
@@ -165,6 +183,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("access-control", "SELinux and AppArmor: how the gateway is confined, and what the kernel denied"),
     ("access-log", "an access log: how many requests, and which failed"),
     ("error-log", "an error log: what the gateway says of each failure"),
+    ("echo", "what answers an ICMP echo request to a peer's address"),
     ("file", "a file of the configuration, or one that it names"),
     (
         "file-system",
@@ -179,6 +198,7 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("network-limits", "what the kernel lets a network namespace do: queues, ports, connection tracking"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
+    ("route", "the way to a peer: routes, policy rules, devices, neighbours"),
     ("server-log", "the log of an application server: what it says of its own workers"),
     ("service", "a service of the host: its unit, its state, who supervises it"),
     ("socket-path", "the path of a unix socket: who may walk it"),
@@ -193,6 +213,7 @@ impl Ask {
             Self::Audit { .. } | Self::Confinement { .. } | Self::Decision { .. } => "access-control",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::FileSystem { .. } => "file-system",
+            Self::Echo { .. } => "echo",
             Self::Host => "host",
             Self::KernelLog => "kernel-log",
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
@@ -204,6 +225,7 @@ impl Ask {
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",
             Self::Resolve { .. } => "name-resolution",
+            Self::Route { .. } => "route",
             Self::ServerLogs { .. } => "server-log",
             Self::Services { .. } | Self::Unit { .. } => "service",
             Self::Sockets { .. } => "sockets",

@@ -1,13 +1,13 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent, FileSystem,
-    FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail, Manifest,
-    NameReply, NetworkLimits, Observed, PacketFilter, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
-    Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
+    AccessDigest, Ask, AuditLog, Confinement, Decision, EchoRecord, ErrorDigest, FailedRequest, FileContent,
+    FileSystem, FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail,
+    Manifest, NameReply, NetworkLimits, Observed, PacketFilter, PathToPeer, PathWalk, PeerAddress,
+    ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A decoded fact.
@@ -23,6 +23,8 @@ pub enum Datum {
     Confinement(Confinement),
     /// What SELinux decides.
     Decision(Decision),
+    /// What became of ICMP echo requests.
+    Echo(EchoRecord),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -51,6 +53,8 @@ pub enum Datum {
     Process(Process),
     /// All processes.
     Processes(ProcessList),
+    /// The way to an address.
+    Route(PathToPeer),
     /// What an application server says of its workers.
     ServerLogs(Vec<ServerWord>),
     /// Services as their files define them.
@@ -332,6 +336,23 @@ impl Facts {
     ) -> Observed<&ProbeReport> {
         let ask = Ask::Probe { security, target: target.clone(), spec: Box::new(spec.clone()) };
         self.typed(&ask, |datum| if let Datum::Probe(report) = datum { Some(report) } else { None })
+    }
+
+    /// The way that packets to an address take.
+    pub fn route(
+        &self,
+        security: Security,
+        target: SocketAddr,
+        source: Option<IpAddr>,
+    ) -> Observed<&PathToPeer> {
+        let ask = Ask::Route { security, target, source };
+        self.typed(&ask, |datum| if let Datum::Route(path) = datum { Some(path) } else { None })
+    }
+
+    /// What became of ICMP echo requests of certain sizes.
+    pub fn echo(&self, security: Security, target: IpAddr, sizes: &[u16]) -> Observed<&EchoRecord> {
+        let ask = Ask::Echo { security, target, sizes: sizes.to_vec() };
+        self.typed(&ask, |datum| if let Datum::Echo(echo) = datum { Some(echo) } else { None })
     }
 
     /// The strings of a file that contain one of the marks.

@@ -75,7 +75,7 @@ pub struct PacketFilter {
     /// Local addresses of the namespace.
     pub addresses: Vec<IpAddr>,
     /// Where its packets go, the narrowest first.
-    pub routes: Vec<Route>,
+    pub routes: Vec<TableRoute>,
 }
 
 impl PacketFilter {
@@ -85,7 +85,7 @@ impl PacketFilter {
     }
 
     /// The route to an address that is not local.
-    pub fn route_to(&self, address: IpAddr) -> Option<&Route> {
+    pub fn route_to(&self, address: IpAddr) -> Option<&TableRoute> {
         self.routes.iter().find(|route| route.holds(address))
     }
 
@@ -109,7 +109,7 @@ impl PacketFilter {
 
 /// A route of the main table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct TableRoute {
     /// The network's address.
     pub network: IpAddr,
     /// The length of its prefix.
@@ -122,7 +122,7 @@ pub struct Route {
     pub sources: Vec<IpAddr>,
 }
 
-impl Route {
+impl TableRoute {
     /// Whether an address lies in its network.
     pub fn holds(&self, address: IpAddr) -> bool {
         prefix_range(self.network, self.length)

@@ -29,6 +29,7 @@ mod log;
 mod mask;
 mod name_reply;
 mod network_limits;
+mod path;
 mod peer;
 mod phrase;
 mod probe;
@@ -59,7 +60,7 @@ pub use file_system::{FileSystem, FileSystemRecord, FileSystemSpace, Mount};
 pub use filter::{
     BaseChain, FilterChain, FilterCondition, FilterFamily, FilterItem, FilterListing, FilterMoment,
     FilterOperand, FilterOutput, FilterRecord, FilterRule, FilterStatement, FilterTable, FilterTool,
-    FilterVerdict, Hook, Icmpx, PacketField, PacketFilter, RejectKind, Route, RulePlace, Translation,
+    FilterVerdict, Hook, Icmpx, PacketField, PacketFilter, RejectKind, RulePlace, TableRoute, Translation,
     prefix_range,
 };
 pub use histogram::Histogram;
@@ -76,6 +77,10 @@ pub use log::{
 pub use mask::{is_secret_variable, mask_secrets};
 pub use name_reply::NameReply;
 pub use network_limits::{ConntrackCounters, ListenQueue, NetworkLimits, NetworkLimitsRecord};
+pub use path::{
+    Echo, EchoOutcome, EchoRecord, IcmpError, IcmpMeaning, Link, LinkAddress, Lookup, Neighbour,
+    NeighbourState, PathToPeer, PolicyRule, Route, RouteKind, RouteRecord, RuleAction,
+};
 pub use peer::PeerAddress;
 pub use phrase::{Phase, Phrase};
 pub use probe::{

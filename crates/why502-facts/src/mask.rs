@@ -248,12 +248,14 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::Confinement(_)
         | FactBody::Decision(_)
         | FactBody::FileSystem(_)
+        | FactBody::Echo(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
         | FactBody::PacketFilter(_)
         | FactBody::NetworkLimits(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
+        | FactBody::Route(_)
         | FactBody::Sockets(_)
         | FactBody::Strings(_) => {}
     }

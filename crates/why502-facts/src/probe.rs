@@ -1,6 +1,6 @@
 //! What a probe sends, and what came of it.
 
-use crate::{Blob, Errno, FirstBytes, Http2Answer, HttpAnswer, MemcachedAnswer, TlsAnswer};
+use crate::{Blob, Errno, FirstBytes, Http2Answer, HttpAnswer, IcmpError, MemcachedAnswer, TlsAnswer};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -113,6 +113,11 @@ impl ProbeSpec {
         if let Self::Http { request, .. } = self { request.idle } else { None }
     }
 
+    /// The most bytes that a packet carries in either direction; `None`: what the way allows.
+    pub fn segment(&self) -> Option<u16> {
+        if let Self::Http { request, .. } = self { request.segment } else { None }
+    }
+
     /// The same with no longer a hold than that.
     #[must_use]
     pub fn with_idle_at_most(mut self, most: Duration) -> Self {
@@ -183,6 +188,9 @@ pub struct HttpRequestSpec {
     /// How long the connection is held open after the answer, to see when the peer closes it; `None`: it is closed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
+    /// The most bytes that a packet carries in either direction (`TCP_MAXSEG`); `None`: what the way allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u16>,
 }
 
 /// One request without a body to an application that takes parameters in place of a request line and header lines.
@@ -229,6 +237,13 @@ pub struct Transcript {
     pub received: Blob,
     /// Whether the peer's answer went on after what was kept.
     pub truncated: bool,
+    /// The errors that came back of its packets, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<IcmpError>,
+    /// How many bytes the peer's host had not acknowledged when an answer was waited for no longer; `None` where that was not
+    /// looked at, or could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unacknowledged: Option<u64>,
 }
 
 /// One step of a probe.
@@ -299,6 +314,10 @@ pub struct ProbeReport {
     pub stderr: String,
     /// The first bytes themselves.
     pub received: Blob,
+    /// The errors that came back of its packets, in their order.
+    pub errors: Vec<IcmpError>,
+    /// How many bytes the peer's host had not acknowledged when an answer was waited for no longer, if that was seen.
+    pub unacknowledged: Option<u64>,
 }
 
 impl ProbeReport {

@@ -84,6 +84,8 @@ pub struct TcpLine {
     pub state: SocketState,
     /// The bytes that wait to be read; of a listening socket the connections that wait to be accepted.
     pub queue: u64,
+    /// The bytes that were sent and are not acknowledged yet, or wait to be sent.
+    pub unacknowledged: u64,
     /// The owner's user id.
     pub uid: u32,
     /// The inode; 0 where no process has it: not accepted yet, or closed.
@@ -121,12 +123,13 @@ fn parse_tcp(line: &str) -> Option<TcpLine> {
     let mut words = line.split_ascii_whitespace();
     // A busy host has a hundred thousand lines: none of them takes memory.
     let fields: [&str; 10] = std::array::from_fn(|_| words.next().unwrap_or_default());
-    let (_, receive_queue) = fields.get(4)?.split_once(':')?;
+    let (send_queue, receive_queue) = fields.get(4)?.split_once(':')?;
     Some(TcpLine {
         local: parse_address(fields.get(1)?)?,
         remote: parse_address(fields.get(2)?)?,
         state: parse_state(fields.get(3)?)?,
         queue: u64::from_str_radix(receive_queue, 16).ok()?,
+        unacknowledged: u64::from_str_radix(send_queue, 16).ok()?,
         uid: fields.get(7)?.parse().ok()?,
         inode: fields.get(9)?.parse().ok()?,
     })

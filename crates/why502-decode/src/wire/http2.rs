@@ -310,6 +310,7 @@ mod tests {
                 ("Connection".to_owned(), "close".to_owned()),
             ],
             idle: None,
+            segment: None,
         };
         let bytes = print_http2_request(&request, "http");
         let mut rest = bytes.strip_prefix(PREFACE).unwrap();

@@ -47,7 +47,12 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &["upstream-not-listening", "upstream-wrong-interface", "upstream-wrong-port"],
+    supersedes: &[
+        "network-unreachable",
+        "upstream-not-listening",
+        "upstream-wrong-interface",
+        "upstream-wrong-port",
+    ],
     detect: Detect::Alone(detect),
     explain,
     remedies,

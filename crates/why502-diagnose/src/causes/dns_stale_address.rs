@@ -51,7 +51,12 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502, 504],
     scope: Scope::Peer,
-    supersedes: &["upstream-connect-timeout", "upstream-not-listening"],
+    supersedes: &[
+        "host-unreachable",
+        "network-unreachable",
+        "upstream-connect-timeout",
+        "upstream-not-listening",
+    ],
     detect: Detect::Alone(detect),
     explain,
     remedies,

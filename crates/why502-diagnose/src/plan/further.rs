@@ -20,6 +20,19 @@ pub(crate) fn announced_spec(case: &Case<'_>, peer: &PeerSubject, header: ProxyH
     Some(ProbeSpec::ProxyProtocol { header, tls, request: HttpRequestSpec { idle: None, ..request } })
 }
 
+/// The request of a peer's probe with a header line that fills a packet of a size, and goes in packets that carry no more than so
+/// many bytes; `None` where that is no request of HTTP/1.
+pub(crate) fn sized_spec(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    size: u16,
+    segment: Option<u16>,
+) -> Option<ProbeSpec> {
+    let ProbeSpec::Http { tls, mut request } = spec_of(case, peer) else { return None };
+    request.headers.push(("X-Padding".to_owned(), "p".repeat(usize::from(size))));
+    Some(ProbeSpec::Http { tls, request: HttpRequestSpec { idle: None, segment, ..request } })
+}
+
 /// The request of a peer that asks for an upgrade as a route does with all of its requests: its one probe, if that does. The
 /// newest failing path is asked for.
 pub(crate) fn upgrade_spec(
@@ -88,5 +101,6 @@ fn http_question(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
         version: "1.1".to_owned(),
         headers: vec![header("Host", host), header("Connection", "close"), header("User-Agent", USER_AGENT)],
         idle: None,
+        segment: None,
     }))
 }

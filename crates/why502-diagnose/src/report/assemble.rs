@@ -330,6 +330,7 @@ fn is_answered(answer: &Observed<Datum>) -> bool {
         Observed::Known(Datum::Probe(probe)) => {
             probe.steps.last().is_some_and(|step| step.outcome == ProbeOutcome::Done)
         }
+        Observed::Known(Datum::Echo(echo)) => echo.is_answered(),
         Observed::Known(_) => true,
         Observed::Absent | Observed::Unknown(_) => false,
     }
@@ -351,6 +352,7 @@ fn action(ask: &Ask, answer: Observed<&Datum>) -> Option<(ActionKind, String)> {
             };
             Some((kind, target.to_string()))
         }
+        (Ask::Echo { target, .. }, Observed::Known(_)) => Some((ActionKind::Icmp, target.to_string())),
         (Ask::Resolve { name, .. }, Observed::Known(_) | Observed::Absent) => {
             Some((ActionKind::Resolve, name.clone()))
         }

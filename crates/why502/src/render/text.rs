@@ -446,6 +446,7 @@ fn sent(report: &Report) -> Option<String> {
         (ActionKind::Connect, "connection", "connections"),
         (ActionKind::Tls, "TLS handshake", "TLS handshakes"),
         (ActionKind::Request, "HEAD request to a peer", "HEAD requests to peers"),
+        (ActionKind::Icmp, "ICMP echo", "ICMP echoes"),
     ];
     let told: Vec<String> = parts
         .into_iter()

@@ -2,7 +2,7 @@
 
 use crate::host::sockets::{local_ipv4, local_ipv6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use why502_facts::{FilterRecord, Route, lossy};
+use why502_facts::{FilterRecord, TableRoute, lossy};
 
 /// The local addresses.
 pub(super) fn addresses(record: &FilterRecord) -> Vec<IpAddr> {
@@ -14,12 +14,12 @@ pub(super) fn addresses(record: &FilterRecord) -> Vec<IpAddr> {
 }
 
 /// The routes of the main table, the narrowest first, among those of one width the cheapest.
-pub(super) fn routes(record: &FilterRecord, addresses: &[IpAddr]) -> Vec<Route> {
+pub(super) fn routes(record: &FilterRecord, addresses: &[IpAddr]) -> Vec<TableRoute> {
     let (ipv4, ipv6) = (lossy(record.route.as_slice()), lossy(record.ipv6_route.as_slice()));
-    let mut routes: Vec<(u32, Route)> = ipv4.lines().filter_map(ipv4_route).collect();
+    let mut routes: Vec<(u32, TableRoute)> = ipv4.lines().filter_map(ipv4_route).collect();
     routes.extend(ipv6.lines().filter_map(ipv6_route));
     routes.sort_by_key(|(metric, route)| (std::cmp::Reverse(route.length), *metric));
-    let mut routes: Vec<Route> = routes.into_iter().map(|(_, route)| route).collect();
+    let mut routes: Vec<TableRoute> = routes.into_iter().map(|(_, route)| route).collect();
     for route in &mut routes {
         if route.gateway.is_none() {
             route.sources = addresses.iter().copied().filter(|own| route.holds(*own)).collect();
@@ -30,7 +30,7 @@ pub(super) fn routes(record: &FilterRecord, addresses: &[IpAddr]) -> Vec<Route> 
 
 /// `eth0 00000000 0101A8C0 0003 0 0 100 00000000 …`: interface, destination, gateway, flags, two counts, metric, mask, each address in
 /// the machine's own order of bytes (net/ipv4/fib_trie.c, `fib_route_seq_show`).
-fn ipv4_route(line: &str) -> Option<(u32, Route)> {
+fn ipv4_route(line: &str) -> Option<(u32, TableRoute)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let address = |at: usize| {
         let number = u32::from_str_radix(fields.get(at)?, 16).ok()?;
@@ -42,7 +42,7 @@ fn ipv4_route(line: &str) -> Option<(u32, Route)> {
         return None;
     }
     let gateway = address(2)?;
-    let route = Route {
+    let route = TableRoute {
         network: IpAddr::V4(address(1)?),
         length: u8::try_from(address(7)?.to_bits().leading_ones()).ok()?,
         gateway: (!gateway.is_unspecified()).then_some(IpAddr::V4(gateway)),
@@ -54,7 +54,7 @@ fn ipv4_route(line: &str) -> Option<(u32, Route)> {
 
 /// Destination, its length, source, its length, gateway, metric, two counts, flags, interface, all in hexadecimal digits
 /// (net/ipv6/route.c, `rt6_info_route`, in newer kernels `ipv6_route_native_seq_show`).
-fn ipv6_route(line: &str) -> Option<(u32, Route)> {
+fn ipv6_route(line: &str) -> Option<(u32, TableRoute)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let address = |at: usize| Some(Ipv6Addr::from(u128::from_str_radix(fields.get(at)?, 16).ok()?));
     let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
@@ -63,7 +63,7 @@ fn ipv6_route(line: &str) -> Option<(u32, Route)> {
         return None;
     }
     let gateway = address(4)?;
-    let route = Route {
+    let route = TableRoute {
         network: IpAddr::V6(address(0)?),
         length: u8::from_str_radix(fields.get(1)?, 16).ok()?,
         gateway: (!gateway.is_unspecified()).then_some(IpAddr::V6(gateway)),
