@@ -19,7 +19,12 @@ mod dns_server_unreachable;
 mod dns_stale_address;
 mod ephemeral_ports_exhausted;
 mod fastcgi_script_not_found;
+mod files;
+mod gateway_disk_full;
+mod gateway_fd_limit;
 mod gateway_not_running;
+mod gateway_temp_path_unwritable;
+mod gateway_worker_connections;
 pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
@@ -101,6 +106,7 @@ mod upstream_wrong_port;
 mod uwsgi_sockets;
 mod ways;
 mod websocket_upgrade_missing;
+mod worker_limits;
 mod workers;
 
 use crate::cause::Cause;
@@ -122,7 +128,11 @@ pub static CAUSES: &[&Cause] = &[
     &dns_stale_address::CAUSE,
     &ephemeral_ports_exhausted::CAUSE,
     &fastcgi_script_not_found::CAUSE,
+    &gateway_disk_full::CAUSE,
+    &gateway_fd_limit::CAUSE,
     &gateway_not_running::CAUSE,
+    &gateway_temp_path_unwritable::CAUSE,
+    &gateway_worker_connections::CAUSE,
     &host_header_rejected::CAUSE,
     &host_unreachable::CAUSE,
     &http_version_mismatch::CAUSE,

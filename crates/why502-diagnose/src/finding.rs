@@ -49,6 +49,8 @@ pub(crate) struct Finding {
     pub(crate) explains: BTreeSet<FailureId>,
     /// Whether the mechanism stands now; `None` where nobody could look.
     pub(crate) still_failing: Option<bool>,
+    /// Whether it explains the connections that were closed before any request was read, which are no failures with an id.
+    pub(crate) explains_dropped: bool,
     /// Whether clients meet it now, seen by a probe and not only in logs.
     pub(crate) fails_clients_now: bool,
     pub(crate) evidence: Vec<Evidence>,
@@ -81,6 +83,7 @@ impl Finding {
             subjects: vec![subject.clone()],
             explains: BTreeSet::new(),
             still_failing: None,
+            explains_dropped: false,
             fails_clients_now: false,
             evidence: Vec::new(),
             open: Vec::new(),

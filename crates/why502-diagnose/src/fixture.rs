@@ -27,7 +27,7 @@
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
-//! #- descriptors           of the worker: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
+//! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
 //! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
@@ -379,7 +379,11 @@ impl Fixture {
     fn process(&self, pid: u32) -> ProcessRecord {
         if pid != WORKER {
             let found = self.processes().processes.into_iter().find(|process| process.pid == pid);
-            return found.unwrap();
+            let mut found = found.unwrap();
+            if let Some(text) = self.sections.get("descriptors").filter(|_| pid == MASTER) {
+                add_descriptors(&mut found, text);
+            }
+            return found;
         }
         let mut record = self.worker();
         let ids = self.sections.get("worker").map_or("33 33 33", |ids| ids.trim());

@@ -19,9 +19,8 @@ const HEADINGS: [&str; 7] = [
 
 /// Phrases that no cause looks at, with the reason.
 const UNCLAIMED: &[(&str, &str)] = &[
-    ("AcceptFailed", "descriptors: gateway-file-descriptors"),
     ("BindFailed", "upstream-bind-address-invalid"),
-    ("CacheTrouble", "temp-path-failure and its kin"),
+    ("CacheTrouble", "a cached answer that cannot be used is fetched anew"),
     ("CacheZoneFull", "a 500 of the gateway's own making without a cause of its own"),
     ("CacheZoneUnknown", "a 500 of the gateway's own making without a cause of its own"),
     ("ClientBodyTooLarge", "request-body-too-large"),
@@ -29,8 +28,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("ClientTimedOut", "the client's own pace"),
     ("ConfigurationWarning", "nginx accepted it"),
     ("DnsTrouble", "resolver-unreachable"),
-    ("FileLimit", "gateway-file-descriptors"),
-    ("FileOperationFailed", "temp-path-failure"),
     ("GatewayFault", "a bug or a directive that does not fit: no cause of the catalogue"),
     ("HealthCheck", "a module that open-source nginx does not have"),
     ("IdleTimeout", "stream idle timeouts"),
@@ -38,7 +35,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("LimitDryRun", "a limit that only pretends refuses nothing"),
     ("LimitZoneFull", "a full zone refuses by the limit's own status, which the limits' phrases tell"),
     ("LimitingRequestsDelayed", "a delay is no refusal"),
-    ("LogLinesDropped", "a gap of the log, not a cause"),
     ("MemoryExhausted", "gateway-out-of-memory"),
     ("MoreDataThanAnnounced", "nginx passes on what was announced: no failure for the client"),
     ("NamedLocationMissing", "a 500 of the configuration's making without a cause of its own"),
@@ -50,7 +46,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("ScriptMessage", "the script's own words"),
     ("SharedMemoryFull", "no cause of the catalogue"),
     ("SliceInvalid", "no cause of the catalogue"),
-    ("SocketFailed", "gateway-file-descriptors"),
     ("SocketOptionFailed", "no failure of a request"),
     ("SubrequestTrouble", "no cause of the catalogue"),
     ("TlsSetupFailed", "tls-client-certificate causes"),
@@ -58,8 +53,7 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("Unrecognised", "shown as it is"),
     ("VariableTrouble", "no cause of the catalogue"),
     ("VariableUninitialised", "a warning: the value is empty"),
-    ("WorkerConnections", "gateway-worker-connections"),
-    ("WorkerConnectionsLow", "gateway-worker-connections"),
+    ("WorkerConnectionsLow", "idle connections were closed in time: no failure"),
     ("WorkerExitedOnSignal", "gateway-worker-crashed"),
 ];
 

@@ -3,8 +3,8 @@
 use super::{Case, Failure, PeerSubject};
 use std::collections::BTreeSet;
 use why502_facts::{
-    Ask, Coverage, Datum, ErrorDigest, ErrorLevel, GapReason, LogKind, LogSlice, Observed, ProbeOutcome,
-    StepKind,
+    Ask, Coverage, Datum, ErrorDigest, ErrorLevel, ErrorRecord, GapReason, LogKind, LogSlice, Observed,
+    ProbeOutcome, StepKind,
 };
 use why502_model::{LogContent, LogSink, LogTarget, Span};
 
@@ -38,6 +38,12 @@ impl LogTopic {
 }
 
 impl Case<'_> {
+    /// The lines of its error logs that are not seen to be another instance's.
+    pub(crate) fn error_records(&self) -> impl Iterator<Item = &ErrorRecord> {
+        let records = self.error_logs.iter().flat_map(|digest| &digest.records);
+        records.filter(|record| !self.strangers.contains_key(&record.pid))
+    }
+
     /// Whether the error logs of a failure's server were read over its time at a level that tells errors, so that their
     /// silence says something.
     pub(crate) fn error_log_covers(&self, failure: &Failure) -> bool {

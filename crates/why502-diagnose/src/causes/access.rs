@@ -1,4 +1,4 @@
-//! Whether a user may connect to a unix socket, by the modes and ACLs along its path.
+//! Whether a user may connect to a unix socket, or make a file, by the modes and ACLs along the path.
 
 use std::fmt;
 use why502_facts::{AclEntry, FileKind, FileStatus, PathWalk, Process};
@@ -18,7 +18,7 @@ pub(super) struct Denial {
 enum Need {
     /// To search a directory.
     Search,
-    /// To write a socket.
+    /// To write a socket, or to make a file in a directory.
     Write,
 }
 
@@ -58,6 +58,25 @@ pub(super) fn denial(walk: &PathWalk, worker: &Process) -> Result<Option<Denial>
         }
     }
     if walk.complete { Ok(None) } else { Err(()) }
+}
+
+/// What keeps a process from making a file in the last directory that a walk reached: it must search all of them, and write that
+/// one; an error if the walk could not see them all.
+pub(super) fn creation_denial(walk: &PathWalk, worker: &Process) -> Result<Option<Denial>, ()> {
+    if worker.uid == 0 {
+        return if walk.denied.is_none() { Ok(None) } else { Err(()) };
+    }
+    let directories =
+        || walk.components.iter().filter(|component| component.status.kind == FileKind::Directory);
+    let last = directories().next_back().filter(|_| walk.denied.is_none());
+    let needs = directories().map(|component| (component, Need::Search));
+    for (component, need) in needs.chain(last.map(|component| (component, Need::Write))) {
+        if !allows(&component.status, worker, need.bit()) {
+            let path = component.path.clone();
+            return Ok(Some(Denial { path, status: component.status.clone(), need, worker: worker.uid }));
+        }
+    }
+    if walk.denied.is_none() { Ok(None) } else { Err(()) }
 }
 
 /// acl(5), "Access check algorithm": the owner, named users, the groups, the others; the mask bounds all but the first and

@@ -47,6 +47,8 @@ pub(super) static CAUSE: Cause = Cause {
     scope: Scope::Route,
     supersedes: &[
         "connection-limited",
+        "gateway-fd-limit",
+        "gateway-worker-connections",
         "rate-limited",
         "response-header-too-big",
         "upstream-closed-before-response",
@@ -163,7 +165,7 @@ connected
     fn hit_back_to_the_same_location() {
         insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
         Broken
-        Confirmed proxy-loop: http://127.0.0.1:80 leads back to the same route of this nginx [2 requests, still failing]
+        Confirmed proxy-loop -> gateway-worker-connections: http://127.0.0.1:80 leads back to the same route of this nginx [2 requests, still failing]
         ");
     }
 

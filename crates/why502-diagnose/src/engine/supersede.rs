@@ -126,6 +126,7 @@ fn take_over(findings: &mut [Finding], winner: usize, loser: usize) -> bool {
     }
     let rest: BTreeSet<_> =
         findings[loser].explains.difference(&findings[winner].explains).copied().collect();
+    findings[winner].explains_dropped |= findings[loser].explains_dropped;
     let is_empty = rest.is_empty();
     if is_empty {
         findings[winner].fails_clients_now |= findings[loser].fails_clients_now;

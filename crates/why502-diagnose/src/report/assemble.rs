@@ -282,7 +282,8 @@ fn unexplained(cases: &[Case<'_>], judged: &[Judged]) -> Unexplained {
                 examples.push(line);
             }
         }
-        for record in &case.dropped {
+        let is_explained = judged.findings.iter().any(|finding| finding.explains_dropped);
+        for record in case.dropped.iter().filter(|_| !is_explained) {
             requests += record.weight;
             if let Some(line) = record.line.text.as_deref().filter(|_| examples.len() < 3) {
                 examples.push(masked(line));

@@ -3,7 +3,7 @@
 
 use super::{Family, Maker};
 use crate::case::{Case, Failure, Symptom};
-use why502_facts::{Errno, Outcome, Phase, Phrase};
+use why502_facts::{Errno, ErrorLevel, Outcome, Phase, Phrase};
 
 /// Who made the answer that the client got, or took the blame for it.
 pub(super) fn maker(case: &Case<'_>, failure: &Failure) -> Maker {
@@ -41,7 +41,8 @@ pub(super) fn maker(case: &Case<'_>, failure: &Failure) -> Maker {
 
 /// The kind of a failure.
 pub(super) fn family(failure: &Failure, maker: Maker) -> Family {
-    if failure.outcome == Outcome::Truncated {
+    let is_own_file = failure.last().is_some_and(|last| last.phrase == Some(Phrase::FileOperationFailed));
+    if failure.outcome == Outcome::Truncated && !is_own_file {
         return Family::CutOff;
     }
     match maker {
@@ -109,6 +110,18 @@ fn by_phrase(phrase: Phrase, symptom: &Symptom) -> Option<Family> {
         | Phrase::InvalidUrlPrefix
         | Phrase::DnsTrouble => Family::NoTarget,
         Phrase::LimitingConnections | Phrase::LimitingRequests => Family::Limited,
+        Phrase::WorkerConnections => Family::OutOfConnections,
+        Phrase::SocketFailed | Phrase::FileOperationFailed
+            if matches!(symptom.errno, Some(Errno::TooManyFiles | Errno::TooManyFilesInSystem)) =>
+        {
+            Family::OutOfFiles
+        }
+        Phrase::FileOperationFailed
+            if matches!(symptom.errno, Some(Errno::NoSpace | Errno::QuotaExceeded)) =>
+        {
+            Family::DiskFull
+        }
+        Phrase::FileOperationFailed if symptom.level < Some(ErrorLevel::Error) => Family::FileNotWritable,
         Phrase::BindFailed
         | Phrase::SocketFailed
         | Phrase::SocketOptionFailed

@@ -145,11 +145,15 @@ pub enum Family {
     ConnectTimedOut,
     /// The answer broke off.
     CutOff,
+    /// The file system that nginx writes to was full.
+    DiskFull,
+    /// nginx could not make or write a file of its own.
+    FileNotWritable,
     /// The response header does not fit its buffer.
     HeaderTooBig,
     /// A limit refused it.
     Limited,
-    /// nginx itself lacked something: descriptors, memory, a temporary file.
+    /// nginx itself lacked something: memory, a local address.
     LocalTrouble,
     /// No peer of the group could be chosen.
     NoPeerLeft,
@@ -159,6 +163,10 @@ pub enum Family {
     NoUsableAnswer,
     /// These logs do not tell.
     NotTold,
+    /// All connections of a worker were in use.
+    OutOfConnections,
+    /// nginx had too many files open.
+    OutOfFiles,
     /// nginx was told to answer so: `return`, `error_page`, a check.
     OwnAnswer,
     /// The connection was refused.

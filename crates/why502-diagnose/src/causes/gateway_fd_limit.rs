@@ -1,0 +1,324 @@
+//! # gateway-fd-limit
+//!
+//! ## What happens
+//!
+//! A worker may have so many descriptors open and no more (`RLIMIT_NOFILE`): each connection takes one, so do temporary files,
+//! static files, logs and pipes. Where the limit is lower than what `worker_connections` allows, it is met first. True for
+//! every version of nginx.
+//!
+//! ## What you see
+//!
+//! `(24: Too many open files)`: `socket() failed` at level `alert` while connecting to upstream is a 500 at once, without a
+//! retry; `open() "…" failed` is a 500 too; after `accept4() failed` the worker accepts nobody for half a second, and clients
+//! wait. At the start `… worker_connections exceed open file resource limit` warns of it.
+//!
+//! ## How we know
+//!
+//! Confirmed: errno 24 in nginx's own log is the limit of the very worker that wrote it. Its limit and the number of its open
+//! descriptors are read from `/proc`.
+//!
+//! ## What would disprove it
+//!
+//! Errno 23 (*Too many open files in system*) is the whole host's table (`fs.file-max`), and no limit of nginx's.
+//!
+//! ## What to do
+//!
+//! Set `worker_rlimit_nofile`. A master that runs as root with `CAP_SYS_RESOURCE` raises it as far as `fs.nr_open`; any other
+//! one to its hard limit, which the unit's `LimitNOFILE` or the container's ulimit sets.
+//!
+//! ## Not to be confused with
+//!
+//! `gateway-worker-connections` (nginx's own count of connections), a backend that has too many files open itself: that one is
+//! slow to accept, and says so in its own log.
+//!
+//! ## References
+//!
+//! getrlimit(2); nginx: `ngx_worker_process_init`, `ngx_event_accept`, `ngx_event_connect_peer`, `ngx_event_module_init`.
+
+use super::worker_limits::{Workers, is_loaded_since, raise_from_outside, workers};
+use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::remedy::{Remedy, Risk};
+use why502_facts::{Errno, ErrorRecord, Gap, Observed, Phrase, Stamp};
+use why502_model::WorkerSettings;
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "gateway-fd-limit",
+    layer: Layer::Gateway,
+    acts_on: ActsOn::Gateway,
+    effect: false,
+    statuses: &[500, 502],
+    scope: Scope::Gateway,
+    supersedes: &[],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("gateway_fd_limit.rs"),
+};
+
+/// The least that is advised.
+const LEAST_ADVISED: u64 = 4096;
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let failed = failed(case, Errno::TooManyFiles);
+    let waiting: Vec<&ErrorRecord> = of_no_request(case, Errno::TooManyFiles).collect();
+    if failed.is_empty() && waiting.is_empty() {
+        return Ok(of_the_whole_host(case));
+    }
+    let workers = workers(case)?;
+    let settings = case.gateway.worker_settings();
+    let clock = case.facts.clock(&case.gateway.owner()).map_or(0, |clock| clock.offset_seconds);
+    let stamps = waiting.iter().map(|record| record.at.at_offset(clock));
+    let last = failed.iter().map(|(_, failure, _)| failure.at).chain(stamps).max();
+    let is_mended = is_raised_since(case, &settings, last);
+    let is_used_up = workers
+        .most_open()
+        .zip(workers.limit())
+        .is_some_and(|((_, open), limit)| open + limit / 16 + 1 >= limit);
+    let ids: Vec<FailureId> = failed.iter().map(|(id, ..)| *id).collect();
+    let line = Case::lines_evidence(failed, |n| {
+        format!("{} failed for want of a descriptor (EMFILE)", count(n, "request"))
+    });
+    let paused = waiting.last().map(|record| {
+        let n: u64 = waiting.iter().map(|record| record.weight).sum();
+        let says = format!("{} without a request: whoever connects then waits", count(n, "such message"));
+        Evidence::supporting(says, Origin::Log(record.line.clone()))
+    });
+    let warned =
+        case.error_records().filter(|record| record.phrase == Phrase::FileLimit).last().map(|record| {
+            let detail = record.detail.as_deref().unwrap_or("the limit is low");
+            Evidence::supporting(format!("nginx said so itself: {detail}"), Origin::Log(record.line.clone()))
+        });
+    let at = settings.open_files.as_ref().and_then(|own| own.at.clone()).or(settings.events);
+    let gap = Workers::ask(case).filter(|_| workers.limit().is_none()).and_then(|ask| {
+        let Observed::Unknown(Gap { why, says, .. }) = case.facts.look(&ask) else { return None };
+        Some(Case::open(Gap { ask, why, says }, "how many descriptors a worker may have open"))
+    });
+    let still_failing = if is_mended { Some(false) } else { is_used_up.then_some(true) };
+    let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
+        .explaining(ids)
+        .still_failing(still_failing)
+        .with(line.into_iter().chain(paused).chain(warned).chain(workers.limit_evidence()))
+        .open(gap)
+        .at(at);
+    Ok(Ruling::found(finding))
+}
+
+fn failed<'c>(case: &'c Case<'_>, errno: Errno) -> Vec<(FailureId, &'c Failure, &'c Symptom)> {
+    let all = case
+        .failures()
+        .flat_map(|(id, failure)| failure.symptoms.iter().map(move |symptom| (id, failure, symptom)));
+    all.filter(|(_, _, symptom)| symptom.errno == Some(errno) && symptom.phrase.is_some_and(is_own_call))
+        .collect()
+}
+
+/// Whether a message is about a call of nginx itself, and not about what somebody else says.
+fn is_own_call(phrase: Phrase) -> bool {
+    matches!(
+        phrase,
+        Phrase::SocketFailed | Phrase::FileOperationFailed | Phrase::AcceptFailed | Phrase::FileLimit
+    )
+}
+
+/// Messages about nobody's request: a connection that was not accepted, a log that was not opened.
+fn of_no_request<'c>(case: &'c Case<'_>, errno: Errno) -> impl Iterator<Item = &'c ErrorRecord> {
+    case.error_records().filter(move |record| {
+        record.errno == Some(errno) && is_own_call(record.phrase) && record.context.client.is_none()
+    })
+}
+
+/// Errno 23 speaks of another table.
+fn of_the_whole_host(case: &Case<'_>) -> Ruling {
+    let failed = failed(case, Errno::TooManyFilesInSystem);
+    let says =
+        |_| "errno 23 is the file table of the whole host (fs.file-max), no limit of a worker".to_owned();
+    match Case::lines_evidence(failed, says) {
+        Some(evidence) => Ruling::RuledOut(vec![Evidence::against(evidence.says, evidence.origin)]),
+        None => Ruling::NoSign,
+    }
+}
+
+/// Whether a higher limit was written down and loaded after the last failure: what the limit was then, no log tells.
+fn is_raised_since(case: &Case<'_>, settings: &WorkerSettings, last: Option<Stamp>) -> bool {
+    let written = settings.open_files.as_ref().and_then(|own| case.gateway.source(&own.at.as_ref()?.file));
+    let is_new = written.zip(last).is_some_and(|(source, last)| source.modified.0 > last.0);
+    is_new && is_loaded_since(case, last)
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let is_gone = finding.still_failing == Some(false);
+    let limit = workers(case).ok().and_then(|workers| workers.limit()).filter(|_| !is_gone);
+    let title = match limit {
+        Some(limit) => format!("nginx's workers ran into their limit of {limit} open files"),
+        None => "nginx's workers ran into their limit of open files".to_owned(),
+    };
+    Explanation {
+        title,
+        why: "Every connection and every file takes a descriptor, and the worker had none left. A request for which no socket or \
+              file can be opened gets 500 at once; new clients wait until a descriptor is free."
+            .to_owned(),
+        wont_help: vec![
+            "raising worker_connections: it lets a worker want still more descriptors".to_owned(),
+            "`ulimit -n` in a shell or limits.conf(5): neither reaches a service that systemd or a container engine starts".to_owned(),
+            "restarting the backend: it was not even dialled".to_owned(),
+        ],
+    }
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let Some(workers) = workers(case).ok().filter(|_| finding.still_failing != Some(false)) else {
+        return Vec::new();
+    };
+    let settings = case.gateway.worker_settings();
+    let now = workers.limit().or(settings.open_files.as_ref().map(|own| own.value)).unwrap_or(1024);
+    let wanted = (now * 2).max(settings.connections.value * 2).max(LEAST_ADVISED).min(workers.nr_open());
+    let verify = "`Max open files` in /proc/PID/limits of a worker is as high, and the error log has no new `(24: Too many open files)` lines";
+    let outside = raise_from_outside(&workers, wanted);
+    if workers.reach().is_some_and(|reach| reach < wanted) {
+        return vec![
+            Remedy::new(format!("Let nginx have {wanted} open files"), Risk::ShowOnly)
+                .advice(format!("its master has no right to go beyond its hard limit, so worker_rlimit_nofile alone would be refused: {outside}"))
+                .verify(verify),
+        ];
+    }
+    let mut remedy =
+        Remedy::new(format!("Let each worker have {wanted} open files"), Risk::Review).verify(verify);
+    let edits = match (&settings.open_files, &settings.events) {
+        (Some(own), _) => {
+            let value = vec![wanted.to_string()];
+            let name = "worker_rlimit_nofile".to_owned();
+            let near = own.at.clone();
+            near.map(|near| case.gateway.set_directives(&near, &[(name, value, own.at.clone())]))
+                .unwrap_or_default()
+        }
+        (None, Some(events)) => {
+            let line = format!("worker_rlimit_nofile {wanted};");
+            case.gateway.insert_before(events, &line).into_iter().collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    for (at, text) in edits {
+        remedy = remedy.edit(at, text);
+    }
+    let advice = match workers.reach() {
+        Some(_) => "a reload suffices: the new workers set it before they give up root".to_owned(),
+        None => {
+            format!("it works up to the hard limit, or with the rights of root beyond it; else {outside}")
+        }
+    };
+    vec![remedy.advice(advice)]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{Fixture, first_diff};
+
+    const HIT: &str = r#"
+#- nginx.conf
+user www-data;
+events { worker_connections 4096; }
+http {
+    server { listen 80; server_name shop.example.com; location / { proxy_pass http://127.0.0.1:3000; } }
+}
+#- error.log
+2026/11/21 02:28:30 [alert] 101#101: *900 socket() failed (24: Too many open files) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: "GET /a HTTP/1.1", upstream: "http://127.0.0.1:3000/a", host: "shop.example.com"
+2026/11/21 02:28:31 [crit] 101#101: accept4() failed (24: Too many open files)
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /a HTTP/1.1" 500 177 "-" "curl/8"
+#- descriptors
+limit=1024/4096 open=40 sockets=30 may-raise=yes
+#- listeners
+127.0.0.1:3000 node
+#- probe 127.0.0.1:3000
+answers
+HTTP/1.1 200 OK
+
+"#;
+
+    #[test]
+    fn hit_the_limit_is_raised_by_a_directive() {
+        let hit = Fixture::new(HIT);
+        insta::assert_snapshot!(hit.summary(), @"
+        Broken
+        Confirmed gateway-fd-limit: nginx's workers ran into their limit of 1024 open files [1 requests]
+        ");
+        let diff = first_diff(&hit.report());
+        assert!(diff.contains("+worker_rlimit_nofile 8192;"), "{diff}");
+    }
+
+    #[test]
+    fn hit_all_are_open_now_and_the_directive_is_there() {
+        let config = HIT.replace("events {", "worker_rlimit_nofile 2048;\nevents {");
+        let now =
+            Fixture::new(&config).with("descriptors", "limit=2048/4096 open=2040 sockets=2000 may-raise=yes");
+        insta::assert_snapshot!(now.summary(), @"
+        Broken
+        Confirmed gateway-fd-limit: nginx's workers ran into their limit of 2048 open files [1 requests, still failing]
+        ");
+        let diff = first_diff(&now.report());
+        assert!(
+            diff.contains("-worker_rlimit_nofile 2048;") && diff.contains("+worker_rlimit_nofile 8192;"),
+            "{diff}"
+        );
+    }
+
+    #[test]
+    fn hit_a_master_without_rights_needs_help_from_outside() {
+        let bound = Fixture::new(HIT).with("descriptors", "limit=1024/1024 open=40 may-raise=no").report();
+        let remedy = &bound.findings[0].remedies[0];
+        assert!(
+            remedy.steps.is_empty() && remedy.advice.as_ref().unwrap().contains("LimitNOFILE=8192"),
+            "{remedy:?}"
+        );
+    }
+
+    #[test]
+    fn hit_clients_only_waited() {
+        let accept = "2026/11/21 02:28:31 [crit] 101#101: accept4() failed (24: Too many open files)\n";
+        let hit = Fixture::new(HIT).with("error.log", accept).without("access.log");
+        insta::assert_snapshot!(hit.summary(), @"
+        AtRisk
+        Confirmed gateway-fd-limit: nginx's workers ran into their limit of 1024 open files [0 requests]
+        ");
+    }
+
+    #[test]
+    fn hit_mended_by_a_directive_that_was_loaded_since() {
+        let config = HIT.replace("events {", "worker_rlimit_nofile 65536;\nevents {");
+        let mended = Fixture::new(&config)
+            .with("options", "loaded=2026-11-21T02:40:00Z\nmodified=2026-11-21T02:39:00Z");
+        insta::assert_snapshot!(mended.summary(), @"
+        Recovered
+        Confirmed gateway-fd-limit: nginx's workers ran into their limit of open files [1 requests, mended]
+        ");
+    }
+
+    #[test]
+    fn near_miss_a_low_limit_that_nobody_met() {
+        let warning = "2026/11/21 02:28:30 [warn] 100#100: 4096 worker_connections exceed open file resource limit: 1024\n";
+        let access =
+            "10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] \"GET /a HTTP/1.1\" 200 177 \"-\" \"curl/8\"\n";
+        let well = Fixture::new(HIT).with("error.log", warning).with("access.log", access);
+        insta::assert_snapshot!(well.summary(), @"Healthy");
+    }
+
+    #[test]
+    fn near_miss_the_table_of_the_whole_host() {
+        let other =
+            Fixture::new(&HIT.replace("24: Too many open files", "23: Too many open files in system"));
+        insta::assert_snapshot!(other.summary(), @"
+        Inconclusive
+        not gateway-fd-limit: errno 23 is the file table of the whole host (fs.file-max), no limit of a worker
+        unexplained: 1
+        ");
+    }
+
+    #[test]
+    fn gap_the_limit_cannot_be_seen() {
+        insta::assert_snapshot!(Fixture::new(HIT).with("options", "offline").summary(), @"
+        Broken
+        Confirmed gateway-fd-limit: nginx's workers ran into their limit of open files [1 requests]
+        ");
+    }
+}
