@@ -31,7 +31,7 @@ pub(crate) fn list(place: &Place, timeout: Duration) -> Answer {
         FilterOutput::Known(json) => CHAINS_OF_IPTABLES.iter().any(|chain| holds(json.as_slice(), chain)),
         FilterOutput::Absent | FilterOutput::Unknown { .. } => true,
     };
-    let mut over_nft = |program: &str| {
+    let over_nft = |program: &str| {
         if may_be_of_iptables { over_nft(program, deadline) } else { FilterOutput::Absent }
     };
     let (ipv4, ipv6) = (over_nft("iptables-nft-save"), over_nft("ip6tables-nft-save"));

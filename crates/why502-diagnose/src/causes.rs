@@ -16,6 +16,10 @@ mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
 mod fastcgi_script_not_found;
+mod filter_remedies;
+mod filtered;
+mod firewall_dropped;
+mod firewall_rejected;
 mod gateway_not_running;
 pub(crate) mod handshakes;
 mod header_limits;
@@ -112,6 +116,8 @@ pub static CAUSES: &[&Cause] = &[
     &dns_server_unreachable::CAUSE,
     &dns_stale_address::CAUSE,
     &fastcgi_script_not_found::CAUSE,
+    &firewall_dropped::CAUSE,
+    &firewall_rejected::CAUSE,
     &gateway_not_running::CAUSE,
     &host_header_rejected::CAUSE,
     &http_version_mismatch::CAUSE,

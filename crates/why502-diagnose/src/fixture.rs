@@ -18,6 +18,7 @@
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- server-log            the log file that every listening process holds open
+//! #- nft, iptables           packet filters, see `fixture/filters.rs`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
@@ -25,6 +26,8 @@
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
+
+mod filters;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -231,6 +234,9 @@ impl Fixture {
             }
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
+            }
+            Ask::PacketFilter { moment, .. } => {
+                filters::answer(*moment, |name| self.sections.get(name)).unwrap_or_else(unseen)
             }
             Ask::PathWalk { path, .. } => {
                 self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
