@@ -20,6 +20,10 @@ mod dns_stale_address;
 mod ephemeral_ports_exhausted;
 mod fastcgi_script_not_found;
 mod files;
+mod filter_remedies;
+mod filtered;
+mod firewall_dropped;
+mod firewall_rejected;
 mod gateway_disk_full;
 mod gateway_fd_limit;
 mod gateway_not_running;
@@ -130,6 +134,8 @@ pub static CAUSES: &[&Cause] = &[
     &fastcgi_script_not_found::CAUSE,
     &gateway_disk_full::CAUSE,
     &gateway_fd_limit::CAUSE,
+    &firewall_dropped::CAUSE,
+    &firewall_rejected::CAUSE,
     &gateway_not_running::CAUSE,
     &gateway_temp_path_unwritable::CAUSE,
     &gateway_worker_connections::CAUSE,

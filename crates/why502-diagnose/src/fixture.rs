@@ -26,6 +26,8 @@
 //! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
+//! #- nft, iptables           packet filters, see `fixture/filters.rs`
+//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
 //! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
@@ -43,6 +45,7 @@ mod services;
 mod files;
 
 use self::files::{add_descriptors, file_system};
+mod filters;
 mod route;
 
 use crate::plan::asks_upgrade;
@@ -272,6 +275,9 @@ impl Fixture {
             }
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
+            }
+            Ask::PacketFilter { moment, .. } => {
+                filters::answer(*moment, |name| self.sections.get(name)).unwrap_or_else(unseen)
             }
             Ask::PathWalk { path, .. } => {
                 self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))

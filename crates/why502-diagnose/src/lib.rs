@@ -11,6 +11,7 @@ mod cause;
 mod causes;
 mod durations;
 mod engine;
+mod filter;
 mod finding;
 #[cfg(test)]
 mod fixture;

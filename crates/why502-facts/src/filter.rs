@@ -2,7 +2,7 @@
 
 use crate::{Blob, GapReason};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// When a packet filter is listed, as seen from the probes of the run: counters of two lists tell what ours met.
@@ -87,6 +87,32 @@ impl PacketFilter {
     /// The route to an address that is not local.
     pub fn route_to(&self, address: IpAddr) -> Option<&TableRoute> {
         self.routes.iter().find(|route| route.holds(address))
+    }
+
+    /// The address that packets bear which leave by an interface, if it has just one.
+    pub fn single_source(&self, interface: &str, is_ipv6: bool) -> Option<IpAddr> {
+        let is_of_it = |route: &&Route| route.interface == interface && route.network.is_ipv6() == is_ipv6;
+        let of_it = self.routes.iter().filter(is_of_it);
+        let mut sources: Vec<IpAddr> = of_it.flat_map(|route| route.sources.iter().copied()).collect();
+        sources.sort();
+        sources.dedup();
+        if let [source] = sources[..] { Some(source) } else { None }
+    }
+
+    /// The address that packets to another one bear, as far as the routes tell.
+    pub fn source_to(&self, address: IpAddr) -> Option<IpAddr> {
+        match address {
+            // The whole network is local, and one address of it is the host's own.
+            IpAddr::V4(own) if own.is_loopback() => return Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            local if self.is_local(local) => return Some(local),
+            _ => {}
+        }
+        let route = self.route_to(address)?;
+        let on_link = match route.gateway {
+            None => route,
+            Some(gateway) => self.routes.iter().find(|own| own.gateway.is_none() && own.holds(gateway))?,
+        };
+        if let [source] = on_link.sources[..] { Some(source) } else { None }
     }
 
     /// The rule at a place; `None` for a policy.

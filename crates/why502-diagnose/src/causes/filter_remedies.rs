@@ -1,0 +1,229 @@
+//! How one packet gets past a rule: the narrowest change, in the words of whoever manages the rules.
+
+use super::filtered::{Met, is_elsewhere, tool_name};
+use crate::case::Case;
+use crate::remedy::{Remedy, Risk};
+use std::net::SocketAddr;
+use why502_facts::{FilterItem, FilterRule, FilterStatement, FilterTool, FilterVerdict, Hook, PacketField};
+
+/// The ways past a rule.
+pub(super) fn past(case: &Case<'_>, met: &Met<'_>) -> Vec<Remedy> {
+    let verify = format!("a connection to {} opens", met.address);
+    if let Some(remedy) = by_manager(met) {
+        return vec![remedy.verify(verify)];
+    }
+    let prefix = match met.stop.pid.filter(|pid| is_elsewhere(case, *pid)) {
+        Some(pid) => vec!["nsenter".to_owned(), "-t".to_owned(), pid.to_string(), "-n".to_owned()],
+        None => Vec::new(),
+    };
+    let (title, commands) = match met.stop.place.tool {
+        FilterTool::Nft => by_nft(met),
+        FilterTool::IptablesNft | FilterTool::IptablesLegacy => by_iptables(met),
+    };
+    let mut remedy = Remedy::new(title, Risk::Review).verify(verify).advice(
+        "such a change lasts until the rules are loaded anew: make it where they are written as well, once you know why the rule \
+         is there",
+    );
+    for (command, undo) in commands {
+        let whole = |words: Vec<String>| prefix.iter().cloned().chain(words).collect::<Vec<String>>();
+        let (command, undo) = (whole(command), undo.map(whole));
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let back: Vec<&str> = undo.iter().flatten().map(String::as_str).collect();
+        let backs = [back.as_slice()];
+        remedy = remedy.command(&words, if back.is_empty() { &[] } else { &backs });
+    }
+    vec![remedy]
+}
+
+/// A command, and the one that takes it back.
+type Change = (Vec<String>, Option<Vec<String>>);
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// Rules that a program made: it would make them again.
+fn by_manager(met: &Met<'_>) -> Option<Remedy> {
+    let table = met.filter.table(&met.stop.place)?;
+    let chain = met.stop.place.chain.as_str();
+    let begins = |begin: &str| chain.starts_with(begin);
+    let has = |begin: &str| table.chains.iter().any(|own| own.name.starts_with(begin));
+    let port = met.address.port();
+    let show = |title: &str| Remedy::new(title, Risk::ShowOnly);
+    if table.name == "firewalld" || (has("IN_public") && begins("IN_")) {
+        let open = format!("--add-port={port}/tcp");
+        return Some(
+            show("Change firewalld's zone or policy")
+                .command(&["firewall-cmd", "--list-all-zones"], &[])
+                .advice(format!(
+                    "firewalld made this rule and makes it again: let it through there, in the zone of the interface (`firewall-cmd \
+                     {open}`, and with --permanent to keep it), or in the policy for what this host sends"
+                )),
+        );
+    }
+    if begins("ufw") || (met.stop.place.rule.is_none() && has("ufw-")) {
+        return Some(show("Change the rules of ufw").command(&["ufw", "status", "numbered"], &[]).advice(format!(
+            "ufw made this rule and makes it again: `ufw allow proto tcp to any port {port}` where the backend is, `ufw allow out \
+             proto tcp to {} port {port}` where nginx is",
+            met.address.ip()
+        )));
+    }
+    if begins("DOCKER") {
+        return Some(show("Change what Docker is told").advice(
+            "Docker made this rule and makes it again: connect the two to one network, publish the port, or put an own rule into \
+             the chain DOCKER-USER, which Docker leaves alone",
+        ));
+    }
+    if begins("KUBE-") || begins("cali-") || begins("CNI-") || begins("CILIUM") {
+        return Some(show("Change the network policy").advice(
+            "the cluster's network made this rule and makes it again: look at the NetworkPolicy objects of both ends",
+        ));
+    }
+    if begins("f2b-") || table.name.starts_with("f2b-") {
+        let address = met.address.ip();
+        return Some(show("Lift the ban").command(&["fail2ban-client", "banned"], &[]).advice(format!(
+            "fail2ban made this rule: lift the ban (`fail2ban-client unban ADDRESS`) and put the gateway's or {address} into \
+             ignoreip"
+        )));
+    }
+    None
+}
+
+fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
+    let place = &met.stop.place;
+    let chain = vec![place.family.name().to_owned(), place.table.clone(), place.chain.clone()];
+    let nft = |begin: &str, rest: Vec<String>| -> Vec<String> {
+        words(begin).into_iter().chain(chain.iter().cloned()).chain(rest).collect()
+    };
+    let see = (nft("nft -a list chain", Vec::new()), None);
+    let rule = met.filter.rule(place);
+    let handle = rule.and_then(|rule| rule.handle);
+    let through = through_nft(met);
+    match (rule, handle) {
+        (Some(rule), Some(handle)) if is_only_about(rule, met.address) => {
+            let text = without_counts(&rule.text);
+            let previous = place
+                .rule
+                .and_then(|at| at.checked_sub(1))
+                .and_then(|at| met.filter.chain(place)?.rules.get(at)?.handle);
+            // Where it stood: behind the one before it, or first.
+            let undo = match previous {
+                Some(previous) => nft("nft add rule", vec!["handle".to_owned(), previous.to_string(), text]),
+                None => nft("nft insert rule", vec![text]),
+            };
+            let delete = nft("nft delete rule", vec!["handle".to_owned(), handle.to_string()]);
+            ("Take the rule away that is about this very port".to_owned(), vec![see, (delete, Some(undo))])
+        }
+        (_, handle) => {
+            let at = match handle {
+                Some(handle) => vec!["handle".to_owned(), handle.to_string()],
+                None => Vec::new(),
+            };
+            let begin = if handle.is_some() { "nft -e -a insert rule" } else { "nft -e -a add rule" };
+            let add = nft(begin, at.into_iter().chain([through]).collect());
+            // It prints the handle, by which `nft delete rule` takes it back.
+            ("Let this connection through before the rule".to_owned(), vec![see, (add, None)])
+        }
+    }
+}
+
+/// A rule of nftables that lets the packet through, and no other connection's.
+fn through_nft(met: &Met<'_>) -> String {
+    if met.carried.is_answer() {
+        return "ct state established,related accept".to_owned();
+    }
+    let family = if met.address.is_ipv6() { "ip6" } else { "ip" };
+    format!("{family} daddr {} tcp dport {} accept", met.address.ip(), met.address.port())
+}
+
+/// `counter packets 3 bytes 180` counts on from there when it is added again: from nothing.
+fn without_counts(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut kept = Vec::new();
+    let mut rest = words.as_slice();
+    while let Some((word, following)) = rest.split_first() {
+        kept.push(*word);
+        rest = match following {
+            ["packets", _, "bytes", _, others @ ..] if *word == "counter" => others,
+            others => others,
+        };
+    }
+    kept.join(" ")
+}
+
+fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
+    let place = &met.stop.place;
+    let name = tool_name(place.tool, met.address.is_ipv6());
+    let iptables = |verb: &str, rest: Vec<String>| -> Vec<String> {
+        let begin = [name, "-t", &place.table, verb, &place.chain].map(str::to_owned);
+        begin.into_iter().chain(rest).collect()
+    };
+    let see = (
+        [name, "-t", &place.table, "-L", &place.chain, "-nv", "--line-numbers"].map(str::to_owned).to_vec(),
+        None,
+    );
+    let number = place.rule.map(|at| (at + 1).to_string());
+    if let Some(rule) = met.filter.rule(place).filter(|rule| is_only_about(rule, met.address)) {
+        let text = split_quoted(&rule.text);
+        let undo = iptables("-I", number.into_iter().chain(text.iter().cloned()).collect());
+        let title = "Take the rule away that is about this very port".to_owned();
+        return (title, vec![see, (iptables("-D", text), Some(undo))]);
+    }
+    let through = if met.carried.is_answer() {
+        words("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+    } else {
+        words(&format!("-p tcp -d {} --dport {} -j ACCEPT", met.address.ip(), met.address.port()))
+    };
+    let verb = if number.is_some() { "-I" } else { "-A" };
+    let add = iptables(verb, number.into_iter().chain(through.iter().cloned()).collect());
+    let title = "Let this connection through before the rule".to_owned();
+    (title, vec![see, (add, Some(iptables("-D", through)))])
+}
+
+/// Words as iptables-save quotes them.
+fn split_quoted(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, words.last_mut()) {
+            ('"', _) => is_quoted = !is_quoted,
+            (' ', _) if !is_quoted => words.push(String::new()),
+            ('\\', Some(word)) => word.extend(letters.next()),
+            (letter, Some(word)) => word.push(letter),
+            (_, None) => {}
+        }
+    }
+    words
+}
+
+/// Whether a rule decides on this very port, or address, alone: then it has no other use, and its place is no border of a policy.
+fn is_only_about(rule: &FilterRule, address: SocketAddr) -> bool {
+    let decides = rule.statements.iter().any(|statement| {
+        matches!(statement, FilterStatement::Verdict(FilterVerdict::Drop | FilterVerdict::Reject(_)))
+    });
+    let port = u64::from(address.port());
+    decides
+        && rule.statements.iter().any(|statement| {
+            let FilterStatement::Condition(condition) = statement else { return false };
+            let [operand] = condition.operands[..] else { return false };
+            let names_it = match condition.items.as_slice() {
+                [item] => match item[..] {
+                    [FilterItem::Numbers(low, high)] => (low, high) == (port, port),
+                    _ => false,
+                },
+                _ => false,
+            };
+            let is_port = matches!(operand.field, PacketField::DestinationPort | PacketField::SourcePort);
+            is_port && names_it && !condition.is_negated
+        })
+}
+
+/// On whose way a rule stands, in words.
+pub(super) fn hook_words(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Output | Hook::Postrouting | Hook::Egress => "on the way out",
+        Hook::Input | Hook::Prerouting | Hook::Ingress => "on the way in",
+        Hook::Forward => "on the way through",
+    }
+}

@@ -1,0 +1,15 @@
+//! What the packet filters of this host do to a packet: pure, and three-valued.
+//!
+//! A rule whose condition is not understood may apply and may not. Both are followed: what ends a packet only in one of the two
+//! cases is possible, what ends it in both is certain, and only what nothing can end is accepted.
+
+mod journey;
+mod packet;
+mod walk;
+
+pub(crate) use journey::{Journey, Namespace, Stop, answer, send};
+pub(crate) use packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet};
+pub(crate) use walk::Ending;
+
+#[cfg(test)]
+mod tests;
