@@ -10,6 +10,7 @@ mod server_log;
 mod server_words;
 mod service;
 mod sockets;
+mod supervisor_words;
 mod unit;
 
 pub use marks::{holds_mark, lines_with_marks};

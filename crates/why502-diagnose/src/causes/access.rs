@@ -146,6 +146,7 @@ mod tests {
             net_namespace: None,
             mount_namespace: None,
             same_root: None,
+            listens: Vec::new(),
             tz: None,
         }
     }
