@@ -1,4 +1,4 @@
-//! The words of supervisors about the programs that they run: supervisord (`supervisor/process.py`) and PM2 (`lib/God.js`).
+//! The words of supervisord about the programs that it runs (`supervisor/process.py`).
 
 use super::server_words::{SIGNALS, Told, leading_number};
 use why502_facts::ServerEvent;
@@ -6,9 +6,9 @@ use why502_facts::ServerEvent;
 /// The levels that supervisord writes.
 const LEVELS: [&str; 7] = ["BLAT", "CRIT", "DEBG", "ERRO", "INFO", "TRAC", "WARN"];
 
-/// What a line tells of a program; `None` if it is no word of a supervisor. The program stands as the pool.
+/// What a line tells of a program; `None` if it is no word of supervisord. The program stands as the pool.
 pub(super) fn told(line: &str) -> Option<Told> {
-    let (event, pid, program) = supervisord(line).or_else(|| pm2(line))?;
+    let (event, pid, program) = supervisord(line)?;
     Some(Told { event, pid, pool: Some(program.to_owned()), is_sequel: false })
 }
 
@@ -46,35 +46,12 @@ fn ended(how: &str) -> Option<ServerEvent> {
     signal.or_else(|| leading_number(name.strip_prefix("signal ")?)).map(ServerEvent::Killed)
 }
 
-/// `2026-11-21T02:28:30: PM2 log: App [shop:0] exited with code [1] via signal [SIGINT]`. The signal is the one that PM2 ends
-/// programs with where none is known, so that it tells something only where it is another one.
-fn pm2(line: &str) -> Option<(ServerEvent, Option<u32>, &str)> {
-    let (_, message) = line.split_once(": PM2 log: ").or_else(|| line.split_once(": PM2 error: "))?;
-    if let Some(stopping) = message.strip_prefix("Stopping app:") {
-        return Some((ServerEvent::Stopped, None, stopping.split(' ').next()?));
-    }
-    let (app, says) = message.strip_prefix("App [")?.split_once("] ")?;
-    let program = app.rsplit_once(':').map_or(app, |(program, _)| program);
-    if says.starts_with("starting in ") {
-        return Some((ServerEvent::Started, None, program));
-    }
-    let how = says.strip_prefix("exited with code [")?;
-    let signal =
-        how.split_once("via signal [").map(|(_, name)| name).filter(|name| !name.starts_with("SIGINT"));
-    let signal = signal.and_then(|name| SIGNALS.iter().find(|(signal, _)| name.starts_with(signal)));
-    let event = match signal {
-        Some((_, number)) => ServerEvent::Killed(*number),
-        None => ServerEvent::Exited(Some(leading_number(how)?)),
-    };
-    Some((event, None, program))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_supervisor_s_words_are_understood() {
+    fn its_words_are_understood() {
         use ServerEvent::{Exited, GaveUp, Killed, Started, Stopped};
         for (line, event, pid) in [
             ("2026-11-21 02:28:30,123 INFO spawned: 'shop' with pid 4711", Started, Some(4711)),
@@ -95,18 +72,6 @@ mod tests {
                 GaveUp,
                 None,
             ),
-            ("2026-11-21T02:28:30: PM2 log: App [shop:0] starting in -fork mode-", Started, None),
-            (
-                "2026-11-21T02:28:30: PM2 log: App [shop:0] exited with code [1] via signal [SIGINT]",
-                Exited(Some(1)),
-                None,
-            ),
-            (
-                "2026-11-21T02:28:30: PM2 log: App [shop:0] exited with code [0] via signal [SIGSEGV]",
-                Killed(11),
-                None,
-            ),
-            ("2026-11-21T02:28:30: PM2 log: Stopping app:shop id:0", Stopped, None),
         ] {
             let told = told(line).unwrap();
             assert_eq!((told.event, told.pid, told.pool.as_deref()), (event, pid, Some("shop")), "{line}");
@@ -114,13 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_no_word_of_a_supervisor() {
+    fn what_others_write_is_no_word_of_it() {
         for line in [
             "2026-11-21 02:28:30,123 INFO success: shop entered RUNNING state, process has stayed up for > than 1 seconds (startsecs)",
             "2026-11-21 02:28:30,123 INFO waiting for shop to stop",
             "exited: shop (exit status 1; not expected)",
             "2026-11-21 02:28:30 INFO exited: shop (exit status 1; not expected)",
-            "2026-11-21T02:28:30: PM2 log: App [shop:0] online",
             "é",
         ] {
             assert_eq!(told(line), None, "{line}");

@@ -196,10 +196,10 @@ impl Judged<'_> {
     /// A finding about the failures that the verdict explains.
     pub(super) fn finding(&self, case: &Case<'_>, cause: &'static Cause, subject: &Subject) -> Finding {
         let stands = self.outage.stands(case);
-        let still_failing = match self.verdict.is_over {
-            true => Some(false),
-            false if stands || self.outage.is_gone() => Some(true),
-            false => None,
+        let still_failing = if self.verdict.is_over {
+            Some(false)
+        } else {
+            (stands || self.outage.is_gone()).then_some(true)
         };
         let cap = if still_failing.is_none() { Confidence::Likely } else { Confidence::Confirmed };
         let confidence = self.history.tie.strength.min(cap);
