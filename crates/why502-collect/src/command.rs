@@ -79,13 +79,9 @@ pub(crate) fn run(
         .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command.spawn().map_err(|error| failed(&error))?;
-    let read = read_both(&mut child, max_bytes, deadline);
-    let (stdout, complaint) = match read {
-        Some(read) => read,
-        None => {
-            end(&mut child);
-            return Err(CommandError::TimedOut);
-        }
+    let Some((stdout, complaint)) = read_both(&mut child, max_bytes, deadline) else {
+        end(&mut child);
+        return Err(CommandError::TimedOut);
     };
     let stdout = stdout.map_err(|error| {
         end(&mut child);

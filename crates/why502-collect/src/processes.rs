@@ -21,6 +21,10 @@ const MIN_PART: usize = 256;
 const SMALL: usize = 2048;
 /// Beyond that no small file is read.
 const MAX_SMALL: usize = 256 << 10;
+/// The most variables of an environment that are kept.
+const MAX_VARIABLES: usize = 16;
+/// The longest value of one.
+const MAX_VARIABLE: usize = 120;
 
 /// All processes that can be seen, kernel threads left out.
 pub(crate) fn read_processes() -> Answer {
@@ -44,7 +48,9 @@ pub(crate) fn read_process(pid: u32) -> Answer {
     record.limits = fs::read(format!("/proc/{pid}/limits")).ok().map(Into::into);
     record.descriptors = count_descriptors(pid);
     record.cwd = link(&format!("/proc/{pid}/cwd"));
-    record.tz = fs::read(format!("/proc/{pid}/environ")).ok().as_deref().and_then(time_zone);
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    record.tz = time_zone(&environ);
+    record.listens = listen_variables(&environ);
     Answer::known(FactBody::Process(record))
 }
 
@@ -207,6 +213,19 @@ fn root_identity(path: &str) -> Option<(u64, u64)> {
     Some((stat.st_dev, stat.st_ino))
 }
 
+/// The variables that say where to listen, by their names, as far as they are no longer than an address or a path.
+fn listen_variables(environ: &[u8]) -> Vec<String> {
+    let entries = environ.split(|byte| *byte == 0).map(why502_facts::lossy);
+    let is_wanted = |entry: &String| {
+        entry.split_once('=').is_some_and(|(name, value)| {
+            let name = name.to_ascii_uppercase();
+            let words = ["PORT", "LISTEN", "BIND", "ADDR", "SOCKET"];
+            value.len() <= MAX_VARIABLE && words.iter().any(|word| name.contains(word))
+        })
+    };
+    entries.filter(is_wanted).take(MAX_VARIABLES).collect()
+}
+
 fn time_zone(environ: &[u8]) -> Option<String> {
     let value = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"TZ="))?;
     Some(String::from_utf8_lossy(value).into_owned())
@@ -247,6 +266,12 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_is_absent() {
         assert_eq!(read_process(u32::MAX), Answer::Absent);
+    }
+
+    #[test]
+    fn variables_that_say_where_to_listen_are_taken() {
+        let environ = b"HOME=/root\0PORT=3000\0SHOP_BIND=0.0.0.0:1\0TOKEN=x\0";
+        assert_eq!(listen_variables(environ), ["PORT=3000", "SHOP_BIND=0.0.0.0:1"]);
     }
 
     #[test]

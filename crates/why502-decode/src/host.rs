@@ -16,6 +16,7 @@ mod server_log;
 mod server_words;
 mod service;
 mod sockets;
+mod supervisor_words;
 mod unit;
 
 pub use audit::{

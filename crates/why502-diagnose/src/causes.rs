@@ -45,6 +45,7 @@ mod mtu_black_hole;
 mod names;
 mod network_unreachable;
 mod no_live_upstreams;
+mod outages;
 mod own_answers;
 mod passive_ejection;
 mod plaintext_to_tls_upstream;
@@ -71,6 +72,7 @@ mod response_not_http;
 mod retries;
 mod retry_suppressed;
 mod servers;
+mod services;
 mod some_peers_failing;
 mod ties;
 mod timer;
@@ -93,13 +95,17 @@ mod upgrade_header_hardcoded;
 mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
+mod upstream_crash_looping;
+mod upstream_crashed;
 mod upstream_not_listening;
 mod upstream_pool_exhausted;
 mod upstream_rejects_request_body;
 mod upstream_reset_before_response;
 mod upstream_send_timeout;
 mod upstream_sent_error;
+mod upstream_service_stopped;
 mod upstream_slow;
+mod upstream_still_starting;
 mod upstream_tcp_unix_mismatch;
 mod upstream_undefined;
 mod upstream_worker_crashed;
@@ -186,13 +192,17 @@ pub static CAUSES: &[&Cause] = &[
     &upgraded_connection_idle_timeout::CAUSE,
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,
+    &upstream_crash_looping::CAUSE,
+    &upstream_crashed::CAUSE,
     &upstream_not_listening::CAUSE,
     &upstream_pool_exhausted::CAUSE,
     &upstream_rejects_request_body::CAUSE,
     &upstream_reset_before_response::CAUSE,
     &upstream_send_timeout::CAUSE,
     &upstream_sent_error::CAUSE,
+    &upstream_service_stopped::CAUSE,
     &upstream_slow::CAUSE,
+    &upstream_still_starting::CAUSE,
     &upstream_tcp_unix_mismatch::CAUSE,
     &upstream_undefined::CAUSE,
     &upstream_worker_crashed::CAUSE,

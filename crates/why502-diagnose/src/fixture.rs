@@ -6,7 +6,7 @@
 //! #- access.log            the access log (combined, or `log_format` of the configuration)
 //! #- listeners             one per line: 127.0.0.1:3000 node [cwd=/srv/shop] [unit=shop.service] [mnt=7] [arguments]   or   unix:/run/app.sock gunicorn
 //!                          a command `hidden`: nobody may see whose it is; `parent=200`: of the process that the first line names,
-//!                          `held=2`: it holds so many accepted connections, `queue=3`: so many wait, `state=T`
+//!                          `started=…`: when; `env=PORT=3000`: a variable; `mute`: it listens nowhere; `held=2`: it holds so many accepted connections, `queue=3`: so many wait, `state=T`
 //! #- addresses             local addresses of the host, one per line
 //! #- probe 127.0.0.1:3000  refused | silent | closed | reset | errno WORDS (then lines `icmp 3/1 10.0.0.1`) | answers, then the bytes that the peer sends;
 //!                          `answers idle=5003` or `held=6000`: behind that it closes after so many milliseconds, or leaves the
@@ -27,7 +27,6 @@
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- nft, iptables           packet filters, see `fixture/filters.rs`
-//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
 //! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
@@ -365,7 +364,8 @@ impl Fixture {
         let listeners = self.sections.get("listeners").map_or("", String::as_str);
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
             if !matches!(line.split_whitespace().nth(1), Some("nginx" | "hidden")) {
-                processes.push(listening_process(place, line));
+                let started = line.split_whitespace().find_map(|field| field.strip_prefix("started="));
+                processes.push(self.started(listening_process(place, line), started));
             }
         }
         ProcessTable { processes, hidden: self.option("hides-processes").is_some() }
@@ -373,9 +373,14 @@ impl Fixture {
 
     /// The worker, started when the option `loaded` says, else long ago.
     fn worker(&self) -> ProcessRecord {
-        let mut record = process(WORKER, MASTER, "nginx", "nginx: worker process");
-        if let (Some(loaded), Some(booted)) = (self.option("loaded"), self.host().booted) {
-            let ticks = (Self::stamp(&loaded).0 - booted.0) / 10;
+        let record = process(WORKER, MASTER, "nginx", "nginx: worker process");
+        self.started(record, self.option("loaded").as_deref())
+    }
+
+    /// A process that was started at a moment; long ago where that is not said.
+    fn started(&self, mut record: ProcessRecord, moment: Option<&str>) -> ProcessRecord {
+        if let (Some(moment), Some(booted)) = (moment, self.host().booted) {
+            let ticks = (Self::stamp(moment).0 - booted.0) / 10;
             let stat = lossy(record.stat.as_slice()).replace(" 1000 0", &format!(" {ticks} 0"));
             record.stat = Blob::from(stat.as_str());
         }
@@ -411,6 +416,9 @@ impl Fixture {
         let (mut tcp, mut tcp6, mut unix) = (String::new(), String::new(), String::new());
         let (mut owners, mut accepted) = (Vec::new(), Vec::new());
         for (place, line) in listeners.lines().filter(|line| !line.trim().is_empty()).enumerate() {
+            if line.split_whitespace().any(|field| field == "mute") {
+                continue;
+            }
             let address = line.split_whitespace().next().unwrap();
             let inode = 5000 + place as u64;
             if line.split_whitespace().nth(1) != Some("hidden") {
@@ -454,8 +462,10 @@ impl Fixture {
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let settings = ["cwd=", "held=", "mnt=", "parent=", "queue=", "state=", "title=", "unit="];
-    let is_setting = |field: &&str| settings.iter().any(|setting| field.starts_with(setting));
+    let settings =
+        ["cwd=", "env=", "held=", "mnt=", "parent=", "queue=", "started=", "state=", "title=", "unit="];
+    let is_setting =
+        |field: &&str| *field == "mute" || settings.iter().any(|setting| field.starts_with(setting));
     let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
     let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
     let title = fields.iter().find_map(|field| field.strip_prefix("title="));
@@ -467,6 +477,8 @@ fn listening_process(place: usize, line: &str) -> ProcessRecord {
             Blob::from(lossy(record.stat.as_slice()).replace(") S ", &format!(") {state} ")).as_str());
     }
     record.cwd = cwd.map(str::to_owned);
+    record.listens =
+        fields.iter().filter_map(|field| field.strip_prefix("env=")).map(str::to_owned).collect();
     if let Some(unit) = fields.iter().find_map(|field| field.strip_prefix("unit=")) {
         record.cgroup = Blob::from(format!("0::/system.slice/{unit}\n").as_str());
     }

@@ -73,6 +73,9 @@ pub struct ProcessRecord {
     pub descriptors: Option<DescriptorCount>,
     /// The value of `TZ` in its environment; only where one process was asked for.
     pub tz: Option<String>,
+    /// The variables of its environment that say where to listen (`PORT=3000`); only where one process was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listens: Vec<String>,
     /// The target of `/proc/PID/exe`; `None` where it may not be read.
     pub exe: Option<String>,
     /// The target of `/proc/PID/cwd`; only where one process was asked for.
@@ -150,6 +153,8 @@ pub struct Process {
     /// Whether it sees the same files as this program: the same root directory in the same mount namespace. `None` if
     /// that may not be known.
     pub same_root: Option<bool>,
+    /// The variables of its environment that say where to listen, where the process was asked for.
+    pub listens: Vec<(String, String)>,
     /// The value of `TZ` in its environment, where the process was asked for.
     pub tz: Option<String>,
     /// Its open files and their limit, where the process was asked for.

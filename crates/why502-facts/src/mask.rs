@@ -209,7 +209,12 @@ fn mask_body(body: &mut FactBody) {
             mask_streams(&mut bytes, |text| mask_secrets(text).into_owned());
             transcript.received = bytes.into();
         }
-        FactBody::Process(process) => mask_blob(&mut process.cmdline),
+        FactBody::Process(process) => {
+            mask_blob(&mut process.cmdline);
+            for variable in &mut process.listens {
+                *variable = crate::lossy(&mask_secrets(variable.as_bytes()));
+            }
+        }
         FactBody::Processes(table) => {
             table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline));
         }

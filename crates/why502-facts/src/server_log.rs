@@ -22,7 +22,7 @@ pub struct ServerWord {
     pub event: ServerEvent,
     /// The worker, by the id that the server knows.
     pub pid: Option<u32>,
-    /// The pool, where the server names one.
+    /// The pool, where the server names one; the program of a supervisor.
     pub pool: Option<String>,
     /// The earliest moment: that of the line, else that of the last line before it with a stamp.
     pub from: Option<Stamp>,
@@ -39,6 +39,8 @@ pub struct ServerWord {
 pub enum ServerEvent {
     /// It ended by itself with that exit code, or nobody says how.
     Exited(Option<u32>),
+    /// Its supervisor starts it no more, because it ended too often.
+    GaveUp,
     /// A signal ended it.
     Killed(u32),
     /// All of them were busy: its queue of connections was full, or it may start no more of them.
@@ -47,6 +49,10 @@ pub enum ServerEvent {
     Recycled,
     /// The server as a whole was told to reload or to end.
     Restarted,
+    /// Its supervisor started it.
+    Started,
+    /// Its supervisor was told to end it.
+    Stopped,
     /// The server ended it because it took too long.
     TimedOut,
 }

@@ -161,6 +161,7 @@ pub(crate) fn process(pid: u32, parent: u32, title: &str, started: i64) -> Proce
         net_namespace: None,
         mount_namespace: None,
         same_root: Some(true),
+        listens: Vec::new(),
         tz: None,
         descriptors: Descriptors::default(),
     }

@@ -78,7 +78,7 @@ impl Nginx {
                 let path = entry.path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.extension().is_none_or(|extension| extension == "conf") {
+                } else if path.is_file() && path.extension().is_none_or(|extension| extension == "conf") {
                     text.push_str(&fs::read_to_string(path).unwrap_or_default());
                 }
             }

@@ -16,13 +16,20 @@ const MAX_FILES: usize = 256;
 /// The programs whose definition holds a mark.
 pub(super) fn read(marks: &[String], stop: Instant) -> Result<Vec<ServiceRecord>, String> {
     let pids = process_ids().map_err(|error| format!("/proc: {error}"))?;
-    let mut records = Vec::new();
+    let (mut records, mut unread) = (Vec::new(), None);
     for pid in pids.into_iter().take_while(|_| Instant::now() < stop) {
         let Some(argv) = argv_of(pid).filter(|argv| is_supervisord(argv)) else { continue };
-        let found = files(pid, &argv).into_iter().flat_map(|file| programs(pid, &file, marks));
+        let files = files(pid, &argv);
+        if files.is_empty() {
+            unread = Some(format!("the configuration of supervisord (pid {pid}) cannot be read"));
+        }
+        let found = files.into_iter().flat_map(|file| programs(pid, &file, marks));
         records.extend(found.filter(|record| is_wanted(record, marks)));
     }
-    Ok(records)
+    match unread {
+        Some(says) if records.is_empty() => Err(says),
+        _ => Ok(records),
+    }
 }
 
 /// Whether a command line is that of supervisord: a script of Python.

@@ -39,6 +39,12 @@ pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<P
         net_namespace: record.net_namespace,
         mount_namespace: record.mount_namespace,
         same_root: record.same_root,
+        listens: record
+            .listens
+            .iter()
+            .filter_map(|variable| variable.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         tz: record.tz.clone(),
         descriptors: descriptors(record, status.as_deref()),
     })

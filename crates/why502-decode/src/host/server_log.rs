@@ -1,4 +1,4 @@
-//! What application servers write of their own workers: gunicorn (`arbiter.py`), uWSGI (`core/master_checks.c`,
+//! What application servers write of their own workers, and supervisors of their programs: gunicorn (`arbiter.py`), uWSGI (`core/master_checks.c`,
 //! `core/master.c`), PHP-FPM (`fpm_children.c`, `fpm_request.c`, `fpm_process_ctl.c`).
 
 use super::server_words::{Told, told};

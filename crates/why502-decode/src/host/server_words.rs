@@ -1,5 +1,6 @@
 //! The words of application servers about their own workers.
 
+use super::supervisor_words;
 use why502_facts::ServerEvent;
 
 /// What one line tells.
@@ -13,7 +14,7 @@ pub(super) struct Told {
 }
 
 /// Signals by their names, as gunicorn writes them.
-const SIGNALS: &[(&str, u32)] = &[
+pub(super) const SIGNALS: &[(&str, u32)] = &[
     ("SIGABRT", 6),
     ("SIGBUS", 7),
     ("SIGFPE", 8),
@@ -51,10 +52,13 @@ const UWSGI_RESTARTS: [&str; 5] = [
 const PHP_FPM_RESTARTS: [&str; 4] =
     ["Finishing ...", "Reloading in progress ...", "Terminating ...", "reloading: execvp("];
 
-/// What a line tells of a worker, or of all; `None` if it is no word of a server about them.
+/// What a line tells of a worker, a program, or of all; `None` if it is no word of a server or a supervisor about them.
 ///
 /// The words must begin the message: what an application or a client wrote into the middle of a line is no such word.
 pub(super) fn told(line: &str) -> Option<Told> {
+    if let Some(told) = supervisor_words::told(line) {
+        return Some(told);
+    }
     let (message, pool) = message(line);
     let (event, pid) = gunicorn(message).or_else(|| uwsgi(message)).or_else(|| php_fpm(message))?;
     let is_sequel = message.starts_with(GUNICORN_WORKER_EXITING);
@@ -169,7 +173,7 @@ fn number_after(text: &str, mark: &str) -> Option<u32> {
     leading_number(text.split_once(mark)?.1)
 }
 
-fn leading_number(text: &str) -> Option<u32> {
+pub(super) fn leading_number(text: &str) -> Option<u32> {
     let end = text.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()
 }

@@ -165,6 +165,7 @@ mod tests {
             net_namespace: None,
             mount_namespace: None,
             same_root: None,
+            listens: Vec::new(),
             tz: None,
             descriptors: Descriptors::default(),
         }

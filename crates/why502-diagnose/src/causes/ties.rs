@@ -11,9 +11,10 @@ mod command;
 mod words;
 
 use self::command::{
-    file_name, is_application_server, is_at, is_command, is_in_command_line, is_in_directory, is_it,
-    is_listen, is_port, is_speaker, listen_options, program, runs, runs_applications, speaks,
+    file_name, is_command, is_in_command_line, is_in_directory, is_it, is_port, is_speaker, listen_options,
+    program, runs, runs_applications, speaks,
 };
+pub(super) use self::command::{is_application_server, is_at, is_listen, options_of};
 use self::words::{FOREIGN, GENERIC, SIDE_DOORS};
 use crate::case::{Case, PeerSubject, count};
 use crate::cause::Asks;
@@ -310,7 +311,7 @@ fn have_another_name(names: &BTreeSet<String>, texts: [Option<&str>; 2]) -> bool
 }
 
 /// The names of an upstream that say which one it is.
-fn names(case: &Case<'_>, peer: &PeerSubject) -> BTreeSet<String> {
+pub(super) fn names(case: &Case<'_>, peer: &PeerSubject) -> BTreeSet<String> {
     let mut texts: Vec<String> = Vec::new();
     if let Some(group) = peer.group {
         texts.extend(case.gateway.group(group).name.clone());

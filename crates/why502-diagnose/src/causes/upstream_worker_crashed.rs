@@ -97,9 +97,13 @@ pub(super) fn is_crash(word: &ServerWord) -> bool {
     match word.event {
         ServerEvent::Exited(_) => true,
         ServerEvent::Killed(signal) => FAULTS.contains(&signal),
-        ServerEvent::PoolFull | ServerEvent::Recycled | ServerEvent::Restarted | ServerEvent::TimedOut => {
-            false
-        }
+        ServerEvent::GaveUp
+        | ServerEvent::PoolFull
+        | ServerEvent::Recycled
+        | ServerEvent::Restarted
+        | ServerEvent::Started
+        | ServerEvent::Stopped
+        | ServerEvent::TimedOut => false,
     }
 }
 

@@ -7,7 +7,12 @@ use why502_model::Protocol;
 
 /// The options of a command line with their values: `--port 3000`, `--bind=:3000`. The names are lower-case and bare.
 pub(super) fn listen_options(process: &Process) -> impl Iterator<Item = (String, &str)> {
-    let arguments = || process.argv.iter().map(String::as_str);
+    options_of(&process.argv)
+}
+
+/// The same of an argument vector.
+pub(crate) fn options_of(argv: &[String]) -> impl Iterator<Item = (String, &str)> {
+    let arguments = || argv.iter().map(String::as_str);
     let joined = arguments().filter_map(|argument| argument.split_once('='));
     let apart = arguments().zip(arguments().skip(1)).filter(|(option, _)| !option.contains('='));
     let options = joined.chain(apart).filter(|(option, _)| option.starts_with('-'));
@@ -15,13 +20,13 @@ pub(super) fn listen_options(process: &Process) -> impl Iterator<Item = (String,
 }
 
 /// Whether an option says where a program is to listen.
-pub(super) fn is_listen(option: impl AsRef<str>) -> bool {
+pub(crate) fn is_listen(option: impl AsRef<str>) -> bool {
     ["b", "bind", "http", "http-socket", "listen", "p", "port", "server.port", "socket"]
         .contains(&option.as_ref())
 }
 
 /// Whether the value of an option is an address: its port, or the path of its socket.
-pub(super) fn is_at(value: &str, address: &PeerAddress) -> bool {
+pub(crate) fn is_at(value: &str, address: &PeerAddress) -> bool {
     match address {
         PeerAddress::Inet(inet) => is_port(value, inet.port()),
         PeerAddress::Unix(path) => {
@@ -94,7 +99,7 @@ pub(super) fn runs_applications(process: &Process) -> bool {
     is_application_server(&process.comm)
 }
 
-pub(super) fn is_application_server(command: &str) -> bool {
+pub(crate) fn is_application_server(command: &str) -> bool {
     APPLICATION_SERVERS.iter().any(|name| command.starts_with(name))
 }
 

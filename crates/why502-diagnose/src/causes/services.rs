@@ -1,0 +1,253 @@
+//! The service behind a peer that nobody listens for: who it is, by what its definition names, and what became of it.
+//!
+//! A service is tied to an address by its definition: a socket unit or an option that says where to listen, a variable of its
+//! environment, a file that its command names. Its name alone makes it likely at most.
+
+mod history;
+mod verdict;
+mod words;
+
+pub(super) use self::history::{Event, History};
+pub(super) use self::verdict::{How, StopKind, Verdict};
+
+use super::outages::{Outage, outage};
+use super::ties::{Tie, core_of, is_application_server, is_at, is_listen, names, options_of};
+use crate::case::{Case, PeerSubject, Subject, or_ask};
+use crate::cause::{Asks, Cause};
+use crate::finding::{Confidence, Evidence, Finding, Origin};
+use crate::remedy::Remedy;
+use why502_facts::{PeerAddress, Service, Supervisor};
+
+/// So many services with the strongest tie are looked at.
+const MAX_CANDIDATES: usize = 4;
+
+/// What became of the service behind a peer.
+pub(super) struct Judged<'c> {
+    pub(super) outage: Outage<'c>,
+    pub(super) history: History<'c>,
+    pub(super) verdict: Verdict,
+}
+
+/// What became of the service behind a peer that nobody listens for, or listened for; an error asks for its definition, its
+/// state and its journal.
+pub(super) fn judged<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Judged<'c>>, Asks> {
+    let Some(outage) = outage(case, subject)? else { return Ok(None) };
+    let candidates = candidates(case, outage.peer)?;
+    let is_alone = candidates.len() == 1;
+    let mut asks = Vec::new();
+    let mut found: Option<(History<'c>, Verdict)> = None;
+    for (service, mut tie) in candidates.into_iter().take(MAX_CANDIDATES) {
+        if !is_alone {
+            tie.strength = tie.strength.min(Confidence::Likely);
+        }
+        match history::of(case, &outage, service, tie) {
+            Err(more) => asks.extend(more),
+            Ok(history) => {
+                let verdict = verdict::of(case, &outage, &history);
+                found = found.or_else(|| verdict.map(|verdict| (history, verdict)));
+            }
+        }
+    }
+    if !asks.is_empty() {
+        return Err(asks);
+    }
+    Ok(found.map(|(history, verdict)| Judged { outage, history, verdict }))
+}
+
+/// The services that are tied to a peer, those of the strongest tie.
+fn candidates<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Result<Vec<(&'c Service, Tie)>, Asks> {
+    let observed = or_ask(case.facts.services(&marks(case, peer)))?;
+    let services = observed.known().map_or(&[][..], Vec::as_slice);
+    let tied: Vec<(&Service, Tie)> =
+        services.iter().filter_map(|service| Some((service, tie(case, peer, service)?))).collect();
+    let strongest = tied.iter().map(|(_, tie)| tie.strength).max();
+    Ok(tied.into_iter().filter(|(_, tie)| Some(tie.strength) == strongest).collect())
+}
+
+/// What the definition of a peer's service may hold: its port or its socket, and the names of the upstream.
+fn marks(case: &Case<'_>, peer: &PeerSubject) -> Vec<String> {
+    let mut marks: Vec<String> = names(case, peer).into_iter().collect();
+    match &peer.address {
+        PeerAddress::Inet(inet) => marks.push(inet.port().to_string()),
+        PeerAddress::Unix(path) => {
+            marks.push(path.clone());
+            marks.extend(stem(path).map(str::to_owned));
+            marks.extend(runtime_directory(path).map(str::to_owned));
+        }
+    }
+    marks.sort();
+    marks.dedup();
+    marks
+}
+
+/// `php8.2-fpm` of `/run/php/php8.2-fpm.sock`.
+fn stem(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?;
+    let stem = name.strip_suffix(".sock").or_else(|| name.strip_suffix(".socket")).unwrap_or(name);
+    (!core_of(stem).is_empty() || stem.bytes().any(|byte| byte.is_ascii_digit())).then_some(stem)
+}
+
+/// `shop` of `/run/shop/app.sock`.
+fn runtime_directory(path: &str) -> Option<&str> {
+    let below = path.strip_prefix("/run/").or_else(|| path.strip_prefix("/var/run/"))?;
+    below.rsplit_once('/').map(|(directory, _)| directory)
+}
+
+/// What ties a service to a peer.
+fn tie(case: &Case<'_>, peer: &PeerSubject, service: &Service) -> Option<Tie> {
+    let address = &peer.address;
+    let proof = |says: String| Some(Tie { says, strength: Confidence::Confirmed });
+    let sign = |says: String| Some(Tie { says, strength: Confidence::Likely });
+    if let Some(listen) = service.listens.iter().find(|listen| is_at(listen, address)) {
+        return proof(format!("{} listens on {listen}", service.name));
+    }
+    if service.commands.iter().any(|command| is_told(command, address)) {
+        return proof(format!("the command of {} names {address}", service.name));
+    }
+    if let Some((name, _)) = service.environment.iter().find(|(name, value)| is_set(name, value, address)) {
+        return proof(format!("{} of {} names {address}", name, service.name));
+    }
+    let says_listen = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        ["bind", "listen", "socket"].iter().any(|word| text.contains(word))
+    };
+    if let Some(line) = service.mentions.iter().find(|line| says_listen(&line.text)) {
+        return proof(format!(
+            "{}:{}, which {} runs with, says {}",
+            line.path, line.line, service.name, line.text
+        ));
+    }
+    if let Some(line) = service.mentions.first() {
+        return sign(format!(
+            "{}:{}, which {} runs with, says {}",
+            line.path, line.line, service.name, line.text
+        ));
+    }
+    let bare = service.name.rsplit_once('.').filter(|_| service.supervisor == Supervisor::Systemd);
+    let bare = bare.map_or(service.name.as_str(), |(bare, _)| bare);
+    let path = address.unix_path();
+    if path.and_then(stem) == Some(bare) {
+        return sign(format!("{} bears the name of the socket", service.name));
+    }
+    if let Some(own) = path.and_then(runtime_directory)
+        && service.runtime_directories.iter().any(|directory| directory == own)
+    {
+        return sign(format!("the socket is in the directory of {}", service.name));
+    }
+    let core = core_of(bare);
+    // A path whose directory bears the name is nobody's in particular where another file of it is meant.
+    let is_named = !core.is_empty() && names(case, peer).contains(&core) && !is_told_elsewhere(service);
+    if is_named { sign(format!("{} bears the name {core:?}", service.name)) } else { None }
+}
+
+/// Whether a definition says where its service listens. Where that is not the address, its name ties it to nothing.
+fn is_told_elsewhere(service: &Service) -> bool {
+    let port = |value: &str| value.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_place = |value: &str| port(value) || value.contains('/');
+    let by_command = service
+        .commands
+        .iter()
+        .any(|command| options_of(command).any(|(option, value)| is_listen(option) && is_place(value)));
+    let by_variable = service.environment.iter().any(|(name, value)| says_where(name) && is_place(value));
+    by_command || by_variable || !service.listens.is_empty()
+}
+
+/// Whether a command line says that it listens on an address.
+fn is_told(command: &[String], address: &PeerAddress) -> bool {
+    if options_of(command).any(|(option, value)| is_listen(option) && is_at(value, address)) {
+        return true;
+    }
+    if let PeerAddress::Unix(path) = address {
+        // Nothing but the socket has that path.
+        return command.iter().any(|word| {
+            let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
+            value == path || value.strip_prefix("unix:") == Some(path)
+        });
+    }
+    // `php -S 127.0.0.1:8000`, `python3 -m http.server 8000`, `manage.py runserver 0.0.0.0:8000`.
+    let runs_application =
+        command.iter().any(|word| is_application_server(word.rsplit('/').next().unwrap_or(word)));
+    let is_value = |at: usize| {
+        at.checked_sub(1).and_then(|before| command.get(before)).is_some_and(|before| {
+            before.starts_with('-') && !matches!(before.as_str(), "-S" | "-b" | "-l" | "--")
+        })
+    };
+    runs_application
+        && command
+            .iter()
+            .enumerate()
+            .skip(1)
+            .any(|(at, word)| !word.starts_with('-') && !is_value(at) && is_at(word, address))
+}
+
+/// Whether a variable says where to listen.
+pub(super) fn is_set(name: &str, value: &str, address: &PeerAddress) -> bool {
+    says_where(name) && is_at(value, address)
+}
+
+/// Whether the name of a variable is that of a place to listen at.
+fn says_where(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words = ["ADDR", "ADDRESS", "BIND", "HTTP", "LISTEN", "PORT", "SOCKET"];
+    name.split('_').any(|word| words.contains(&word))
+}
+
+impl Judged<'_> {
+    /// A finding about the failures that the verdict explains.
+    pub(super) fn finding(&self, case: &Case<'_>, cause: &'static Cause, subject: &Subject) -> Finding {
+        let stands = self.outage.stands(case);
+        let still_failing = if self.verdict.is_over {
+            Some(false)
+        } else {
+            (stands || self.outage.is_gone()).then_some(true)
+        };
+        let cap = if still_failing.is_none() { Confidence::Likely } else { Confidence::Confirmed };
+        let confidence = self.history.tie.strength.min(cap);
+        let definition = Origin::Host(self.history.service.path.clone());
+        self.outage
+            .finding(case, cause, confidence, subject, |at| self.verdict.holds(at))
+            .still_failing(still_failing)
+            .with([Evidence::supporting(self.history.tie.says.clone(), definition)])
+            .with(self.history.evidence(&self.verdict))
+            .open(self.history.open.clone())
+    }
+
+    /// `shop.service`, `the program shop of supervisord`.
+    pub(super) fn name(&self) -> String {
+        let name = &self.history.service.name;
+        match self.history.service.supervisor {
+            Supervisor::Systemd => name.clone(),
+            Supervisor::Supervisord => format!("supervisord's program {name}"),
+            Supervisor::Runit => format!("runit's service {name}"),
+        }
+    }
+
+    /// A remedy with the step that starts the service; where it has to be forgotten first that it failed, with that.
+    pub(super) fn started_by(&self, remedy: Remedy, has_failed: bool) -> Remedy {
+        let service = self.history.service;
+        let name = service.name.as_str();
+        match service.supervisor {
+            Supervisor::Systemd => {
+                let remedy = if has_failed {
+                    remedy.command(&["systemctl", "reset-failed", name], &[])
+                } else {
+                    remedy
+                };
+                remedy.command(&["systemctl", "start", name], &[&["systemctl", "stop", name]])
+            }
+            Supervisor::Supervisord => {
+                remedy.command(&["supervisorctl", "start", name], &[&["supervisorctl", "stop", name]])
+            }
+            Supervisor::Runit => {
+                let directory = service.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                remedy.command(&["sv", "up", directory], &[&["sv", "down", directory]])
+            }
+        }
+    }
+}
+
+/// The service behind the first peer of a finding, as it was judged.
+pub(super) fn judged_again<'c>(case: &'c Case<'_>, finding: &'c Finding) -> Option<Judged<'c>> {
+    let subject = finding.subjects.iter().find(|subject| subject.peer().is_some())?;
+    judged(case, subject).ok().flatten()
+}

@@ -1,0 +1,178 @@
+//! # upstream-crashed
+//!
+//! ## What happens
+//!
+//! The backend's process ran and died by itself: it exited, or a signal ended it. From then on nobody listens, and nginx's
+//! connection is refused. True for every version of nginx.
+//!
+//! ## What you see
+//!
+//! At the moment of the death perhaps `upstream prematurely closed connection`; from then on `connect() failed (111:
+//! Connection refused) while connecting to upstream`, and a 502 at once.
+//!
+//! ## How we know
+//!
+//! Confirmed: whoever supervises the process recorded its death (the journal, systemd's own memory of the unit, supervisord's
+//! log, runit's status), at or before the failures, and its definition names the peer's address. Likely: its name alone ties
+//! it to the upstream. A process that is merely younger than the failures proves no death.
+//!
+//! ## What would disprove it
+//!
+//! Somebody stopped it (`upstream-service-stopped`), or the kernel killed it for want of memory (`upstream-oom-killed`).
+//!
+//! ## What to do
+//!
+//! Find out why it died, by its last lines or a core dump; then start it, and have its supervisor start it again by itself.
+//!
+//! ## Not to be confused with
+//!
+//! `upstream-crash-looping` (two deaths or more), `upstream-worker-crashed` (its master lives on), `unix-socket-stale` (what a
+//! death leaves behind), `upstream-service-stopped` (it never served, or was stopped).
+//!
+//! ## References
+//!
+//! systemd.service(5) on `Restart=`, systemd.exec(5) on exit codes; signal(7); coredumpctl(1).
+
+use super::services::{Event, How, Judged, judged, judged_again};
+use crate::case::{Case, Subject};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Explanation, Finding, Ruling};
+use crate::remedy::{Remedy, Risk};
+use why502_facts::Supervisor;
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "upstream-crashed",
+    layer: Layer::Connect,
+    acts_on: ActsOn::Upstream,
+    effect: false,
+    statuses: &[502],
+    scope: Scope::Peer,
+    supersedes: &["unix-socket-missing", "unix-socket-stale", "upstream-not-listening"],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("upstream_crashed.rs"),
+};
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let judged = judged(case, subject)?.filter(|judged| death(judged).is_some());
+    Ok(judged.map_or(Ruling::NoSign, |judged| Ruling::found(judged.finding(case, &CAUSE, subject))))
+}
+
+fn death<'j>(judged: &'j Judged<'_>) -> Option<&'j Event> {
+    if let How::Crashed(death) = &judged.verdict.how { Some(death) } else { None }
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let address = finding.address();
+    let judged = judged_again(case, finding);
+    let name = judged.as_ref().map_or_else(|| address.clone(), Judged::name);
+    let how = judged.as_ref().and_then(death).map(|death| death.what.words()).unwrap_or_default();
+    Explanation {
+        title: format!("{name}, which serves {address}, died{how}"),
+        why: "The process ended by itself, and its listening socket went with it. The kernel refuses nginx's connections at \
+              once, and nginx answers 502."
+            .to_owned(),
+        wont_help: vec![
+            "raising proxy_connect_timeout or proxy_read_timeout: the refusal comes at once".to_owned(),
+            "restarting nginx: the process that died is the backend's".to_owned(),
+        ],
+    }
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let Some(judged) = judged_again(case, finding) else { return Vec::new() };
+    let Some(death) = death(&judged) else { return Vec::new() };
+    let service = judged.history.service;
+    let is_systemd = service.supervisor == Supervisor::Systemd;
+    let wrote = judged.history.last_words(death.to);
+    let wrote = wrote.map(|line| format!("; before it ended it wrote: {line}")).unwrap_or_default();
+    let log = if is_systemd { format!("journalctl --unit={}", service.name) } else { "its log".to_owned() };
+    let find = Remedy::new("Find out why it died", Risk::ShowOnly)
+        .advice(format!("look at {} in {log}, and for a core dump (coredumpctl){wrote}", death.from))
+        .verify("the cause of its end is known");
+    if finding.still_failing == Some(false) {
+        return vec![find];
+    }
+    let restart = judged.history.unit.and_then(|unit| unit.property("Restart"));
+    let advice = if restart == Some("no") {
+        "systemd does not start it again by itself: Restart=on-failure in its unit has that done"
+    } else {
+        "it may die again of the same thing"
+    };
+    let has_failed = judged.history.has_given_up();
+    let start = judged
+        .started_by(Remedy::new("Start it again", Risk::Review), has_failed)
+        .advice(advice)
+        .verify(format!("a connection to {} opens", finding.address()));
+    vec![start, find]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::causes::upstream_service_stopped::tests::HIT as STOPPED;
+    use crate::fixture::Fixture;
+
+    fn hit() -> Fixture {
+        Fixture::new(STOPPED)
+            .with("unit orders.service", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=signal\nRestart=no\nExecMainCode=2\nExecMainStatus=11\nExecMainStartTimestamp=Fri 2026-11-20 02:00:00 UTC\nExecMainExitTimestamp=Sat 2026-11-21 02:28:20 UTC")
+            .with("journal orders.service", "2026-11-21T02:28:20Z systemd orders.service: Main process exited, code=killed, status=11/SEGV\n2026-11-21T02:28:20Z systemd orders.service: Failed with result 'signal'.\n")
+    }
+
+    #[test]
+    fn hit_a_signal_ended_it() {
+        insta::assert_snapshot!(hit().summary(), @"
+        Broken
+        Confirmed upstream-crashed -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, died: signal 11 (SIGSEGV) [2 requests, still failing]
+        ");
+    }
+
+    #[test]
+    fn hit_it_was_started_again() {
+        let back = hit()
+            .with("listeners", "127.0.0.1:3000 node\n")
+            .with("probe 127.0.0.1:3000", "connected")
+            .with("unit orders.service", "LoadState=loaded\nActiveState=active\nSubState=running\nNRestarts=1\nMainPID=200\nExecMainStartTimestamp=Sat 2026-11-21 02:28:40 UTC")
+            .with("journal orders.service", "2026-11-21T02:28:20Z systemd orders.service: Main process exited, code=exited, status=1/FAILURE\n2026-11-21T02:28:40Z systemd orders.service: Scheduled restart job, restart counter is at 1.\n2026-11-21T02:28:40Z systemd Started orders.service - Orders.\n");
+        insta::assert_snapshot!(back.summary(), @"
+        Recovered
+        Confirmed upstream-crashed -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, died: exit code 1 [2 requests, mended]
+        ");
+    }
+
+    #[test]
+    fn near_miss_it_was_killed_for_want_of_memory() {
+        let killed = hit().with("unit orders.service", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=oom-kill\nExecMainCode=2\nExecMainStatus=9\nExecMainExitTimestamp=Sat 2026-11-21 02:28:20 UTC");
+        assert!(!killed.summary().contains("upstream-crashed"), "{}", killed.summary());
+    }
+
+    #[test]
+    fn near_miss_it_died_after_the_failures() {
+        let later = hit()
+            .with("unit orders.service", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=signal\nExecMainCode=2\nExecMainStatus=11\nExecMainStartTimestamp=Fri 2026-11-20 02:00:00 UTC\nExecMainExitTimestamp=Sat 2026-11-21 02:40:00 UTC")
+            .with("journal orders.service", "2026-11-21T02:40:00Z systemd orders.service: Main process exited, code=killed, status=11/SEGV\n");
+        assert!(later.summary().contains("upstream-not-listening"), "{}", later.summary());
+        assert!(!later.summary().contains("upstream-crashed"), "{}", later.summary());
+    }
+
+    #[test]
+    fn near_miss_a_younger_process_alone_is_no_death() {
+        let younger = hit()
+            .with("listeners", "127.0.0.1:3000 node\n")
+            .with("probe 127.0.0.1:3000", "connected")
+            .with("unit orders.service", "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=200\nExecMainStartTimestamp=Sat 2026-11-21 02:28:40 UTC")
+            .without("journal orders.service");
+        assert!(!younger.summary().contains("upstream-crashed"), "{}", younger.summary());
+    }
+
+    #[test]
+    fn gap_the_journal_may_not_be_read() {
+        insta::assert_snapshot!(hit().without("journal orders.service").summary(), @"
+        Broken
+        Confirmed upstream-crashed -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, died: signal 11 (SIGSEGV) [2 requests, still failing]
+          open: what the service wrote before it ended: the fixture does not tell
+        ");
+        let blind = hit().without("journal orders.service").without("unit orders.service");
+        assert!(!blind.summary().contains("upstream-crashed"), "{}", blind.summary());
+    }
+}
