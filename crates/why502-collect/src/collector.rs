@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, logs, processes, server_logs, sockets};
+use crate::{engine, files, host, logs, processes, server_logs, sockets};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,9 @@ impl Collector {
             return Some(Answer::unknown(GapReason::NotAsked, "not looked at: no log is read for this"));
         }
         let allowed = match (&self.policy.only_files, ask) {
-            (None, Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
+            (None, Ask::Container { .. } | Ask::Engine { .. } | Ask::Probe { .. } | Ask::Resolve { .. }) => {
+                self.policy.may_probe
+            }
             (None, _) => true,
             (
                 Some(files),
@@ -222,6 +224,8 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         return out_of_time();
     }
     match ask {
+        Ask::Container { socket, id } => engine::read_container(socket, id),
+        Ask::Engine { socket } => engine::read_engine(socket),
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),
@@ -229,7 +233,8 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
             logs::read_slice(slice, &route_of, stop)
         }
-        Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
+        Ask::LogTail { root, path, kind, .. } => logs::read_tail(*root, path, kind),
+        Ask::OtherSockets { pid } => sockets::read_other_sockets(*pid),
         Ask::PathWalk { root, path } => files::walk_path(*root, path),
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),

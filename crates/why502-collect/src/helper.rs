@@ -7,6 +7,7 @@
 
 use crate::probe::TlsFiles;
 use crate::resolve::NameFiles;
+use crate::root::keep_own_descriptors;
 use crate::{probe, resolve};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
@@ -299,6 +300,7 @@ fn enter(job: &Job) -> io::Result<Place> {
 fn take_place<T>(pid: u32, context: &mut ProbeContext, read: impl FnOnce() -> T) -> io::Result<(bool, T)> {
     // All is read and opened before the first namespace is entered: `/proc` may be another one afterwards.
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    keep_own_descriptors();
     let network = Namespace::of(pid, "net", LinkNameSpaceType::Network);
     let mount = Namespace::of(pid, "mnt", LinkNameSpaceType::Mount);
     context.in_network = network.enter();

@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod collector;
+mod engine;
 mod files;
 mod glob;
 pub mod helper;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod logs;
 mod probe;
 mod processes;

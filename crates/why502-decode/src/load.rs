@@ -51,10 +51,15 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::AccessLog(digest) => Datum::AccessLog(digest.clone()),
         FactBody::Addresses(addresses) => Datum::Addresses(addresses.clone()),
         FactBody::NameReply(reply) => Datum::NameReply(reply.clone()),
+        FactBody::Container(container) => {
+            Datum::Container(host::decode_container(container.inspected.as_slice())?)
+        }
+        FactBody::Engine(engine) => Datum::Engine(host::decode_engine(engine)?),
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::Host(host) => Datum::Host(host.clone()),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
+        FactBody::OtherSockets(sockets) => Datum::OtherSockets(host::decode_other_sockets(sockets)),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
         FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),

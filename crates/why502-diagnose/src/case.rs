@@ -3,6 +3,8 @@
 mod answers;
 mod asked;
 mod build;
+mod containers;
+mod elsewhere;
 mod failure;
 mod hops;
 mod logs;
@@ -18,6 +20,7 @@ mod words;
 
 pub(crate) use answers::AnswerTimes;
 pub(crate) use asked::Asked;
+pub(crate) use containers::Engines;
 pub(crate) use failure::{Failure, FailureId, Symptom};
 pub(crate) use logs::LogTopic;
 pub(crate) use look::{Reach, or_ask};

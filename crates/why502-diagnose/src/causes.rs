@@ -12,6 +12,7 @@ mod config_not_reloaded;
 mod configured_error;
 mod connect_timeout_too_short;
 mod connection_limited;
+mod container_network_mismatch;
 mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
@@ -27,6 +28,7 @@ mod idle_timeouts;
 mod keepalive_race;
 mod late_answers;
 mod limits;
+mod localhost_inside_container;
 mod names;
 mod no_live_upstreams;
 mod own_answers;
@@ -69,6 +71,7 @@ mod tls_version_mismatch;
 mod unanswered;
 mod unix;
 mod unix_socket_missing;
+mod unix_socket_other_namespace;
 mod unix_socket_permission;
 mod unix_socket_stale;
 mod unix_socket_unlinked;
@@ -108,6 +111,7 @@ pub static CAUSES: &[&Cause] = &[
     &configured_error::CAUSE,
     &connect_timeout_too_short::CAUSE,
     &connection_limited::CAUSE,
+    &container_network_mismatch::CAUSE,
     &dns_name_not_found::CAUSE,
     &dns_server_unreachable::CAUSE,
     &dns_stale_address::CAUSE,
@@ -117,6 +121,7 @@ pub static CAUSES: &[&Cause] = &[
     &http_version_mismatch::CAUSE,
     &http2_goaway::CAUSE,
     &keepalive_race::CAUSE,
+    &localhost_inside_container::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
@@ -148,6 +153,7 @@ pub static CAUSES: &[&Cause] = &[
     &tls_to_plaintext_upstream::CAUSE,
     &tls_version_mismatch::CAUSE,
     &unix_socket_missing::CAUSE,
+    &unix_socket_other_namespace::CAUSE,
     &unix_socket_permission::CAUSE,
     &unix_socket_stale::CAUSE,
     &unix_socket_unlinked::CAUSE,

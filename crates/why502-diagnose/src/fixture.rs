@@ -18,13 +18,19 @@
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- server-log            the log file that every listening process holds open
-//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
+//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [DEVICE:INODE], as the walk passed them;
+//!                          `#- path /run/app.sock @200`: as that process sees it
+//! #- engine                what a container engine says, see `engine.rs`
+//! #- elsewhere             who listens in other network namespaces, see `elsewhere.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
-//!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
+//!                          net=7 (nginx's network namespace), container=ab (nginx's container), since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
+
+mod elsewhere;
+mod engine;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -41,10 +47,11 @@ use why502_decode::logs::{
 };
 use why502_facts::{
     Accepted, AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts,
-    FileContent, FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail,
-    Manifest, NameReply, PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep,
-    ProcessRecord, ProcessTable, ProxyHeader, RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp,
-    StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
+    FileContent, FileIdentity, FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice,
+    LogTail, Manifest, NameReply, PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep,
+    ProcessRecord, ProcessTable, ProxyHeader, RequestKey, Resolver, Root, ServerLogRecord, SocketRecord,
+    Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets,
+    lossy,
 };
 use why502_model::Model;
 
@@ -204,6 +211,12 @@ impl Fixture {
             return Answer::unknown(GapReason::NotAsked, "not looked at: --offline");
         }
         match ask {
+            Ask::Container { socket, id } => {
+                self.sections.get("engine").map_or_else(unseen, |text| engine::container(socket, id, text))
+            }
+            Ask::Engine { socket } => {
+                self.sections.get("engine").map_or_else(unseen, |text| engine::engine(socket, text))
+            }
             Ask::File { path, .. } => self.file(path),
             Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
             Ask::Host => Answer::known(FactBody::Host(self.host())),
@@ -232,8 +245,16 @@ impl Fixture {
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
             }
-            Ask::PathWalk { path, .. } => {
-                self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
+            Ask::OtherSockets { .. } => {
+                self.sections.get("elsewhere").map_or_else(unseen, |text| elsewhere::sockets(text))
+            }
+            Ask::PathWalk { root, path } => {
+                let whose = match root {
+                    Root::Process(pid) if *pid != MASTER => format!(" @{pid}"),
+                    Root::Process(_) | Root::Host => String::new(),
+                };
+                let section = self.sections.get(&format!("path {path}{whose}"));
+                section.map_or_else(unseen, |text| walk(path, text))
             }
             Ask::Probe { .. } if self.option("no-probe").is_some() => {
                 Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
@@ -318,6 +339,16 @@ impl Fixture {
                 processes.push(listening_process(place, line));
             }
         }
+        processes
+            .extend(self.sections.get("elsewhere").map_or_else(Vec::new, |text| elsewhere::processes(text)));
+        for own in processes.iter_mut().filter(|own| own.pid == MASTER || own.pid == WORKER) {
+            if let Some(namespace) = self.option("net") {
+                own.net_namespace = namespace.parse().ok();
+            }
+            if let Some(container) = self.option("container") {
+                own.cgroup = elsewhere::cgroup(&container);
+            }
+        }
         ProcessTable { processes, hidden: false }
     }
 
@@ -392,11 +423,23 @@ impl Fixture {
     }
 }
 
-/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [queue=WAITING] [title=WORDS_OF_IT] [ARGUMENT…]`.
+/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [root=other] [queue=WAITING] [title=WORDS_OF_IT] [ARGUMENT…]`.
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let settings = ["cwd=", "held=", "mnt=", "parent=", "queue=", "state=", "title=", "unit="];
+    let settings = [
+        "container=",
+        "cwd=",
+        "held=",
+        "mnt=",
+        "net=",
+        "root=",
+        "parent=",
+        "queue=",
+        "state=",
+        "title=",
+        "unit=",
+    ];
     let is_setting = |field: &&str| settings.iter().any(|setting| field.starts_with(setting));
     let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
     let cwd = fields.iter().find_map(|field| field.strip_prefix("cwd="));
@@ -411,6 +454,9 @@ fn listening_process(place: usize, line: &str) -> ProcessRecord {
     record.cwd = cwd.map(str::to_owned);
     if let Some(unit) = fields.iter().find_map(|field| field.strip_prefix("unit=")) {
         record.cgroup = Blob::from(format!("0::/system.slice/{unit}\n").as_str());
+    }
+    if fields.contains(&"root=other") {
+        record.same_root = Some(false);
     }
     if let Some(namespace) = fields.iter().find_map(|field| field.strip_prefix("mnt=")) {
         record.mount_namespace = namespace.parse().ok();
@@ -573,11 +619,18 @@ fn walk(path: &str, text: &str) -> Answer {
                 path: fields[4].to_owned(),
                 status: status(kind, mode, number(1), number(2)),
                 link: None,
+                identity: fields.get(5).map(|text| identity(text)),
             }
         })
         .collect();
     let complete = components.last().is_some_and(|last| last.path == path);
     Answer::known(FactBody::PathWalk(PathWalk { components, complete, denied: None }))
+}
+
+/// `DEVICE:INODE`.
+fn identity(text: &str) -> FileIdentity {
+    let (device, inode) = text.split_once(':').unwrap();
+    FileIdentity { device: device.parse().unwrap(), inode: inode.parse().unwrap() }
 }
 
 fn resolved(text: &str) -> Answer {

@@ -1,8 +1,9 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, LogTail, NameReply, PathWalk, ProcessRecord,
-    ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, ContainerRecord, EngineRecord, ErrorDigest, FileContent, HostRecord, LogTail,
+    NameReply, OtherSocketsRecord, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, SocketRecord,
+    Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -58,6 +59,10 @@ pub enum FactBody {
     AccessLog(AccessDigest),
     /// IP addresses of a name, in the order of the system's resolver.
     Addresses(Vec<IpAddr>),
+    /// One container of an engine in detail.
+    Container(ContainerRecord),
+    /// All containers and networks of an engine.
+    Engine(EngineRecord),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -68,6 +73,8 @@ pub enum FactBody {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// Listening sockets of other network namespaces.
+    OtherSockets(OtherSocketsRecord),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.

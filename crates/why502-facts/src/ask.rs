@@ -11,6 +11,18 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
+    /// One container of an engine in detail.
+    Container {
+        /// The engine's socket.
+        socket: String,
+        /// The container's id, or its first digits.
+        id: String,
+    },
+    /// All containers and networks of a container engine, as its API on a unix socket tells them.
+    Engine {
+        /// The socket.
+        socket: String,
+    },
     /// The content and the status of a regular file (at most 4 MiB).
     File {
         /// Whose file system.
@@ -39,6 +51,11 @@ pub enum Ask {
         owner: String,
         /// What it holds.
         kind: LogKind,
+    },
+    /// Listening sockets of all other network namespaces of this host, with their owners and local addresses.
+    OtherSockets {
+        /// A process in the namespace that is left out; `None`: this program.
+        pid: Option<u32>,
     },
     /// Every component of a path with its mode, owner, group and ACL; links are followed and shown.
     PathWalk {
@@ -96,11 +113,13 @@ pub enum Ask {
 /// The topics under which gaps are reported, each with what it is about.
 pub const TOPICS: &[(&str, &str)] = &[
     ("access-log", "an access log: how many requests, and which failed"),
+    ("container-engine", "a container engine: its containers, their networks and what became of them"),
     ("error-log", "an error log: what the gateway says of each failure"),
     ("file", "a file of the configuration, or one that it names"),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
     ("name-resolution", "what a name resolves to"),
+    ("other-sockets", "the sockets of other network namespaces: who listens in other containers"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
     ("server-log", "the log of an application server: what it says of its own workers"),
@@ -112,11 +131,13 @@ impl Ask {
     /// The topic under which a gap about this ask is reported: data, listed by `explain --list`.
     pub fn topic(&self) -> &'static str {
         match self {
+            Self::Container { .. } | Self::Engine { .. } => "container-engine",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::Host => "host",
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
             | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
             Self::Log(_) | Self::LogTail { .. } => "error-log",
+            Self::OtherSockets { .. } => "other-sockets",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",

@@ -1,9 +1,9 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, LogClock,
-    LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
-    Root, Security, ServerWord, SocketTable, Stamp,
+    AccessDigest, Ask, ContainerDetail, Engine, ErrorDigest, FailedRequest, FileContent, Gap, GapReason,
+    HostRecord, LogClock, LogTail, Manifest, NameReply, Observed, OtherSockets, PathWalk, PeerAddress,
+    ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord, SocketTable, Stamp,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,6 +16,10 @@ pub enum Datum {
     AccessLog(AccessDigest),
     /// IP addresses of a name.
     Addresses(Vec<IpAddr>),
+    /// One container of an engine in detail.
+    Container(ContainerDetail),
+    /// All containers and networks of an engine.
+    Engine(Engine),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -26,6 +30,8 @@ pub enum Datum {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// Listening sockets of other network namespaces.
+    OtherSockets(OtherSockets),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -196,6 +202,25 @@ impl Facts {
             &Ask::Sockets { pid },
             |datum| if let Datum::Sockets(table) = datum { Some(table) } else { None },
         )
+    }
+
+    /// The listening sockets of all other network namespaces than that of a process.
+    pub fn other_sockets(&self, pid: Option<u32>) -> Observed<&OtherSockets> {
+        self.typed(&Ask::OtherSockets { pid }, |datum| {
+            if let Datum::OtherSockets(sockets) = datum { Some(sockets) } else { None }
+        })
+    }
+
+    /// All containers and networks of the engine behind a socket.
+    pub fn engine(&self, socket: &str) -> Observed<&Engine> {
+        let ask = Ask::Engine { socket: socket.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Engine(engine) = datum { Some(engine) } else { None })
+    }
+
+    /// One container of the engine behind a socket.
+    pub fn container(&self, socket: &str, id: &str) -> Observed<&ContainerDetail> {
+        let ask = Ask::Container { socket: socket.to_owned(), id: id.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Container(detail) = datum { Some(detail) } else { None })
     }
 
     /// A file's content.

@@ -16,6 +16,7 @@ mod answer;
 mod ask;
 mod bundle;
 mod bytes;
+mod engine;
 mod errno;
 mod facts;
 mod fastcgi;
@@ -42,13 +43,17 @@ pub use ask::{
 };
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
+pub use engine::{
+    Attachment, Container, ContainerDetail, ContainerPort, ContainerRecord, Engine, EngineNetwork,
+    EngineRecord,
+};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
 pub use histogram::Histogram;
 pub use host::{
-    AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,
-    ProcessTable, ZoneOffset, ZoneOffsets,
+    AclEntry, FileContent, FileIdentity, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process,
+    ProcessRecord, ProcessTable, ZoneOffset, ZoneOffsets,
 };
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
@@ -67,7 +72,10 @@ pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerConnects, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
-pub use sockets::{Accepted, Listener, SocketRecord, SocketState, SocketTable, UnixSocket};
+pub use sockets::{
+    Accepted, Listener, NamespaceRecord, NamespaceSockets, OtherSockets, OtherSocketsRecord, SocketRecord,
+    SocketState, SocketTable, UnixSocket,
+};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{
