@@ -55,6 +55,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Tries whether a container engine runs here (started by the program itself).
+    #[command(name = "__engine", hide = true)]
+    Engine { dir: PathBuf },
     /// Runs one scenario in this process (started by the program itself).
     #[command(name = "__scenario", hide = true)]
     Scenario {
@@ -152,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Inside { scenarios, why502, results } => guest::inside::main(&scenarios, &why502, &results),
         Command::Replay { corpus } => replay(&corpus),
         Command::Guard { arguments } => isolate::guard(&arguments),
+        Command::Engine { dir } => run::try_engine(&dir).map(|()| ExitCode::SUCCESS),
         Command::Scenario { file, dir, why502, isolated, record } => {
             run_one(&Order { file, dir, why502, isolated, record })
         }

@@ -11,9 +11,9 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -117,12 +117,39 @@ pub fn run_all(plan: &Plan, mut tell: impl FnMut(&Named, &Done)) -> Vec<Done> {
 
 /// Why a scenario cannot be run here, if it cannot.
 pub fn reason_to_skip(named: &Named, isolation: &Isolation) -> Option<String> {
-    let Isolation::None(why) = isolation else { return None };
+    let needs_engine = named.scenario.needs.contains(&Need::Engine);
+    let Isolation::None(why) = isolation else {
+        return if needs_engine { reason_without_engine(isolation) } else { None };
+    };
     let is_root = rustix::process::geteuid().is_root();
     named.scenario.needs.iter().find_map(|need| match need {
-        Need::OwnHost => Some(format!("needs namespaces of its own: {why}")),
+        Need::Engine | Need::OwnHost => Some(format!("needs namespaces of its own: {why}")),
         Need::Root => (!is_root).then(|| "needs root".to_owned()),
     })
+}
+
+/// Why no container engine runs here, if none does: tried out once.
+fn reason_without_engine(isolation: &Isolation) -> Option<String> {
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    REASON
+        .get_or_init(|| {
+            try_engine(isolation).err().map(|error| format!("needs a container engine: {error:#}"))
+        })
+        .clone()
+}
+
+fn try_engine(isolation: &Isolation) -> Result<()> {
+    let dir = tempfile::Builder::new().prefix("w5-").rand_bytes(5).tempdir_in("/tmp")?;
+    let mut command = isolation.command(&std::env::current_exe()?)?;
+    command.arg("__guard").arg("__engine").arg(dir.path()).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let stderr = read_all(child.stderr.take());
+    let in_time = wait_until(BOUND, || child.try_wait().is_ok_and(|status| status.is_some()));
+    end(&mut child);
+    if in_time && child.wait()?.success() {
+        return Ok(());
+    }
+    bail!("{}", String::from_utf8_lossy(&stderr.join().unwrap_or_default()).trim());
 }
 
 fn run_one(plan: &Plan, named: &Named) -> Fate {

@@ -2,6 +2,7 @@
 
 mod backends;
 mod client;
+mod engine;
 mod files;
 mod gateway;
 mod listening;
@@ -10,6 +11,7 @@ mod snapshot;
 mod steps;
 mod withhold;
 
+pub(crate) use engine::Engine;
 pub(crate) use files::{chown, prepare};
 pub(crate) use gateway::Nginx;
 pub(crate) use product::{ProductCall, report_of_bundle};
@@ -17,7 +19,7 @@ pub(crate) use product::{ProductCall, report_of_bundle};
 use crate::judge::{self, Kind, Miss, Outcome};
 use crate::place::{Place, find_marker};
 use crate::replay::Recorder;
-use crate::scenario::Scenario;
+use crate::scenario::{Need, Scenario};
 use anyhow::{Context as _, Result, bail};
 use backends::Backends;
 use product::Product;
@@ -51,6 +53,8 @@ pub(crate) struct Stage {
     pub(crate) backends: Backends,
     pub(crate) nginx: Nginx,
     pub(crate) background: Background,
+    /// Behind the backends: it ends when these have ended.
+    pub(crate) engine: Option<Engine>,
 }
 
 /// Runs a scenario. What goes wrong before the diagnosis is a miss of its own kind.
@@ -70,7 +74,8 @@ fn try_run(order: &Order, scenario: &Scenario, outcome: &mut Outcome) -> Result<
     prepare(&place, &scenario)?;
     let nginx = Nginx::new(&place, &scenario.nginx)?;
     let backends = Backends::new(scenario.backend.clone());
-    let mut stage = Stage { place, scenario, backends, nginx, background: Background::default() };
+    let mut stage =
+        Stage { place, scenario, backends, nginx, background: Background::default(), engine: None };
     show_symptom(&mut stage)?;
     diagnose(order, &stage, outcome)
 }
@@ -87,6 +92,9 @@ fn show_symptom(stage: &mut Stage) -> Result<()> {
     if stage.place.isolated {
         run_program("ip", &["link", "set", "lo", "up"])?;
         run_program("hostname", &["web1"])?;
+    }
+    if stage.scenario.needs.contains(&Need::Engine) {
+        stage.engine = Some(Engine::start(&stage.place.dir)?);
     }
     for (target, source) in stage.scenario.mounts.clone() {
         let source = stage.place.path(&source).display().to_string();
@@ -135,6 +143,11 @@ fn diagnose(order: &Order, stage: &Stage, outcome: &mut Outcome) -> Result<()> {
         outcome.misses.extend(withhold::judge(&product, stage, withheld)?);
     }
     Ok(())
+}
+
+/// Whether a container engine runs here.
+pub fn try_engine(dir: &Path) -> Result<()> {
+    Engine::try_out(&own_directory(dir)?)
 }
 
 /// Runs a program of the system that must succeed.

@@ -86,6 +86,8 @@ pub const NOTHING: &str = "-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
+    /// A container engine of its own; with it namespaces of its own.
+    Engine,
     /// Namespaces of its own: its own `/etc/hosts`, its own addresses, its own packet filter.
     OwnHost,
     /// To be root: nginx's workers run as another user.

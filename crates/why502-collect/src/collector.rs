@@ -2,8 +2,8 @@
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::{
-    access_control, file_systems, files, host, kernel_log, logs, network_limits, processes, server_logs,
-    services, sockets, units,
+    access_control, engine, file_systems, files, host, kernel_log, logs, network_limits, processes,
+    server_logs, services, sockets, units,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -133,7 +133,14 @@ impl Collector {
             return Some(Answer::unknown(GapReason::NotAsked, "not looked at: no log is read for this"));
         }
         let allowed = match (&self.policy.only_files, ask) {
-            (None, Ask::Echo { .. } | Ask::Probe { .. } | Ask::Resolve { .. }) => self.policy.may_probe,
+            (
+                None,
+                Ask::Container { .. }
+                | Ask::Echo { .. }
+                | Ask::Engine { .. }
+                | Ask::Probe { .. }
+                | Ask::Resolve { .. },
+            ) => self.policy.may_probe,
             (None, _) => true,
             (
                 Some(files),
@@ -235,6 +242,8 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::Decision { subject, object, class, permission } => {
             access_control::read_decision(subject, object, class, permission)
         }
+        Ask::Container { socket, id } => engine::read_container(socket, id),
+        Ask::Engine { socket } => engine::read_engine(socket),
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::FileSystem { root, path } => {
             let (root, path) = (*root, path.clone());
@@ -247,12 +256,13 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
             logs::read_slice(slice, &route_of, stop)
         }
-        Ask::LogTail { root, path, .. } => logs::read_tail(*root, path),
         Ask::NetworkLimits { pid, .. } => network_limits::read_network_limits(*pid),
         Ask::PathWalk { root, path } => {
             let (root, path) = (*root, path.clone());
             file_systems::within(stop, move || files::walk_path(root, &path))
         }
+        Ask::LogTail { root, path, kind, .. } => logs::read_tail(*root, path, kind),
+        Ask::OtherSockets { pid } => sockets::read_other_sockets(*pid),
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use why502_facts::{
-    AclEntry, Answer, FactBody, FileContent, FileKind, FileStatus, GapReason, PathComponent, PathWalk, Root,
-    Stamp,
+    AclEntry, Answer, FactBody, FileContent, FileIdentity, FileKind, FileStatus, GapReason, PathComponent,
+    PathWalk, Root, Stamp,
 };
 
 /// The most bytes of a file that are kept: more than any configuration has.
@@ -166,7 +166,8 @@ fn component(step: &Step, names: Option<&Names>) -> PathComponent {
         status.owner = Names::of("/etc/passwd", status.uid);
         status.group = Names::of("/etc/group", status.gid);
     }
-    PathComponent { path: step.path.clone(), status, link: step.link.clone(), label: label(step) }
+    let identity = Some(FileIdentity { device: step.stat.st_dev, inode: step.stat.st_ino });
+    PathComponent { path: step.path.clone(), status, link: step.link.clone(), label: label(step), identity }
 }
 
 fn file_status(stat: &Stat, acl: Vec<AclEntry>) -> FileStatus {

@@ -8,6 +8,7 @@
 use crate::echo::EchoSockets;
 use crate::probe::TlsFiles;
 use crate::resolve::NameFiles;
+use crate::root::keep_own_descriptors;
 use crate::{filters, probe, resolve, route};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
@@ -344,6 +345,7 @@ fn enter(job: &Job) -> io::Result<Place> {
 fn take_place<T>(pid: u32, context: &mut ProbeContext, read: impl FnOnce() -> T) -> io::Result<(bool, T)> {
     // All is read and opened before the first namespace is entered: `/proc` may be another one afterwards.
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    keep_own_descriptors();
     let network = Namespace::of(pid, "net", LinkNameSpaceType::Network);
     let mount = Namespace::of(pid, "mnt", LinkNameSpaceType::Mount);
     context.in_network = network.enter();

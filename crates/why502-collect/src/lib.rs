@@ -9,12 +9,15 @@ mod access_control;
 mod collector;
 mod command;
 mod echo;
+mod engine;
 mod file_systems;
 mod files;
 mod filters;
 mod glob;
 pub mod helper;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod icmp_errors;
 mod kernel_log;
 mod logs;

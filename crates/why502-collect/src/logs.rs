@@ -3,6 +3,7 @@
 //! A log is read with `read(2)`, never mapped: a copytruncate under a map would kill the program. Where a window begins in
 //! a file is found by bisection over the stamps of its lines, so that a log of ten gigabytes costs what a small one does.
 
+mod console;
 mod engine;
 mod follow;
 mod inputs;
@@ -16,6 +17,7 @@ pub use self::follow::{Checkpoint, FollowFrom, Follower, PollSummary, Position};
 pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
 pub use self::surveyor::LogSurveyor;
 
+use self::console::{Located, Peeler, locate, peel};
 use self::lines::{Source, read_lines};
 use self::rotation::{Rotated, rotated};
 use self::start::{find_end, find_start};
@@ -41,21 +43,26 @@ const TAIL: u64 = 64 * 1024;
 const LOOK_BACK: u64 = 4 << 20;
 
 /// The last whole lines of a log; of its newest sibling if it was just rotated.
-pub(crate) fn read_tail(root: Root, path: &str) -> Answer {
-    let directory = match RootDir::open(root) {
-        Ok(directory) => directory,
-        Err(errno) => return unreadable(errno, path),
+pub(crate) fn read_tail(root: Root, path: &str, kind: &LogKind) -> Answer {
+    let located = match locate(root, path) {
+        Ok(located) => located,
+        Err(answer) => return answer,
     };
-    let tail = tail_of(&directory, path).map(|tail| {
+    let Located { directory, path, envelope } = &located;
+    let tail = tail_of(directory, path).map(|tail| {
         if !tail.bytes.as_slice().is_empty() {
             return tail;
         }
-        let sibling = rotated(&directory, path).into_iter().rev().find(|file| !file.is_compressed());
-        sibling.and_then(|sibling| tail_of(&directory, &sibling.path).ok()).unwrap_or(tail)
+        let sibling = rotated(directory, path).into_iter().rev().find(|file| !file.is_compressed());
+        sibling.and_then(|sibling| tail_of(directory, &sibling.path).ok()).unwrap_or(tail)
     });
-    match tail {
-        Ok(tail) => Answer::known(FactBody::LogTail(tail)),
-        Err(errno) => unreadable(errno, path),
+    match (tail, envelope) {
+        (Ok(tail), Some(envelope)) => {
+            let bytes = peel(*envelope, kind, tail.bytes.as_slice()).into();
+            Answer::known(FactBody::LogTail(LogTail { bytes, ..tail }))
+        }
+        (Ok(tail), None) => Answer::known(FactBody::LogTail(tail)),
+        (Err(errno), _) => unreadable(errno, path),
     }
 }
 
@@ -75,15 +82,15 @@ fn tail_of(directory: &RootDir, path: &str) -> Result<LogTail, Errno> {
 
 /// The digest of a window of a log.
 pub(crate) fn read_slice(slice: &LogSlice, route: &RouteOf<'_>, deadline: Instant) -> Answer {
-    let directory = match RootDir::open(slice.root) {
-        Ok(directory) => directory,
-        Err(errno) => return unreadable(errno, &slice.path),
+    let located = match locate(slice.root, &slice.path) {
+        Ok(located) => located,
+        Err(answer) => return answer,
     };
-    let format = match Format::of(&directory, slice) {
+    let format = match Format::of(&located, slice) {
         Ok(format) => format,
         Err(answer) => return answer,
     };
-    let reader = Reader { directory: &directory, slice, format: &format, deadline };
+    let reader = Reader { located: &located, slice, format: &format, deadline };
     let parts = match reader.parts() {
         Ok(parts) => parts,
         Err(errno) => return unreadable(errno, &slice.path),
@@ -110,11 +117,11 @@ enum Format {
 }
 
 impl Format {
-    fn of(directory: &RootDir, slice: &LogSlice) -> Result<Self, Answer> {
+    fn of(located: &Located, slice: &LogSlice) -> Result<Self, Answer> {
         let LogKind::Access { format, .. } = &slice.kind else { return Ok(Self::Error) };
         let (source, guessed) = match format {
             Some(format) => (format.clone(), false),
-            None => (guess(directory, &slice.path)?, true),
+            None => (guess(located, &slice.kind)?, true),
         };
         let unusable = |error: why502_decode::logs::FormatError| {
             Answer::unknown(
@@ -134,10 +141,12 @@ impl Format {
     }
 }
 
-fn guess(directory: &RootDir, path: &str) -> Result<AccessLogFormat, Answer> {
+fn guess(located: &Located, kind: &LogKind) -> Result<AccessLogFormat, Answer> {
+    let Located { directory, path, envelope } = located;
     let tail = tail_of(directory, path).map_err(|errno| unreadable(errno, path))?;
-    let lines: Vec<&[u8]> =
-        tail.bytes.as_slice().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let bare = envelope.map(|envelope| peel(envelope, kind, tail.bytes.as_slice()));
+    let bytes = bare.as_deref().unwrap_or(tail.bytes.as_slice());
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     if lines.is_empty() {
         return Ok(AccessFormat::combined());
     }
@@ -151,7 +160,7 @@ fn guess(directory: &RootDir, path: &str) -> Result<AccessLogFormat, Answer> {
 }
 
 struct Reader<'a> {
-    directory: &'a RootDir,
+    located: &'a Located,
     slice: &'a LogSlice,
     format: &'a Format,
     deadline: Instant,
@@ -181,13 +190,14 @@ impl Parts {
 impl Reader<'_> {
     /// The files that hold the window, oldest first, and where in the oldest of them it begins.
     fn parts(&self) -> Result<Parts, Errno> {
-        let siblings = rotated(self.directory, &self.slice.path);
-        let live = Rotated::live(&self.slice.path);
+        let Located { directory, path, .. } = self.located;
+        let siblings = rotated(directory, path);
+        let live = Rotated::live(path);
         let mut parts = Vec::new();
         let mut complete = false;
         let mut left = self.slice.max_bytes.unwrap_or(u64::MAX);
         for file in std::iter::once(&live).chain(siblings.iter().rev()) {
-            let opened = Source::open(self.directory, file);
+            let opened = Source::open(directory, file);
             let mut source = match opened {
                 Ok(source) => source,
                 // The log itself must be there; a sibling may be gone by now.
@@ -212,7 +222,16 @@ impl Reader<'_> {
     /// Where the window lies in a file, and whether the file reaches back beyond it.
     fn range_in(&self, source: &mut Source, max_bytes: u64) -> io::Result<(Range<u64>, bool)> {
         let Some(from) = self.slice.from else { return Ok((0..u64::MAX, false)) };
-        let stamp = |line: &[u8]| self.format.stamp(self.slice, line);
+        let bare = |line: &[u8]| self.format.stamp(self.slice, line);
+        let stamp = |line: &[u8]| match self.located.envelope {
+            None => bare(line),
+            Some(envelope) => {
+                let mut found = None;
+                let mut see = |_: u64, line: &[u8]| found = bare(line);
+                Peeler::new(envelope, &self.slice.kind).push(0, line, &mut see);
+                found
+            }
+        };
         let Some(file) = source.plain() else {
             // What is compressed is read from its begin.
             let first = source.first_stamp(&stamp)?;
@@ -266,8 +285,10 @@ impl Reader<'_> {
             let now = Instant::now();
             let left = self.deadline.saturating_duration_since(now);
             let deadline = if place < n_older { now + left / 4 } else { self.deadline };
-            finished &= read_lines(&part.source, part.range, deadline, |offset, line| {
-                push(&part.path, offset, line);
+            let mut peeler = self.located.envelope.map(|envelope| Peeler::new(envelope, &self.slice.kind));
+            finished &= read_lines(&part.source, part.range, deadline, |offset, line| match &mut peeler {
+                None => push(&part.path, offset, line),
+                Some(peeler) => peeler.push(offset, line, &mut |offset, line| push(&part.path, offset, line)),
             })?;
         }
         Ok(finished)

@@ -203,7 +203,7 @@ fn link(path: &str) -> Option<String> {
 }
 
 /// `net:[4026531840]` names a namespace by its inode.
-fn namespace(path: &str) -> Option<u64> {
+pub(crate) fn namespace(path: &str) -> Option<u64> {
     link(path)?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::path::{Component, Path};
+use std::sync::LazyLock;
 use why502_facts::Root;
 
 /// The most links that a path may lead through, as in the kernel (`MAXSYMLINKS`).
@@ -151,14 +152,29 @@ pub(crate) fn open_handle(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
     open_for_reading(handle.as_fd(), OFlags::NONBLOCK | OFlags::NOCTTY)
 }
 
+/// The descriptors of this process, as links to open again.
+///
+/// In a container's mount namespace `/proc` is that of its own processes, where this one is not: the directory is opened
+/// before that is entered, and stays that of this process.
+static DESCRIPTORS: LazyLock<Result<OwnedFd, Errno>> = LazyLock::new(|| {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self/fd", flags, Mode::empty())
+});
+
+/// Sees to it that files can be opened after another mount namespace was entered.
+pub(crate) fn keep_own_descriptors() {
+    LazyLock::force(&DESCRIPTORS);
+}
+
 /// An `O_PATH` handle is opened for reading through its own descriptor: nothing is looked up again.
 fn open_for_reading(handle: BorrowedFd<'_>, more: OFlags) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd as _;
-    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let descriptors = DESCRIPTORS.as_ref().map_err(|errno| *errno)?;
+    let name = handle.as_raw_fd().to_string();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | more;
-    match rustix::fs::open(&path, flags | OFlags::NOATIME, Mode::empty()) {
+    match rustix::fs::openat(descriptors, &name, flags | OFlags::NOATIME, Mode::empty()) {
         // Only the owner may leave the access time alone.
-        Err(Errno::PERM) => rustix::fs::open(&path, flags, Mode::empty()),
+        Err(Errno::PERM) => rustix::fs::openat(descriptors, &name, flags, Mode::empty()),
         opened => opened,
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets of a network namespace, as `/proc/PID/net` shows them.
 
 use crate::files::unreadable;
-use crate::processes::{in_parts, process_ids};
+use crate::processes::{in_parts, namespace, process_ids};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,10 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use why502_decode::host::{tcp_line, unix_line};
-use why502_facts::{Accepted, Answer, FactBody, PeerAddress, SocketRecord, SocketState};
+use why502_facts::{
+    Accepted, Answer, FactBody, GapReason, NamespaceRecord, OtherSocketsRecord, PeerAddress, SocketRecord,
+    SocketState,
+};
 
 /// The most kinds of connections that are kept.
 const MAX_CONNECTED: usize = 256;
@@ -22,6 +25,8 @@ const MAX_ACCEPTED: usize = 4096;
 
 /// How much of a table is read at once: each time the kernel looks anew for the place where it was.
 const READ_AT_ONCE: usize = 256 << 10;
+/// The most network namespaces that are looked at beside one.
+const MAX_NAMESPACES: usize = 64;
 
 /// The inodes of connections that were accepted, and where.
 type Connections = BTreeMap<u64, PeerAddress>;
@@ -45,7 +50,68 @@ pub(crate) fn unacknowledged(local: SocketAddr) -> Option<u64> {
     found.next().map(|own| own.unacknowledged)
 }
 
+/// The listening sockets of all network namespaces but that of `pid`, or our own.
+///
+/// Each namespace is read through the first process in it, and the owners of all of them are searched at once.
+pub(crate) fn read_other_sockets(pid: Option<u32>) -> Answer {
+    let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let Some(own) = namespace(&format!("/proc/{process}/ns/net")) else {
+        let says = format!("the network namespace of process {process} may not be seen");
+        return Answer::unknown(GapReason::Denied, says);
+    };
+    let pids = match process_ids() {
+        Ok(pids) => pids,
+        Err(error) => return unreadable(errno(&error), "/proc"),
+    };
+    // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
+    let mut record = OtherSocketsRecord { namespaces: Vec::new(), hidden: !pids.contains(&1) };
+    let mut seen = BTreeSet::from([own]);
+    for pid in pids {
+        let Some(namespace) = namespace(&format!("/proc/{pid}/ns/net")) else {
+            record.hidden |= fs::exists(format!("/proc/{pid}")).unwrap_or(true);
+            continue;
+        };
+        if !seen.insert(namespace) {
+            continue;
+        }
+        if record.namespaces.len() == MAX_NAMESPACES {
+            record.hidden = true;
+            break;
+        }
+        match read_tables(&format!("/proc/{pid}/net")) {
+            Ok((tables, _)) => {
+                // Only who listens is of interest there.
+                let sockets = SocketRecord { connected: Vec::new(), ..tables };
+                record.namespaces.push(NamespaceRecord { namespace, pid, sockets });
+            }
+            // It ended meanwhile: another process may be in the same namespace.
+            Err(error) if is_gone(&error) => {
+                seen.remove(&namespace);
+            }
+            Err(_) => record.hidden = true,
+        }
+    }
+    let inodes: BTreeSet<u64> =
+        record.namespaces.iter().flat_map(|own| listening_inodes(&own.sockets)).collect();
+    let found = find_owners(&inodes, &Connections::new());
+    for own in &mut record.namespaces {
+        let inodes = listening_inodes(&own.sockets);
+        own.sockets.owners =
+            found.owners.iter().filter(|(inode, _)| inodes.contains(inode)).copied().collect();
+        own.sockets.owners_hidden = found.hidden;
+    }
+    Answer::known(FactBody::OtherSockets(record))
+}
+
 fn read_record(net: &str) -> io::Result<SocketRecord> {
+    let (mut record, connections) = read_tables(net)?;
+    let found = find_owners(&listening_inodes(&record), &connections);
+    (record.owners, record.accepted, record.owners_hidden) = (found.owners, found.accepted, found.hidden);
+    Ok(record)
+}
+
+/// The tables of a namespace without the owners of its sockets, and the connections that were accepted there.
+fn read_tables(net: &str) -> io::Result<(SocketRecord, Connections)> {
     let (mut connected, mut connections) = (BTreeMap::new(), Connections::new());
     let tcp = read_tcp(&format!("{net}/tcp"), &mut connected, &mut connections)?;
     let tcp6 = or_empty(read_tcp(&format!("{net}/tcp6"), &mut connected, &mut connections))?;
@@ -53,7 +119,7 @@ fn read_record(net: &str) -> io::Result<SocketRecord> {
         connected.into_iter().map(|((state, remote), count)| (state, remote, count)).collect();
     connected.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
     connected.truncate(MAX_CONNECTED);
-    let mut record = SocketRecord {
+    let record = SocketRecord {
         tcp: tcp.into(),
         tcp6: tcp6.into(),
         unix: or_empty(read_unix(&format!("{net}/unix"), &mut connections))?.into(),
@@ -62,9 +128,7 @@ fn read_record(net: &str) -> io::Result<SocketRecord> {
         if_inet6: or_empty(fs::read(format!("{net}/if_inet6")))?.into(),
         ..SocketRecord::default()
     };
-    let found = find_owners(&listening_inodes(&record), &connections);
-    (record.owners, record.accepted, record.owners_hidden) = (found.owners, found.accepted, found.hidden);
-    Ok(record)
+    Ok((record, connections))
 }
 
 /// A kernel without IPv6 or without routing tables has no such file; any other error is no sign that it would be empty.
@@ -240,7 +304,7 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};
-    use why502_decode::host::decode_sockets;
+    use why502_decode::host::{decode_other_sockets, decode_sockets};
     use why502_facts::PeerAddress;
 
     #[test]
@@ -271,6 +335,24 @@ mod tests {
         assert!(listener.pids.contains(&std::process::id()));
         assert_eq!(table.listens(&PeerAddress::Unix(path.display().to_string())), Some(true));
         assert_eq!(table.listens(&PeerAddress::Unix("/nowhere.sock".to_owned())), Some(false));
+    }
+
+    #[test]
+    fn our_own_namespace_is_none_of_the_others() {
+        let _tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let Answer::Known(body) = read_other_sockets(None) else { panic!("no sockets") };
+        let FactBody::OtherSockets(record) = *body else { panic!("another answer") };
+        let own = namespace("/proc/self/ns/net").unwrap();
+        assert!(record.namespaces.iter().all(|other| other.namespace != own));
+        let other = decode_other_sockets(&record);
+        let pids = other.namespaces.iter().flat_map(|other| &other.table.listeners).flat_map(|own| &own.pids);
+        assert!(!pids.into_iter().any(|pid| *pid == std::process::id()));
+    }
+
+    #[test]
+    fn the_namespace_of_a_process_that_is_gone_is_unknown() {
+        let answer = read_other_sockets(Some(u32::MAX));
+        assert!(matches!(answer, Answer::Unknown { why: GapReason::Denied, .. }), "{answer:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
 mod audit;
+mod engine;
 mod file_system;
 mod filter;
 mod kernel_log;
@@ -22,6 +23,7 @@ mod unit;
 pub use audit::{
     audit_serial, audit_stamp, decode_audit, decode_confinement, decode_decision, is_denial, parse_denials,
 };
+pub use engine::{decode_container, decode_engine};
 pub use file_system::decode_file_system;
 pub use filter::decode_packet_filter;
 pub use kernel_log::{decode_kernel_log, is_kernel_line, is_kernel_word};
@@ -32,5 +34,5 @@ pub use network_limits::decode_network_limits;
 pub use process::{decode_process, decode_processes};
 pub use server_log::{decode_server_logs, keep_server_words};
 pub use service::{decode_service, decode_services, supervisord_includes, supervisord_programs};
-pub use sockets::{TcpLine, UnixLine, decode_sockets, tcp_line, unix_line};
+pub use sockets::{TcpLine, UnixLine, decode_other_sockets, decode_sockets, tcp_line, unix_line};
 pub use unit::{decode_journal, decode_unit};

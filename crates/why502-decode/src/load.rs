@@ -52,6 +52,10 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Addresses(addresses) => Datum::Addresses(addresses.clone()),
         FactBody::NameReply(reply) => Datum::NameReply(reply.clone()),
         FactBody::Echo(echo) => Datum::Echo(echo.clone()),
+        FactBody::Container(container) => {
+            Datum::Container(host::decode_container(container.inspected.as_slice())?)
+        }
+        FactBody::Engine(engine) => Datum::Engine(host::decode_engine(engine)?),
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::FileSystem(record) => Datum::FileSystem(host::decode_file_system(record)),
@@ -60,6 +64,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
         FactBody::PacketFilter(record) => Datum::PacketFilter(host::decode_packet_filter(record)),
         FactBody::NetworkLimits(record) => Datum::NetworkLimits(host::decode_network_limits(record)),
+        FactBody::OtherSockets(sockets) => Datum::OtherSockets(host::decode_other_sockets(sockets)),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
         FactBody::Audit(record) => Datum::Audit(host::decode_audit(record)),

@@ -3,6 +3,8 @@
 mod answers;
 mod asked;
 mod build;
+mod containers;
+mod elsewhere;
 mod failure;
 mod hops;
 mod limits;
@@ -19,6 +21,7 @@ mod words;
 
 pub(crate) use answers::AnswerTimes;
 pub(crate) use asked::Asked;
+pub(crate) use containers::Engines;
 pub(crate) use failure::{Failure, FailureId, Symptom};
 pub(crate) use limits::Home;
 pub(crate) use logs::LogTopic;

@@ -96,6 +96,8 @@ pub(crate) enum Scope {
     Peer,
     /// One address that is dialled, or the gateway as a whole, which is dialled itself.
     PeerOrGateway,
+    /// One address that is dialled, or one route, whose name leads to none.
+    PeerOrRoute,
     /// One route.
     Route,
 }

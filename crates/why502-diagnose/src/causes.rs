@@ -14,6 +14,7 @@ mod configured_error;
 mod connect_timeout_too_short;
 mod connection_limited;
 mod conntrack_full;
+mod container_network_mismatch;
 mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
@@ -41,6 +42,7 @@ mod keepalive_race;
 mod late_answers;
 mod limits;
 mod listen_backlog_full;
+mod localhost_inside_container;
 mod mtu_black_hole;
 mod names;
 mod network_unreachable;
@@ -87,6 +89,7 @@ mod tls_version_mismatch;
 mod unanswered;
 mod unix;
 mod unix_socket_missing;
+mod unix_socket_other_namespace;
 mod unix_socket_permission;
 mod unix_socket_stale;
 mod unix_socket_unlinked;
@@ -133,6 +136,7 @@ pub static CAUSES: &[&Cause] = &[
     &connect_timeout_too_short::CAUSE,
     &connection_limited::CAUSE,
     &conntrack_full::CAUSE,
+    &container_network_mismatch::CAUSE,
     &dns_name_not_found::CAUSE,
     &dns_server_unreachable::CAUSE,
     &dns_stale_address::CAUSE,
@@ -153,6 +157,7 @@ pub static CAUSES: &[&Cause] = &[
     &listen_backlog_full::CAUSE,
     &mtu_black_hole::CAUSE,
     &network_unreachable::CAUSE,
+    &localhost_inside_container::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
     &plaintext_to_tls_upstream::CAUSE,
@@ -184,6 +189,7 @@ pub static CAUSES: &[&Cause] = &[
     &tls_to_plaintext_upstream::CAUSE,
     &tls_version_mismatch::CAUSE,
     &unix_socket_missing::CAUSE,
+    &unix_socket_other_namespace::CAUSE,
     &unix_socket_permission::CAUSE,
     &unix_socket_stale::CAUSE,
     &unix_socket_unlinked::CAUSE,

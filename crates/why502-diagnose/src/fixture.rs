@@ -21,31 +21,36 @@
 //! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
 //! #- route 10.0.0.7:3000   the way there, and `#- echo 10.0.0.7`: see `fixture/route.rs`
 //! #- server-log            the log file that every listening process holds open
-//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL], as the walk passed them
 //! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
 //! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- nft, iptables           packet filters, see `fixture/filters.rs`
+//! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL] [DEVICE:INODE], as the walk passed them;
+//!                          `#- path /run/app.sock @200`: as that process sees it
+//! #- engine                what a container engine says, see `engine.rs`
+//! #- elsewhere             who listens in other network namespaces, see `elsewhere.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
 //! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
-//!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
+//!                          net=7 (nginx's network namespace), container=ab (nginx's container), since=…, no-probe, no-sockets,
+//!                          hides-processes, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
 mod access_control;
+mod elsewhere;
+mod engine;
+mod files;
+mod filters;
 mod kernel_log;
 mod limits;
+mod route;
 mod services;
 
-mod files;
-
 use self::files::{add_descriptors, file_system};
-mod filters;
-mod route;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -63,10 +68,11 @@ use why502_decode::logs::{
 };
 use why502_facts::{
     Accepted, AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts,
-    FileContent, FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice, LogTail,
-    Manifest, NameReply, PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep,
-    ProcessRecord, ProcessTable, ProxyHeader, RequestKey, Resolver, ServerLogRecord, SocketRecord, Stamp,
-    StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets, lossy,
+    FileContent, FileIdentity, FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice,
+    LogTail, Manifest, NameReply, PathComponent, PathWalk, ProbeContext, ProbeOutcome, ProbeSpec, ProbeStep,
+    ProcessRecord, ProcessTable, ProxyHeader, RequestKey, Resolver, Root, ServerLogRecord, SocketRecord,
+    Stamp, StepKind, TlsAnswer, TlsCertificate, TlsSpec, TlsVerdict, Transcript, ZoneOffset, ZoneOffsets,
+    lossy,
 };
 use why502_model::Model;
 
@@ -226,6 +232,12 @@ impl Fixture {
             return Answer::unknown(GapReason::NotAsked, "not looked at: --offline");
         }
         match ask {
+            Ask::Container { socket, id } => {
+                self.sections.get("engine").map_or_else(unseen, |text| engine::container(socket, id, text))
+            }
+            Ask::Engine { socket } => {
+                self.sections.get("engine").map_or_else(unseen, |text| engine::engine(socket, text))
+            }
             Ask::File { path, .. } => self.file(path),
             Ask::Audit { .. } | Ask::Confinement { .. } | Ask::Decision { .. } | Ask::Glob { .. } => {
                 access_control::answer(self, ask).unwrap_or_else(unseen)
@@ -278,8 +290,16 @@ impl Fixture {
             Ask::PacketFilter { moment, .. } => {
                 filters::answer(*moment, |name| self.sections.get(name)).unwrap_or_else(unseen)
             }
-            Ask::PathWalk { path, .. } => {
-                self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
+            Ask::OtherSockets { .. } => {
+                self.sections.get("elsewhere").map_or_else(unseen, |text| elsewhere::sockets(text))
+            }
+            Ask::PathWalk { root, path } => {
+                let whose = match root {
+                    Root::Process(pid) if *pid != MASTER => format!(" @{pid}"),
+                    Root::Process(_) | Root::Host => String::new(),
+                };
+                let section = self.sections.get(&format!("path {path}{whose}"));
+                section.map_or_else(unseen, |text| walk(path, text))
             }
             Ask::Probe { .. } if self.option("no-probe").is_some() => {
                 Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
@@ -366,6 +386,16 @@ impl Fixture {
             if !matches!(line.split_whitespace().nth(1), Some("nginx" | "hidden")) {
                 let started = line.split_whitespace().find_map(|field| field.strip_prefix("started="));
                 processes.push(self.started(listening_process(place, line), started));
+            }
+        }
+        processes
+            .extend(self.sections.get("elsewhere").map_or_else(Vec::new, |text| elsewhere::processes(text)));
+        for own in processes.iter_mut().filter(|own| own.pid == MASTER || own.pid == WORKER) {
+            if let Some(namespace) = self.option("net") {
+                own.net_namespace = namespace.parse().ok();
+            }
+            if let Some(container) = self.option("container") {
+                own.cgroup = elsewhere::cgroup(&container);
             }
         }
         ProcessTable { processes, hidden: self.option("hides-processes").is_some() }
@@ -458,12 +488,25 @@ impl Fixture {
     }
 }
 
-/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [queue=WAITING] [title=WORDS_OF_IT] [ARGUMENT…]`.
+/// `ADDRESS COMMAND [cwd=DIRECTORY] [unit=UNIT] [mnt=NAMESPACE] [root=other] [queue=WAITING] [title=WORDS_OF_IT] [ARGUMENT…]`.
 fn listening_process(place: usize, line: &str) -> ProcessRecord {
     let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
     let name = fields.first().copied().unwrap_or("app");
-    let settings =
-        ["cwd=", "env=", "held=", "mnt=", "parent=", "queue=", "started=", "state=", "title=", "unit="];
+    let settings = [
+        "container=",
+        "cwd=",
+        "env=",
+        "held=",
+        "mnt=",
+        "net=",
+        "root=",
+        "parent=",
+        "queue=",
+        "started=",
+        "state=",
+        "title=",
+        "unit=",
+    ];
     let is_setting =
         |field: &&str| *field == "mute" || settings.iter().any(|setting| field.starts_with(setting));
     let arguments: Vec<&str> = fields.iter().copied().filter(|field| !is_setting(field)).collect();
@@ -481,6 +524,9 @@ fn listening_process(place: usize, line: &str) -> ProcessRecord {
         fields.iter().filter_map(|field| field.strip_prefix("env=")).map(str::to_owned).collect();
     if let Some(unit) = fields.iter().find_map(|field| field.strip_prefix("unit=")) {
         record.cgroup = Blob::from(format!("0::/system.slice/{unit}\n").as_str());
+    }
+    if fields.contains(&"root=other") {
+        record.same_root = Some(false);
     }
     if let Some(namespace) = fields.iter().find_map(|field| field.strip_prefix("mnt=")) {
         record.mount_namespace = namespace.parse().ok();
@@ -639,16 +685,24 @@ fn walk(path: &str, text: &str) -> Answer {
             };
             let number = |at: usize| fields[at].parse().unwrap();
             let mode = u32::from_str_radix(fields[0], 8).unwrap();
+            let further = || fields.iter().skip(5).copied();
             PathComponent {
                 path: fields[4].to_owned(),
                 status: status(kind, mode, number(1), number(2)),
                 link: None,
-                label: fields.get(5).map(|&label| label.to_owned()),
+                label: further().find(|text| identity(text).is_none()).map(str::to_owned),
+                identity: further().find_map(identity),
             }
         })
         .collect();
     let complete = components.last().is_some_and(|last| last.path == path);
     Answer::known(FactBody::PathWalk(PathWalk { components, complete, denied: None }))
+}
+
+/// `DEVICE:INODE`; `None` if it is a label.
+fn identity(text: &str) -> Option<FileIdentity> {
+    let (device, inode) = text.split_once(':')?;
+    Some(FileIdentity { device: device.parse().ok()?, inode: inode.parse().ok()? })
 }
 
 fn resolved(text: &str) -> Answer {

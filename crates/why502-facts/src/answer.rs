@@ -1,10 +1,10 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, EchoRecord, ErrorDigest,
-    FileContent, FileSystemRecord, FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail,
-    NameReply, NetworkLimitsRecord, PathWalk, ProcessRecord, ProcessTable, RouteRecord, ServerLogRecord,
-    ServiceRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, ContainerRecord, DecisionRecord, EchoRecord,
+    EngineRecord, ErrorDigest, FileContent, FileSystemRecord, FilterRecord, HostRecord, JournalRecord,
+    KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord, OtherSocketsRecord, PathWalk, ProcessRecord,
+    ProcessTable, RouteRecord, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -68,6 +68,10 @@ pub enum FactBody {
     Decision(DecisionRecord),
     /// What became of ICMP echo requests.
     Echo(EchoRecord),
+    /// One container of an engine in detail.
+    Container(ContainerRecord),
+    /// All containers and networks of an engine.
+    Engine(EngineRecord),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -86,6 +90,8 @@ pub enum FactBody {
     PacketFilter(FilterRecord),
     /// Limits and counters of a network namespace.
     NetworkLimits(NetworkLimitsRecord),
+    /// Listening sockets of other network namespaces.
+    OtherSockets(OtherSocketsRecord),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.

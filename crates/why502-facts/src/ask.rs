@@ -43,6 +43,18 @@ pub enum Ask {
         /// The sizes of the whole packets, in bytes.
         sizes: Vec<u16>,
     },
+    /// One container of an engine in detail.
+    Container {
+        /// The engine's socket.
+        socket: String,
+        /// The container's id, or its first digits.
+        id: String,
+    },
+    /// All containers and networks of a container engine, as its API on a unix socket tells them.
+    Engine {
+        /// The socket.
+        socket: String,
+    },
     /// The content and the status of a regular file (at most 4 MiB).
     File {
         /// Whose file system.
@@ -96,6 +108,11 @@ pub enum Ask {
         /// Whether this is the second look, which is asked for once the probes are in: what has grown meanwhile tells what
         /// became of them.
         again: bool,
+    },
+    /// Listening sockets of all other network namespaces of this host, with their owners and local addresses.
+    OtherSockets {
+        /// A process in the namespace that is left out; `None`: this program.
+        pid: Option<u32>,
     },
     /// Every component of a path with its mode, owner, group and ACL; links are followed and shown.
     PathWalk {
@@ -182,6 +199,7 @@ pub enum Ask {
 pub const TOPICS: &[(&str, &str)] = &[
     ("access-control", "SELinux and AppArmor: how the gateway is confined, and what the kernel denied"),
     ("access-log", "an access log: how many requests, and which failed"),
+    ("container-engine", "a container engine: its containers, their networks and what became of them"),
     ("error-log", "an error log: what the gateway says of each failure"),
     ("echo", "what answers an ICMP echo request to a peer's address"),
     ("file", "a file of the configuration, or one that it names"),
@@ -196,12 +214,12 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("name-resolution", "what a name resolves to"),
     ("packet-filter", "the packet filters of a host: which rules a connection meets"),
     ("network-limits", "what the kernel lets a network namespace do: queues, ports, connection tracking"),
+    ("other-sockets", "the sockets of other network namespaces: who listens in other containers"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
     ("route", "the way to a peer: routes, policy rules, devices, neighbours"),
     ("server-log", "the log of an application server: what it says of its own workers"),
     ("service", "a service of the host: its unit, its state, who supervises it"),
-    ("socket-path", "the path of a unix socket: who may walk it"),
     ("socket-path", "the path of a unix socket, or of files that the gateway writes: who may walk it"),
     ("sockets", "the sockets of the gateway's network namespace: who listens where"),
 ];
@@ -211,6 +229,7 @@ impl Ask {
     pub fn topic(&self) -> &'static str {
         match self {
             Self::Audit { .. } | Self::Confinement { .. } | Self::Decision { .. } => "access-control",
+            Self::Container { .. } | Self::Engine { .. } => "container-engine",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::FileSystem { .. } => "file-system",
             Self::Echo { .. } => "echo",
@@ -221,6 +240,7 @@ impl Ask {
             Self::Log(_) | Self::LogTail { .. } => "error-log",
             Self::PacketFilter { .. } => "packet-filter",
             Self::NetworkLimits { .. } => "network-limits",
+            Self::OtherSockets { .. } => "other-sockets",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",

@@ -1,10 +1,11 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, AuditLog, Confinement, Decision, EchoRecord, ErrorDigest, FailedRequest, FileContent,
-    FileSystem, FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail,
-    Manifest, NameReply, NetworkLimits, Observed, PacketFilter, PathToPeer, PathWalk, PeerAddress,
-    ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
+    AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, Decision, EchoRecord, Engine, ErrorDigest,
+    FailedRequest, FileContent, FileSystem, FilterMoment, Gap, GapReason, HostRecord, JournalEntry,
+    KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets, PacketFilter,
+    PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord,
+    Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,10 @@ pub enum Datum {
     Decision(Decision),
     /// What became of ICMP echo requests.
     Echo(EchoRecord),
+    /// One container of an engine in detail.
+    Container(ContainerDetail),
+    /// All containers and networks of an engine.
+    Engine(Engine),
     /// The digest of an error log's window.
     ErrorLog(ErrorDigest),
     /// The content of a file.
@@ -43,6 +48,8 @@ pub enum Datum {
     PacketFilter(PacketFilter),
     /// Limits and counters of a network namespace.
     NetworkLimits(NetworkLimits),
+    /// Listening sockets of other network namespaces.
+    OtherSockets(OtherSockets),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -282,6 +289,25 @@ impl Facts {
         self.typed(&Ask::NetworkLimits { pid, again }, |datum| {
             if let Datum::NetworkLimits(limits) = datum { Some(limits) } else { None }
         })
+    }
+
+    /// The listening sockets of all other network namespaces than that of a process.
+    pub fn other_sockets(&self, pid: Option<u32>) -> Observed<&OtherSockets> {
+        self.typed(&Ask::OtherSockets { pid }, |datum| {
+            if let Datum::OtherSockets(sockets) = datum { Some(sockets) } else { None }
+        })
+    }
+
+    /// All containers and networks of the engine behind a socket.
+    pub fn engine(&self, socket: &str) -> Observed<&Engine> {
+        let ask = Ask::Engine { socket: socket.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Engine(engine) = datum { Some(engine) } else { None })
+    }
+
+    /// One container of the engine behind a socket.
+    pub fn container(&self, socket: &str, id: &str) -> Observed<&ContainerDetail> {
+        let ask = Ask::Container { socket: socket.to_owned(), id: id.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Container(detail) = datum { Some(detail) } else { None })
     }
 
     /// A file's content.

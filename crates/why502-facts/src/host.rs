@@ -252,4 +252,16 @@ pub struct PathComponent {
     /// Its context of SELinux, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Which file it is; `None` in a bundle that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<FileIdentity>,
+}
+
+/// Which file a path leads to: two paths of two processes are one file only if these are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The device that holds it.
+    pub device: u64,
+    /// Its inode on that device.
+    pub inode: u64,
 }

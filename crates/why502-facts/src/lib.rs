@@ -17,6 +17,7 @@ mod answer;
 mod ask;
 mod bundle;
 mod bytes;
+mod engine;
 mod errno;
 mod facts;
 mod fastcgi;
@@ -53,6 +54,10 @@ pub use ask::{
 };
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
+pub use engine::{
+    Attachment, Container, ContainerDetail, ContainerPort, ContainerRecord, Engine, EngineNetwork,
+    EngineRecord,
+};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
@@ -65,8 +70,8 @@ pub use filter::{
 };
 pub use histogram::Histogram;
 pub use host::{
-    AclEntry, DescriptorCount, Descriptors, FileContent, FileKind, FileStatus, HostRecord, PathComponent,
-    PathWalk, Process, ProcessRecord, ProcessTable, ZoneOffset, ZoneOffsets,
+    AclEntry, DescriptorCount, Descriptors, FileContent, FileIdentity, FileKind, FileStatus, HostRecord,
+    PathComponent, PathWalk, Process, ProcessRecord, ProcessTable, ZoneOffset, ZoneOffsets,
 };
 pub use kernel_log::{Crash, KernelEvent, KernelLog, KernelLogRecord, KernelLogSource, KernelWord, OomKill};
 pub use log::{
@@ -94,6 +99,10 @@ pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
 pub use service::{
     Exit, JournalEntry, JournalRecord, Mention, RunitState, Service, ServiceFile, ServiceFileKind,
     ServiceRecord, Supervisor, Unit, UnitEvent,
+};
+pub use sockets::{
+    Accepted, Listener, NamespaceRecord, NamespaceSockets, OtherSockets, OtherSocketsRecord, SocketRecord,
+    SocketState, SocketTable, UnixSocket,
 };
 pub use sockets::{Accepted, Listener, SocketRecord, SocketState, SocketTable, UnixSocket};
 pub use time::{Civil, Stamp};

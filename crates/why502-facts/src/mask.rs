@@ -3,6 +3,9 @@
 //! Masking keeps lengths (every byte becomes `*`), because sizes and positions are evidence, and it is idempotent. It
 //! works on single lines of text, whatever they stem from: a directive, a log line, a header, an argument vector.
 
+mod engine;
+
+use self::engine::mask_engine;
 use crate::fastcgi::mask_streams;
 use crate::{Answer, Blob, Fact, FactBody, RequestLine};
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
@@ -201,6 +204,11 @@ impl Fact {
 
 fn mask_body(body: &mut FactBody) {
     match body {
+        FactBody::Container(container) => container.inspected = mask_engine(&container.inspected),
+        FactBody::Engine(engine) => {
+            engine.containers = mask_engine(&engine.containers);
+            engine.networks = mask_engine(&engine.networks);
+        }
         FactBody::File(file) => mask_blob(&mut file.content),
         FactBody::KernelLog(log) => mask_blob(&mut log.lines),
         FactBody::LogTail(tail) => mask_blob(&mut tail.bytes),
@@ -258,6 +266,7 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::NameReply(_)
         | FactBody::PacketFilter(_)
         | FactBody::NetworkLimits(_)
+        | FactBody::OtherSockets(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
         | FactBody::Route(_)

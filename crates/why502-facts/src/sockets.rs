@@ -28,6 +28,46 @@ pub struct SocketRecord {
     pub if_inet6: Blob,
 }
 
+/// The listening sockets of other network namespaces than one, raw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSocketsRecord {
+    /// One entry per namespace, by the first process in it, at most 64.
+    pub namespaces: Vec<NamespaceRecord>,
+    /// Whether there may be namespaces beside them that were not looked at.
+    pub hidden: bool,
+}
+
+/// The listening sockets of a network namespace, raw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceRecord {
+    /// The inode of the namespace.
+    pub namespace: u64,
+    /// A process in it.
+    pub pid: u32,
+    /// Its listening sockets and its addresses.
+    pub sockets: SocketRecord,
+}
+
+/// The listening sockets of other network namespaces than one, decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherSockets {
+    /// One entry per namespace.
+    pub namespaces: Vec<NamespaceSockets>,
+    /// Whether there may be namespaces beside them that were not looked at.
+    pub hidden: bool,
+}
+
+/// The listening sockets of a network namespace, decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceSockets {
+    /// The inode of the namespace.
+    pub namespace: u64,
+    /// A process in it.
+    pub pid: u32,
+    /// Its listening sockets and its addresses.
+    pub table: SocketTable,
+}
+
 /// Connections that a process accepted and still holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Accepted {

@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 
 /// Larger files are compared by size and times alone.
 const MAX_HASHED: u64 = 4 << 20;
-/// What backends of the lab write to, and where their programs lie.
-const OF_BACKENDS: [&str; 2] = ["out", "bin"];
+/// What backends of the lab write to, where their programs lie, and what a container engine keeps.
+const OF_BACKENDS: [&str; 3] = ["out", "bin", super::engine::FOLDER];
 
 /// A folder as it was.
 #[derive(Debug)]

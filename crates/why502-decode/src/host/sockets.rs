@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use why502_facts::{Listener, SocketRecord, SocketState, SocketTable, UnixSocket, lossy};
+use why502_facts::{
+    Listener, NamespaceSockets, OtherSockets, OtherSocketsRecord, SocketRecord, SocketState, SocketTable,
+    UnixSocket, lossy,
+};
 
 /// Decodes the sockets of a namespace.
 pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
@@ -59,6 +62,16 @@ pub fn decode_sockets(record: &SocketRecord) -> SocketTable {
         owners_hidden: record.owners_hidden,
         accepted: record.accepted.clone(),
     }
+}
+
+/// Decodes the sockets of other namespaces.
+pub fn decode_other_sockets(record: &OtherSocketsRecord) -> OtherSockets {
+    let namespaces = record.namespaces.iter().map(|own| NamespaceSockets {
+        namespace: own.namespace,
+        pid: own.pid,
+        table: decode_sockets(&own.sockets),
+    });
+    OtherSockets { namespaces: namespaces.collect(), hidden: record.hidden }
 }
 
 /// A line of `/proc/net/tcp` or `tcp6`; `None` for the heading and for cut lines.

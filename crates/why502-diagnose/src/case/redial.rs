@@ -24,12 +24,12 @@ impl Case<'_> {
     ///
     /// What cannot be edited without changing something else is only described: a path that a socket was bound to relative
     /// to its owner's directory says nothing to nginx, and a Host header of `$proxy_host` follows the address.
-    pub(crate) fn redial(
-        &self,
-        mut remedy: Remedy,
-        finding: &Finding,
-        target: &PeerAddress,
-    ) -> Option<Remedy> {
+    pub(crate) fn redial(&self, remedy: Remedy, finding: &Finding, target: &PeerAddress) -> Option<Remedy> {
+        self.redial_to(remedy, finding, &target.to_string())
+    }
+
+    /// The same with a target as it is written: a name with a port as well.
+    pub(crate) fn redial_to(&self, mut remedy: Remedy, finding: &Finding, target: &str) -> Option<Remedy> {
         let peers = finding.subjects.iter().filter_map(Subject::peer);
         let address = &finding.peer()?.address;
         let mut splices: Vec<Splice> = Vec::new();
@@ -51,7 +51,7 @@ impl Case<'_> {
         }
         by_hand.sort();
         by_hand.dedup();
-        if let Some(path) = target.unix_path().filter(|path| !path.starts_with('/')) {
+        if let Some(path) = target.strip_prefix("unix:").filter(|path| !path.starts_with('/')) {
             let advice = format!(
                 "{path} is relative to the directory in which the backend was started: let it bind an absolute path, and dial that"
             );
@@ -82,14 +82,14 @@ impl Case<'_> {
         routes.filter(leads).map(|pass| (&pass.at, configured, Some(pass))).collect()
     }
 
-    fn splice(&self, at: &Span, configured: &Peer, target: &PeerAddress) -> Option<Splice> {
+    fn splice(&self, at: &Span, configured: &Peer, target: &str) -> Option<Splice> {
         let written = self.source_text(at)?;
         // The address is the argument itself, or a part of a URL.
         let offset = u32::try_from(written.find(&configured.text)?).ok()?;
         let begin = at.begin + offset;
         let end = begin + u32::try_from(configured.text.len()).ok()?;
         let span = Span { begin, end, column: at.column + offset, ..at.clone() };
-        Some((span, target.to_string()))
+        Some((span, target.to_owned()))
     }
 
     /// What keeps the Host header and the server name as they follow from the name of a target (`$proxy_host`).

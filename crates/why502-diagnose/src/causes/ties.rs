@@ -136,6 +136,27 @@ pub(super) fn strength_at(
     if !is_stranger(case, peer, address, pids) {
         return Ok(None);
     }
+    strength_of(case, peer, address, pids)
+}
+
+/// Whether a listener's program is one that speaks nothing but another protocol than the routes to a peer.
+pub(super) fn speaks_otherwise(case: &Case<'_>, peer: &PeerSubject, pids: &[u32]) -> bool {
+    let Some(protocol) = case.pass_to(peer).map(|pass| pass.protocol) else { return false };
+    let is_other = |process: &Process| is_speaker(&process.comm) && !speaks(process, protocol);
+    pids.iter().filter_map(|pid| process(case, *pid)).any(is_other)
+}
+
+/// How sure it is that who listens on the dialled address, though where nothing of it reaches the gateway, is meant: the
+/// address itself is a sign, and a tie beside it is proof. `None` if it is not; an error asks for its processes.
+pub(super) fn strength_of(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: &PeerAddress,
+    pids: &[u32],
+) -> Result<Option<Confidence>, Asks> {
+    if is_never_meant(case, peer, address, pids) {
+        return Ok(None);
+    }
     look_closely(case, &[(address.clone(), pids.to_vec())])?;
     let processes: Vec<&Process> = pids.iter().filter_map(|pid| process(case, *pid)).collect();
     let names = names(case, peer);

@@ -12,12 +12,12 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: the path was walked as nginx sees it and does not exist, and a process of the same mount namespace listens
-//! on that path in the kernel.
+//! Confirmed: the path was walked as nginx sees it and does not exist, and a process that sees the same files, or walked
+//! as it sees them does not find it either, listens on that path in the kernel.
 //!
 //! ## What would disprove it
 //!
-//! The listener is in another mount namespace: then the path is not the same file (`unix-socket-other-namespace`).
+//! The listener finds the file in its own mount namespace: then the path is not the same file (`unix-socket-other-namespace`).
 //!
 //! ## What to do
 //!
@@ -31,7 +31,7 @@
 //!
 //! Linux: unix(7), `/proc/net/unix`; systemd.exec(5) on `RuntimeDirectory`, tmpfiles.d(5).
 
-use super::unix::missing;
+use super::unix::{View, missing};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -57,18 +57,18 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     };
     let Some(socket) = listener(case, missing.path) else { return Ok(Ruling::NoSign) };
-    let same = shares_files(case, socket);
-    if same == Some(false) {
-        return Ok(Ruling::NoSign);
-    }
-    let confidence = if same == Some(true) { Confidence::Confirmed } else { Confidence::Likely };
+    let (confidence, gap) = match missing.view_of(case, &socket.pids)? {
+        View::Other { .. } => return Ok(Ruling::NoSign),
+        View::Shared => (Confidence::Confirmed, None),
+        View::Unknown(gap) => (Confidence::Likely, gap),
+    };
     let absent = Evidence::supporting(format!("{} does not exist", missing.path), missing.path_origin());
     let says = format!("{} still listens on it in the kernel", case.owners(&socket.pids));
     let finding = missing
         .finding(case, &CAUSE, confidence, subject)
         .still_failing(Some(true))
         .with([absent, Evidence::supporting(says, case.sockets_origin())]);
-    let gap = case.facts.processes().gap().cloned();
+    let gap = case.facts.processes().gap().cloned().or(gap);
     Ok(Ruling::found(
         finding.open(gap.map(|gap| Case::open(gap, "whether the listener sees the same files as nginx"))),
     ))
@@ -76,16 +76,6 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 fn listener<'c>(case: &'c Case<'_>, path: &str) -> Option<&'c UnixSocket> {
     case.sockets().known()?.unix.iter().find(|socket| socket.listening && socket.path == path)
-}
-
-/// Whether a listener's path means the same file as nginx's; `None` if its mount namespace could not be seen.
-fn shares_files(case: &Case<'_>, socket: &UnixSocket) -> Option<bool> {
-    let processes = case.facts.processes();
-    let list = processes.known()?;
-    let of = |pid: u32| list.get(pid).and_then(|process| process.mount_namespace);
-    let own = case.gateway.workers.first().copied().or(case.gateway.master).and_then(of)?;
-    let theirs = socket.pids.iter().find_map(|pid| of(*pid))?;
-    Some(own == theirs)
 }
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
@@ -139,9 +129,20 @@ mod tests {
     #[test]
     fn near_miss_the_listener_sees_other_files() {
         let other = hit().with("listeners", "unix:/run/shop/app.sock gunicorn mnt=7");
-        insta::assert_snapshot!(other.summary(), @"
+        let summary = other.summary();
+        assert!(!summary.contains("unix-socket-unlinked"), "{summary}");
+    }
+
+    #[test]
+    fn hit_a_sandboxed_listener_does_not_find_it_either() {
+        let other = hit().with("listeners", "unix:/run/shop/app.sock gunicorn mnt=7");
+        let gone = other.with(
+            "path /run/shop/app.sock @200",
+            "0755 0 0 dir /\n0755 0 0 dir /run\n0755 0 0 dir /run/shop",
+        );
+        insta::assert_snapshot!(gone.summary(), @"
         Broken
-        Likely unix-socket-missing: the socket /run/shop/app.sock does not exist [1 requests, still failing]
+        Confirmed unix-socket-unlinked -> unix-socket-missing: the file /run/shop/app.sock was removed under a backend that still listens [1 requests, still failing]
         ");
     }
 

@@ -12,7 +12,8 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: nobody listens on the dialled port, and exactly one listener of the host is this upstream's: its unit or
+//! Confirmed: the container engine says that the dialled port is the one on which the host publishes another port of this very
+//! container, and a connection is refused now. Confirmed as well: nobody listens on the dialled port, and exactly one listener of the host is this upstream's: its unit or
 //! command bears the upstream's name, or its command line names that listener and an application of the name. Likely: only
 //! a directory or path bears the name, or it is the only one that speaks the route's protocol, and nothing speaks against
 //! it; or the failures name an address that the group no longer has, and its successor in the group answers. Possible: a
@@ -36,13 +37,16 @@
 //!
 //! nginx: `ngx_http_upstream_test_connect`. Linux: proc(5).
 
+mod published;
+
+use self::published::published;
 use super::config_not_reloaded::newer_source;
 use super::refused::refusal;
 use super::ties::{Candidate, candidates, dial, listens_on, meant};
 use crate::case::{Case, PeerSubject, Reach, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
-use crate::remedy::Remedy;
+use crate::remedy::{Remedy, Risk};
 use std::net::SocketAddr;
 use why502_facts::{Observed, PeerAddress};
 
@@ -70,6 +74,12 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::found(
             finding.with([Evidence::supporting(says, case.probe_origin(refusal.peer))]),
         ));
+    }
+    if let Some(published) = published(case, refusal.peer)? {
+        let confidence = if refusal.stands() { Confidence::Confirmed } else { Confidence::Likely };
+        let finding = refusal.finding(case, &CAUSE, confidence, subject);
+        let finding = finding.still_failing(refusal.stands().then_some(true)).with([published.evidence()]);
+        return Ok(Ruling::found(finding));
     }
     if !refusal.nobody_listens(case) {
         return Ok(Ruling::NoSign);
@@ -112,11 +122,13 @@ fn successor(case: &Case<'_>, peer: &PeerSubject) -> Option<SocketAddr> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let peer = finding.peer();
     let other = peer.and_then(|peer| other(case, peer).ok()?);
-    let title = match (peer, &other) {
+    let published = peer.and_then(|peer| Some(published(case, peer).ok()??.address()));
+    let address = published.as_ref().or(other.as_ref().map(|(_, other)| &other.address));
+    let title = match (peer, address) {
         (Some(peer), _) if finding.still_failing == Some(false) => {
             format!("{} was dialled, and the backend was on another port", peer.address)
         }
-        (Some(peer), Some((_, other))) => listens_on(&peer.address, &other.address, finding.confidence),
+        (Some(peer), Some(address)) => listens_on(&peer.address, address, finding.confidence),
         _ => "the backend listens on another port".to_owned(),
     };
     let mut wont_help = vec!["raising timeouts: the refusal comes at once, no timer fired".to_owned()];
@@ -136,6 +148,17 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some(peer) = finding.peer().filter(|_| finding.still_failing != Some(false)) else {
         return Vec::new();
     };
+    if let Some(published) = published(case, peer).ok().flatten() {
+        let target = published.target();
+        let verify = format!("a connection to {target} opens and the failing request answers");
+        let remedy = Remedy::new(format!("Dial {target}, the container's own port"), Risk::Review)
+            .advice(format!(
+                "the published port of {} is for those outside of its networks",
+                published.container
+            ))
+            .verify(verify);
+        return case.redial_to(remedy, finding, &target).into_iter().collect();
+    }
     let other = other(case, peer).ok().flatten();
     let target = other.and_then(|(_, other)| {
         let (dialled, own) = (peer.address.inet()?, other.address.inet()?);

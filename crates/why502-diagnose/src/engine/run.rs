@@ -112,6 +112,7 @@ fn subjects(case: &Case<'_>, scope: Scope) -> Vec<Subject> {
         }
         Scope::Peer => peers(case).collect(),
         Scope::PeerOrGateway => peers(case).chain([Subject::Gateway]).collect(),
+        Scope::PeerOrRoute => peers(case).chain(subjects(case, Scope::Route)).collect(),
         Scope::Route => {
             let has_unrouted = case.failures.iter().any(|failure| failure.route.is_none());
             let nowhere = has_unrouted.then_some(Subject::Nowhere);

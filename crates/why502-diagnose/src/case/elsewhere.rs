@@ -1,0 +1,43 @@
+//! Other namespaces of the host: who listens there, and which files a process sees.
+
+use super::Case;
+use crate::finding::Origin;
+use why502_facts::{Observed, OtherSockets, PathWalk, Process, Root};
+
+impl Case<'_> {
+    /// The listening sockets of all other network namespaces than the gateway's.
+    pub(crate) fn other_sockets(&self) -> Observed<&OtherSockets> {
+        self.facts.other_sockets(self.gateway.master)
+    }
+
+    /// Where the sockets of another namespace were read, through a process in it.
+    pub(crate) fn other_sockets_origin(pid: u32) -> Origin {
+        Origin::Host(format!("/proc/{pid}/net/tcp"))
+    }
+
+    /// The components of a path, as a process sees it.
+    pub(crate) fn path_walk_of(&self, pid: u32, path: &str) -> Observed<&PathWalk> {
+        self.facts.path_walk(Root::Process(pid), path)
+    }
+
+    /// A process as the list of all has it.
+    pub(crate) fn listed(&self, pid: u32) -> Option<&Process> {
+        self.facts.processes().known()?.get(pid)
+    }
+
+    /// The process that shows which files the gateway sees, and in which namespaces it is.
+    pub(crate) fn gateway_process(&self) -> Option<&Process> {
+        let pid = self.gateway.workers.first().copied().or(self.gateway.master)?;
+        self.listed(pid)
+    }
+
+    /// What a process runs in: `the container 0123456789ab`, `app.service`; empty where nothing is known of it.
+    pub(crate) fn place_of(&self, pid: u32) -> String {
+        let Some(process) = self.listed(pid) else { return String::new() };
+        match (&process.container, &process.unit) {
+            (Some(container), _) => format!("the container {container}"),
+            (None, Some(unit)) => unit.clone(),
+            (None, None) => String::new(),
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! # unix-socket-other-namespace
+//!
+//! ## What happens
+//!
+//! The backend listens on the very path that nginx dials, and the path is not the same file for both: one of them has a
+//! private `/tmp`, a mount namespace, a root directory or a volume of its own. nginx finds no file there, or an old socket
+//! that nobody listens behind. True for every version of nginx.
+//!
+//! ## What you see
+//!
+//! `connect() to unix:… failed (2: No such file or directory)`, or `(111: Connection refused)` where an old file is left,
+//! although `ss -xl` shows a listener with that very path and the backend's own log says that it listens.
+//!
+//! ## How we know
+//!
+//! A process listens on that path in the kernel, in nginx's network namespace or in another one, and the path was walked
+//! as it sees it and as nginx sees it: it finds a socket, nginx none or another file. Confirmed: neither is in a container
+//! that the other is not in, or something ties that process to the upstream. Likely: it is in another container, where the
+//! path may be another project's, several processes listen on such a path, or only the namespaces were seen. Possible: it
+//! also bears another name.
+//!
+//! ## What would disprove it
+//!
+//! The path leads both to the same file (then `unix-socket-unlinked`), or nobody listens on it (`unix-socket-missing`).
+//!
+//! ## What to do
+//!
+//! Put the socket into a directory that both see: one below `/run` that the backend's unit makes (`RuntimeDirectory=`), or
+//! a volume that is mounted into both containers.
+//!
+//! ## Not to be confused with
+//!
+//! `unix-socket-unlinked` (the file was removed), `unix-socket-wrong-path` (it is at another path),
+//! `localhost-inside-container` (the same for TCP: there the network namespace decides, here the files do).
+//!
+//! ## References
+//!
+//! Linux: unix(7), mount_namespaces(7), `unix_find_bsd` in net/unix/af_unix.c. systemd.exec(5) on `PrivateTmp=`,
+//! `RuntimeDirectory=`. nginx: `ngx_event_connect_peer`.
+
+use super::ties::strength_of;
+use super::unix::{Broken, View, broken, missing};
+use crate::case::{Case, Subject, or_ask};
+use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::remedy::{Remedy, Risk};
+use why502_facts::{Errno, Observed, PathWalk, PeerAddress, Root, SocketTable};
+
+pub(super) static CAUSE: Cause = Cause {
+    id: "unix-socket-other-namespace",
+    layer: Layer::Socket,
+    acts_on: ActsOn::Host,
+    effect: false,
+    statuses: &[502],
+    scope: Scope::Peer,
+    supersedes: &["unix-socket-missing", "unix-socket-stale", "unix-socket-unlinked"],
+    detect: Detect::Alone(detect),
+    explain,
+    remedies,
+    manual: manual!("unix_socket_other_namespace.rs"),
+};
+
+/// A directory that services and gateways of one host share.
+const SHARED: &str = "/run";
+
+/// Who listens on the path where nginx does not see it.
+struct Holder<'c> {
+    /// The process that was asked which files it sees.
+    pid: u32,
+    pids: &'c [u32],
+    /// Whether its file was seen.
+    is_seen: bool,
+}
+
+fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
+    let Some(broken) = failing(case, subject)? else { return Ok(Ruling::NoSign) };
+    let holders = holders(case, &broken)?;
+    let Some(holder) = holders.first() else { return Ok(Ruling::NoSign) };
+    let Some(confidence) = confidence(case, &broken, holder)? else { return Ok(Ruling::NoSign) };
+    let confidence = if holders.len() > 1 { confidence.min(Confidence::Likely) } else { confidence };
+    let shared = [case.facts.path_walk(case.gateway.root, SHARED), case.path_walk_of(holder.pid, SHARED)];
+    let unasked: Asks = shared.into_iter().filter_map(|walk| or_ask(walk).err()).flatten().collect();
+    if !unasked.is_empty() {
+        return Err(unasked);
+    }
+    let listens = format!("{} listens on that very path in the kernel", case.owners(holder.pids));
+    let origin = |pid| Origin::Host(format!("/proc/{pid}/root{}", broken.path));
+    let parting = parting(case, broken.path, holder.pid);
+    let files = if holder.is_seen {
+        let place =
+            parting.map(|place| format!(": from {place} on they see different files")).unwrap_or_default();
+        Evidence::supporting(
+            format!("its {} is another file than nginx's{place}", broken.path),
+            origin(holder.pid),
+        )
+    } else {
+        let says = "its mount namespace or its root directory is another than nginx's";
+        Evidence::supporting(says, Origin::Host(format!("/proc/{}/ns/mnt", holder.pid)))
+    };
+    let gap = (!holder.is_seen).then(|| case.path_walk_of(holder.pid, broken.path).gap().cloned()).flatten();
+    let finding = broken
+        .finding(case, &CAUSE, confidence, subject)
+        .still_failing(Some(true))
+        .with([Evidence::supporting(listens, case.sockets_origin()), files])
+        .open(gap.map(|gap| Case::open(gap, "what the listener sees at that path")));
+    Ok(Ruling::found(finding))
+}
+
+/// The socket that cannot be connected to now, because its path leads to nothing or to nobody.
+fn failing<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Broken<'c>>, Asks> {
+    let found = match missing(case, subject)?.filter(|missing| missing.is_absent() || missing.fails_now()) {
+        Some(missing) => Some(missing),
+        None => broken(case, subject, Errno::ConnectionRefused)?.filter(Broken::fails_now),
+    };
+    Ok(found.filter(|broken| !broken.is_gone()))
+}
+
+/// Those who listen on the path in the kernel and see another file there: in nginx's network namespace, else in the others.
+/// None where somebody sees the same as nginx.
+fn holders<'c>(case: &'c Case<'_>, broken: &Broken<'_>) -> Result<Vec<Holder<'c>>, Asks> {
+    let own = match case.sockets() {
+        Observed::Known(table) => views(case, broken, [table])?,
+        Observed::Absent | Observed::Unknown(_) => Some(Vec::new()),
+    };
+    match own {
+        None => Ok(Vec::new()),
+        Some(own) if !own.is_empty() => Ok(own),
+        Some(_) => {
+            let Observed::Known(others) = or_ask(case.other_sockets())? else { return Ok(Vec::new()) };
+            let tables = others.namespaces.iter().map(|own| &own.table);
+            Ok(views(case, broken, tables)?.unwrap_or_default())
+        }
+    }
+}
+
+/// `None` where somebody who listens sees the same as nginx.
+fn views<'c>(
+    case: &Case<'_>,
+    broken: &Broken<'_>,
+    tables: impl IntoIterator<Item = &'c SocketTable>,
+) -> Result<Option<Vec<Holder<'c>>>, Asks> {
+    let (mut found, mut asks) = (Vec::new(), Asks::new());
+    let sockets = tables.into_iter().flat_map(|table| &table.unix);
+    for socket in sockets.filter(|socket| socket.listening && socket.path == broken.path) {
+        match broken.view_of(case, &socket.pids) {
+            Err(own) => asks.extend(own),
+            Ok(View::Other { pid, is_seen }) => found.push(Holder { pid, pids: &socket.pids, is_seen }),
+            Ok(View::Shared) => return Ok(None),
+            Ok(View::Unknown(_)) => {}
+        }
+    }
+    if asks.is_empty() { Ok(Some(found)) } else { Err(asks) }
+}
+
+/// How sure it is that the holder is the backend; `None` if it is not.
+fn confidence(case: &Case<'_>, broken: &Broken<'_>, holder: &Holder<'_>) -> Result<Option<Confidence>, Asks> {
+    let strength = strength_of(case, broken.peer, &broken.peer.address, holder.pids)?;
+    let (own, theirs) = (case.gateway_process(), case.listed(holder.pid));
+    let is_one_host =
+        own.and_then(|own| own.container.as_ref()) == theirs.and_then(|own| own.container.as_ref());
+    Ok(strength.map(|strength| match strength {
+        // On one host the path says whose it is.
+        Confidence::Likely if is_one_host && holder.is_seen => Confidence::Confirmed,
+        strength if holder.is_seen => strength,
+        strength => strength.min(Confidence::Likely),
+    }))
+}
+
+/// From which directory on a process sees other files than nginx.
+fn parting<'c>(case: &'c Case<'_>, path: &str, pid: u32) -> Option<&'c str> {
+    let (own, theirs) = (case.path_walk(path).known()?, case.path_walk_of(pid, path).known()?);
+    let differs = own.components.iter().zip(&theirs.components).find(|(own, theirs)| {
+        own.path == theirs.path
+            && own.identity.zip(theirs.identity).is_some_and(|(own, theirs)| own != theirs)
+    });
+    differs.map(|(own, _)| own.path.as_str())
+}
+
+/// Whether nginx and a process see the same directory for services.
+fn shares_run(case: &Case<'_>, pid: u32) -> bool {
+    let identity = |walk: &PathWalk| walk.target()?.identity;
+    let own = case.facts.path_walk(case.gateway.root, SHARED).known().and_then(identity);
+    own.is_some() && own == case.path_walk_of(pid, SHARED).known().and_then(identity)
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
+    let path = finding.peer().and_then(|peer| peer.address.unix_path()).unwrap_or_default();
+    let place = found(case, finding).map(|(_, pid)| (case.place_of(pid), parting(case, path, pid)));
+    let (place, parting) = place.unwrap_or_default();
+    let backend = if place.is_empty() { "the backend".to_owned() } else { format!("the backend in {place}") };
+    let what = parting.filter(|parting| *parting != "/" && *parting != path);
+    let what = what.map(|parting| format!(": each has a {parting} of its own")).unwrap_or_default();
+    Explanation {
+        title: format!("{path} is not the same file for nginx and for {backend}{what}"),
+        why: "A unix socket is found by its file, and the backend made the file in a mount namespace, a root directory or a \
+              volume that nginx does not see. nginx finds nothing that listens at its own path and answers 502 at once."
+            .to_owned(),
+        wont_help: vec![
+            "restarting the backend: it would create the socket where nginx does not see it again".to_owned(),
+            "chmod, chown or setenforce 0: a denial is errno 13".to_owned(),
+        ],
+    }
+}
+
+/// The dialled path and the process that holds it elsewhere.
+fn found<'f>(case: &Case<'_>, finding: &'f Finding) -> Option<(&'f str, u32)> {
+    let subject = finding.subjects.iter().find(|subject| subject.peer().is_some())?;
+    let path = subject.peer()?.address.unix_path()?;
+    let broken = failing(case, subject).ok()??;
+    Some((path, holders(case, &broken).ok()?.first()?.pid))
+}
+
+fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let Some((path, pid)) = found(case, finding) else { return Vec::new() };
+    let container = |pid: u32| case.listed(pid).is_some_and(|process| process.container.is_some());
+    let gateway = case.gateway_process().map(|process| process.pid);
+    if container(pid) || gateway.is_some_and(container) {
+        return vec![one_volume(case, path, pid, gateway)];
+    }
+    let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let backend_is_private = case.listed(pid).is_some_and(|process| process.same_root == Some(false));
+    let private = if case.gateway.root != Root::Host && !backend_is_private { gateway } else { Some(pid) };
+    let unit = |pid: Option<u32>| pid.and_then(|pid| case.listed(pid)?.unit.clone());
+    let service = unit(Some(pid)).filter(|unit| unit.ends_with(".service"));
+    let name = service.as_deref().and_then(|unit| unit.strip_suffix(".service")).unwrap_or("app");
+    let shared = format!("{SHARED}/{name}/{file}");
+    let both = if shares_run(case, pid) { ", which both see" } else { "" };
+    let makes = match &service {
+        Some(unit) => format!("RuntimeDirectory={name} in {unit} (systemctl edit {unit}) makes it"),
+        None => format!(
+            "whatever starts the backend makes it (RuntimeDirectory={name} of its unit, where systemd does)"
+        ),
+    };
+    let mut remedies = Vec::new();
+    if directory != format!("{SHARED}/{name}") {
+        let verify = format!("a connection to unix:{shared} opens and the failing request answers");
+        let remedy = Remedy::new(format!("Move the socket to {SHARED}/{name}{both}"), Risk::ShowOnly)
+            .advice(format!("{makes}; let the backend listen on unix:{shared}, restart it, then dial that"))
+            .verify(verify);
+        remedies.extend(case.redial(remedy, finding, &PeerAddress::Unix(shared)));
+    }
+    let is_temporary = ["/tmp", "/var/tmp"].iter().any(|own| path.starts_with(&format!("{own}/")));
+    let whose = unit(private).unwrap_or_else(|| format!("process {}", private.unwrap_or(pid)));
+    let advice = if is_temporary {
+        format!(
+            "PrivateTmp= of {whose} gives it a /tmp of its own: a socket for others does not belong there; where it must stay, PrivateTmp=no in a drop-in of that unit makes both see one /tmp"
+        )
+    } else {
+        format!(
+            "see which mounts hide {directory} from one of them (findmnt -N {pid}, findmnt -N {}): {whose} has files of its own there",
+            gateway.unwrap_or(0)
+        )
+    };
+    let title = if is_temporary { "Or let both see one /tmp" } else { "Or let both see one directory" };
+    remedies.push(
+        Remedy::new(title, Risk::ShowOnly)
+            .advice(advice)
+            .verify(format!("a connection to unix:{path} opens")),
+    );
+    remedies
+}
+
+/// The remedy where containers part the files.
+fn one_volume(case: &Case<'_>, path: &str, pid: u32, gateway: Option<u32>) -> Remedy {
+    let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+    let name = |pid: Option<u32>| {
+        let place = pid.map(|pid| case.place_of(pid)).unwrap_or_default();
+        if place.is_empty() { "the host".to_owned() } else { place }
+    };
+    let (own, theirs) = (name(gateway), name(Some(pid)));
+    let advice = format!(
+        "give {own} and {theirs} the same volume or directory of the host at {directory} (`-v NAME:{directory}`, or `volumes:` of both services); the worker's user must be allowed to write the socket"
+    );
+    Remedy::new(format!("Mount one directory into both at {directory}"), Risk::ShowOnly)
+        .advice(advice)
+        .verify(format!("a connection to unix:{path} opens"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::causes::unix_socket_missing::tests::HIT as MISSING;
+    use crate::fixture::Fixture;
+
+    const SEEN: &str = "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1\n0755 0 0 dir /run/shop 9:1\n0777 0 0 sock /run/shop/app.sock 9:4";
+
+    fn hit() -> Fixture {
+        Fixture::new(MISSING)
+            .with("listeners", "unix:/run/shop/app.sock gunicorn mnt=7 root=other unit=orders.service")
+            .with(
+                "path /run/shop/app.sock",
+                "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1\n0755 0 0 dir /run/shop 5:3",
+            )
+            .with("path /run/shop/app.sock @200", SEEN)
+            .with("path /run", "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1")
+            .with("path /run @200", "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1")
+    }
+
+    #[test]
+    fn hit_the_listener_sees_other_files() {
+        insta::assert_snapshot!(hit().summary(), @"
+        Broken
+        Confirmed unix-socket-other-namespace -> unix-socket-missing: /run/shop/app.sock is not the same file for nginx and for the backend in orders.service: each has a /run/shop of its own [1 requests, still failing]
+        ");
+        let report = hit().report();
+        insta::assert_snapshot!(crate::fixture::first_diff(&report), @"
+        --- a/etc/nginx/nginx.conf
+        +++ b/etc/nginx/nginx.conf
+        @@ -1,5 +1,5 @@
+         events {}
+         http {
+        -    upstream shop { server unix:/run/shop/app.sock; }
+        +    upstream shop { server unix:/run/orders/app.sock; }
+             server {
+                 listen 80;
+        ");
+    }
+
+    #[test]
+    fn hit_an_old_file_is_left() {
+        let log = MISSING
+            .replace("(2: No such file or directory)", "(111: Connection refused)")
+            .replace("[crit]", "[error]");
+        let stale = Fixture::new(&log)
+            .with("listeners", "unix:/run/shop/app.sock gunicorn mnt=7 root=other")
+            .with("path /run/shop/app.sock", "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1\n0755 0 0 dir /run/shop 5:3\n0777 0 0 sock /run/shop/app.sock 5:7")
+            .with("path /run/shop/app.sock @200", SEEN)
+            .with("probe unix:/run/shop/app.sock", "refused");
+        insta::assert_snapshot!(stale.summary(), @"
+        Broken
+        Confirmed unix-socket-other-namespace -> unix-socket-stale: /run/shop/app.sock is not the same file for nginx and for the backend: each has a /run/shop of its own [1 requests, still failing]
+        ");
+        // The very file: whoever is refused there is refused by something else.
+        let same = stale.with("path /run/shop/app.sock @200", &SEEN.replace("9:4", "5:7"));
+        let summary = same.summary();
+        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
+    }
+
+    #[test]
+    fn hit_in_another_container() {
+        let container = Fixture::new(MISSING)
+            .with("options", "net=7\ncontainer=ab")
+            .with("elsewhere", "9 unix:/run/shop/app.sock gunicorn container=cd mnt=7 root=other")
+            .with("path /run/shop/app.sock @400", SEEN);
+        insta::assert_snapshot!(container.summary(), @"
+        Broken
+        Likely unix-socket-other-namespace -> unix-socket-missing: /run/shop/app.sock is not the same file for nginx and for the backend in the container cdcdcdcdcdcd [1 requests, still failing]
+        ");
+        let tied =
+            container.with("elsewhere", "9 unix:/run/shop/app.sock shop container=cd mnt=7 root=other");
+        assert!(tied.summary().contains("Confirmed unix-socket-other-namespace"), "{}", tied.summary());
+        let two = container
+            .with("elsewhere", "9 unix:/run/shop/app.sock gunicorn container=cd mnt=7 root=other\n10 unix:/run/shop/app.sock gunicorn container=ef mnt=8 root=other")
+            .with("path /run/shop/app.sock @401", SEEN);
+        assert!(two.summary().contains("Likely unix-socket-other-namespace"), "{}", two.summary());
+    }
+
+    #[test]
+    fn near_miss_the_listener_sees_the_same_files() {
+        let same = hit().with("listeners", "unix:/run/shop/app.sock gunicorn");
+        let summary = same.summary();
+        assert!(summary.contains("Confirmed unix-socket-unlinked"), "{summary}");
+        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_a_service_of_another_kind() {
+        let other = hit().with("listeners", "unix:/run/shop/app.sock postgres mnt=7 root=other");
+        let summary = other.summary();
+        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
+    }
+
+    #[test]
+    fn near_miss_it_connects_again() {
+        let summary = hit().with("probe unix:/run/shop/app.sock", "connected").summary();
+        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
+    }
+
+    #[test]
+    fn gap_its_files_cannot_be_seen() {
+        insta::assert_snapshot!(hit().without("path /run/shop/app.sock @200").summary(), @"
+        Broken
+        Likely unix-socket-other-namespace -> unix-socket-missing: /run/shop/app.sock is not the same file for nginx and for the backend in orders.service [1 requests, still failing]
+          open: what the listener sees at that path: the fixture does not tell
+        ");
+    }
+
+    #[test]
+    fn gap_other_namespaces_cannot_be_seen() {
+        let hidden = Fixture::new(MISSING).with("options", "net=7\ncontainer=ab");
+        insta::assert_snapshot!(hidden.summary(), @"
+        Broken
+        Confirmed unix-socket-missing: the socket /run/shop/app.sock does not exist [1 requests, still failing]
+        ");
+    }
+}
