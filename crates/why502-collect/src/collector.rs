@@ -1,7 +1,10 @@
 //! Asks in, facts out.
 
+use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{access_control, files, host, logs, processes, server_logs, sockets};
+use crate::{
+    access_control, files, host, kernel_log, logs, processes, server_logs, services, sockets, units,
+};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use why502_decode::logs::AccessFormat;
 use why502_decode::wire::GREETING;
 use why502_facts::{
-    Answer, Ask, Fact, FactBody, GapReason, LogKind, PeerAddress, ProbeOutcome, ProbeSpec, RequestKey, Root,
-    Security, Stamp, StepKind, Transcript,
+    Answer, Ask, Fact, FactBody, FilterMoment, GapReason, LogKind, PeerAddress, ProbeOutcome, ProbeSpec,
+    RequestKey, Root, Security, Stamp, StepKind, Transcript,
 };
 
 /// Names the route of a request in a log of an owner.
@@ -80,8 +83,13 @@ impl Collector {
     /// Answers every ask with a fact. `route` names the routes of log lines.
     pub fn answer(&self, asks: &[Ask], route: &Arc<RouteOfOwner>) -> Vec<Fact> {
         let (tasks, looks): (Vec<&Ask>, Vec<&Ask>) = asks.iter().partition(|ask| task(ask).is_some());
+        let (first, tasks): (Vec<&Ask>, Vec<&Ask>) = tasks.into_iter().partition(|ask| is_before_all(ask));
         thread::scope(|scope| {
-            let helpers = scope.spawn(|| self.perform(&tasks));
+            let helpers = scope.spawn(|| {
+                let mut facts = self.perform(&first);
+                facts.extend(self.perform(&tasks));
+                facts
+            });
             let mut facts = self.look_at_all(&looks, route);
             // A panic in a helper's thread is a bug and must not be swallowed.
             facts.extend(helpers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -140,21 +148,21 @@ impl Collector {
         (!allowed).then(|| Answer::unknown(GapReason::NotAsked, format!("not looked at: {option}")))
     }
 
-    /// Probes and names go to one helper per security context.
+    /// Probes, names and packet filters go to one helper per standing.
     fn perform(&self, asks: &[&Ask]) -> Vec<Fact> {
         let mut facts = Vec::new();
-        let mut jobs: BTreeMap<Security, Vec<&Ask>> = BTreeMap::new();
+        let mut jobs: BTreeMap<Standing, Vec<&Ask>> = BTreeMap::new();
         for &ask in asks {
             match (self.refuse(ask), task(ask)) {
                 (Some(refusal), _) => facts.push(fact(ask, refusal)),
-                (None, Some((security, _))) => jobs.entry(security).or_default().push(ask),
+                (None, Some((standing, _))) => jobs.entry(standing).or_default().push(ask),
                 (None, None) => {}
             }
         }
         let done = thread::scope(|scope| {
             let helpers: Vec<_> = jobs
                 .into_iter()
-                .map(|(security, asks)| scope.spawn(move || self.perform_as(security, &asks)))
+                .map(|(standing, asks)| scope.spawn(move || self.perform_as(standing, &asks)))
                 .collect();
             let join = |helper: thread::ScopedJoinHandle<'_, Vec<Fact>>| {
                 helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -165,8 +173,8 @@ impl Collector {
         facts
     }
 
-    /// The tasks of one security context.
-    fn perform_as(&self, security: Security, asks: &[&Ask]) -> Vec<Fact> {
+    /// The tasks of one standing.
+    fn perform_as(&self, standing: Standing, asks: &[&Ask]) -> Vec<Fact> {
         let left = self.stop.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return asks.iter().map(|ask| fact(ask, out_of_time())).collect();
@@ -174,7 +182,7 @@ impl Collector {
         // What is held open leaves the time that other looks may still need.
         let idle = left.saturating_sub(self.probe_timeout);
         let timed = |ask: &&Ask| Some((task(ask)?.1.with_idle_at_most(idle), left.min(self.patience(ask))));
-        let job = Job { security, tasks: asks.iter().filter_map(timed).collect() };
+        let job = Job { standing, tasks: asks.iter().filter_map(timed).collect() };
         let performed = run_job(&job, self.end);
         for (ask, (answer, _)) in asks.iter().zip(&performed) {
             self.learn(ask, answer);
@@ -230,6 +238,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),
+        Ask::KernelLog => kernel_log::read_kernel_log(stop),
         Ask::Log(slice) => {
             let route_of = |key: &RequestKey<'_>| route(&slice.owner, key);
             logs::read_slice(slice, &route_of, stop)
@@ -239,23 +248,38 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),
+        Ask::Services { marks } => services::read_services(marks, stop),
         Ask::Sockets { pid } => sockets::read_sockets(*pid),
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
+        Ask::Unit { name } => units::read_unit(name, stop),
+        Ask::UnitJournal { unit, from, to } => units::read_unit_journal(unit, *from, *to, stop),
         Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),
+        Ask::PacketFilter { .. } | Ask::Probe { .. } | Ask::Resolve { .. } => {
+            Answer::unknown(GapReason::Failed, "not a look")
+        }
     }
 }
 
 /// The task of a helper that an ask is, with whose place it takes.
-fn task(ask: &Ask) -> Option<(Security, Task)> {
+fn task(ask: &Ask) -> Option<(Standing, Task)> {
     match ask {
+        Ask::PacketFilter { pid, .. } => {
+            Some((Standing::Network(pid.map_or(Security::Own, Security::Process)), Task::ListFilters))
+        }
         Ask::Probe { security, target, spec } => {
-            Some((*security, Task::Probe { target: target.clone(), spec: spec.clone() }))
+            let task = Task::Probe { target: target.clone(), spec: spec.clone() };
+            Some((Standing::Whole(*security), task))
         }
         Ask::Resolve { security, name, resolver } => {
-            Some((*security, Task::Resolve { name: name.clone(), resolver: *resolver }))
+            Some((Standing::Whole(*security), Task::Resolve { name: name.clone(), resolver: *resolver }))
         }
         _ => None,
     }
+}
+
+/// Whether it is asked what there is before anything is sent.
+fn is_before_all(ask: &Ask) -> bool {
+    matches!(ask, Ask::PacketFilter { moment: FilterMoment::Before, .. })
 }
 
 /// A fact of this moment, masked.

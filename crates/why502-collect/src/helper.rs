@@ -1,13 +1,13 @@
 //! The helper process: it looks at the world from the place of another process.
 //!
-//! One helper is started per security context, as `/proc/self/exe __helper` with a `Job` on its standard input. It
+//! One helper is started per standing, as `/proc/self/exe __helper` with a `Job` on its standard input. It
 //! enters the network and mount namespaces of the process that it stands in for, drops to its user and groups, and only
 //! then starts threads for its tasks: `setns` of a mount namespace fails in a threaded process, and credentials are set per
 //! thread. It answers with one line of JSON per task. When the parent dies it dies too.
 
 use crate::probe::TlsFiles;
 use crate::resolve::NameFiles;
-use crate::{probe, resolve};
+use crate::{filters, probe, resolve};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::LinkNameSpaceType;
@@ -34,15 +34,26 @@ const MAX_AT_ONCE: usize = 256;
 /// What one helper does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// Whose place it takes.
-    pub(crate) security: Security,
+    /// Whose place it takes, and how far.
+    pub(crate) standing: Standing,
     /// Its tasks, each with how long it may take; a connection that is held open afterwards is beside that.
     pub(crate) tasks: Vec<(Task, Duration)>,
+}
+
+/// Whose place a helper takes, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// The network namespace alone: rights, files and programs stay those of this host.
+    Network(Security),
+    /// All of it: network and mount namespace, user and groups.
+    Whole(Security),
 }
 
 /// One look.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
+    /// Lists the packet filters of the network namespace.
+    ListFilters,
     /// Connects to a peer.
     Probe {
         /// The peer.
@@ -63,7 +74,7 @@ impl Task {
     fn spec(&self) -> Option<&ProbeSpec> {
         match self {
             Self::Probe { spec, .. } => Some(spec),
-            Self::Resolve { .. } => None,
+            Self::ListFilters | Self::Resolve { .. } => None,
         }
     }
 
@@ -73,7 +84,7 @@ impl Task {
             Self::Probe { target, spec } => {
                 Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)) }
             }
-            Self::Resolve { .. } => self,
+            Self::ListFilters | Self::Resolve { .. } => self,
         }
     }
 
@@ -216,7 +227,7 @@ fn lanes(tasks: &[(Task, Duration)]) -> Vec<Vec<usize>> {
     for (at, (task, _)) in tasks.iter().enumerate() {
         match task {
             Task::Probe { target, .. } => of_peers.entry(target).or_default().push(at),
-            Task::Resolve { .. } => lanes.push(vec![at]),
+            Task::ListFilters | Task::Resolve { .. } => lanes.push(vec![at]),
         }
     }
     for lane in of_peers.values_mut() {
@@ -271,6 +282,7 @@ fn send(reply: &Reply) {
 
 fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
+        Task::ListFilters => filters::list(place, timeout),
         Task::Probe { target, spec } => probe::run(target, spec, &place.context, &place.files, timeout),
         Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
     }
@@ -280,12 +292,19 @@ fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
 fn enter(job: &Job) -> io::Result<Place> {
     let mut context = ProbeContext { label: own_label(), ..ProbeContext::default() };
     let specs = || job.tasks.iter().filter_map(|(task, _)| task.spec());
-    let (foreign_files, (names, files)) = match job.security {
-        Security::Own => {
+    let (foreign_files, (names, files)) = match job.standing {
+        Standing::Network(security) => {
+            context.in_network = match security {
+                Security::Own => true,
+                Security::Process(pid) => Namespace::of(pid, "net", LinkNameSpaceType::Network).enter(),
+            };
+            (false, (NameFiles::default(), TlsFiles::read(specs())))
+        }
+        Standing::Whole(Security::Own) => {
             (context.as_user, context.in_network, context.in_mount) = (true, true, true);
             (false, (NameFiles::read(), TlsFiles::read(specs())))
         }
-        Security::Process(pid) => {
+        Standing::Whole(Security::Process(pid)) => {
             take_place(pid, &mut context, || (NameFiles::read(), TlsFiles::read(specs())))?
         }
     };

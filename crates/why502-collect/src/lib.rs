@@ -1,23 +1,29 @@
 //! The collector: answers asks from the world, and never judges what it sees.
 //!
 //! It knows nothing of gateways. An ask that cannot be answered becomes a gap in the bundle and never ends the run. What
-//! must be seen as another process sees it (names, connections) is done by one helper process per security context,
+//! must be seen as another process sees it (names, connections, packet filters) is done by one helper process per place,
 //! see [`helper`].
 #![forbid(unsafe_code)]
 
 mod access_control;
 mod collector;
+mod command;
+mod commands;
 mod files;
+mod filters;
 mod glob;
 pub mod helper;
 mod host;
+mod kernel_log;
 mod logs;
 mod probe;
 mod processes;
 mod resolve;
 mod root;
 mod server_logs;
+mod services;
 mod sockets;
+mod units;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;

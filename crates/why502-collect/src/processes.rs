@@ -46,6 +46,15 @@ pub(crate) fn process_ids() -> std::io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// The argument vector of a process; `None` if it is gone, or a kernel thread.
+pub(crate) fn argv_of(pid: u32) -> Option<Vec<String>> {
+    let mut cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    cmdline.truncate(MAX_CMDLINE);
+    let argv =
+        cmdline.strip_suffix(b"\0").unwrap_or(&cmdline).split(|byte| *byte == 0).map(why502_facts::lossy);
+    (!cmdline.is_empty()).then(|| argv.collect())
+}
+
 /// `None` if the process is gone.
 fn read_record(pid: u32, own: &FileView) -> Option<ProcessRecord> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;

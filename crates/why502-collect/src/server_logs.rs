@@ -105,7 +105,8 @@ fn tail(file: &mut File, stat: &Stat) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn modified(stat: &Stat) -> Stamp {
+/// When a file was written last.
+pub(crate) fn modified(stat: &Stat) -> Stamp {
     Stamp(
         stat.st_mtime
             .saturating_mul(1000)

@@ -54,7 +54,9 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::Host(host) => Datum::Host(host.clone()),
+        FactBody::KernelLog(record) => Datum::KernelLog(host::decode_kernel_log(record, zone)),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
+        FactBody::PacketFilter(record) => Datum::PacketFilter(host::decode_packet_filter(record)),
         FactBody::PathWalk(walk) => Datum::PathWalk(walk.clone()),
         FactBody::Paths(paths) => Datum::Paths(paths.clone()),
         FactBody::Audit(record) => Datum::Audit(host::decode_audit(record)),
@@ -64,8 +66,11 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),
         FactBody::ServerLogs(logs) => Datum::ServerLogs(host::decode_server_logs(logs, zone)),
+        FactBody::Services(services) => Datum::Services(host::decode_services(services)),
         FactBody::Sockets(sockets) => Datum::Sockets(host::decode_sockets(sockets)),
         FactBody::Strings(strings) => Datum::Strings(strings.clone()),
+        FactBody::Unit(shown) => Datum::Unit(host::decode_unit(shown.as_slice())?),
+        FactBody::UnitJournal(journal) => Datum::UnitJournal(host::decode_journal(journal)),
     })
 }
 

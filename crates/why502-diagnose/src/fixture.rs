@@ -17,20 +17,27 @@
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
+//! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
 //! #- server-log            the log file that every listening process holds open
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL], as the walk passed them
+//! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
+//! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
+//! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
-//!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
+//!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
 mod access_control;
+mod kernel_log;
+mod services;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
 use crate::{diagnose, wanted};
+use kernel_log::kernel_log;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -211,6 +218,9 @@ impl Fixture {
                 access_control::answer(self, ask).unwrap_or_else(unseen)
             }
             Ask::Host => Answer::known(FactBody::Host(self.host())),
+            Ask::KernelLog => {
+                self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
+            }
             Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
             Ask::Process { pid } => Answer::known(FactBody::Process(self.process(*pid))),
             Ask::Strings { .. } => {
@@ -232,6 +242,9 @@ impl Fixture {
             Ask::Log(slice) => self.log(&slice.path).map_or_else(unseen, |text| digest(slice, text, model)),
             Ask::ServerLogs { .. } => {
                 self.sections.get("server-log").map_or_else(unseen, |text| self.server_log(text))
+            }
+            Ask::Services { .. } | Ask::Unit { .. } | Ask::UnitJournal { .. } => {
+                services::answer(&self.sections, ask)
             }
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
@@ -322,7 +335,7 @@ impl Fixture {
                 processes.push(listening_process(place, line));
             }
         }
-        ProcessTable { processes, hidden: false }
+        ProcessTable { processes, hidden: self.option("hides-processes").is_some() }
     }
 
     /// The worker, started when the option `loaded` says, else long ago.

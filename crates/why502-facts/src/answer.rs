@@ -1,9 +1,9 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, AuditRecord, ConfinementRecord, DecisionRecord, ErrorDigest, FileContent, HostRecord,
-    LogTail, NameReply, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, SocketRecord, Stamp,
-    Transcript,
+    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, DecisionRecord, ErrorDigest, FileContent,
+    FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply, PathWalk, ProcessRecord,
+    ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -71,10 +71,14 @@ pub enum FactBody {
     File(FileContent),
     /// What is known of the host as a whole.
     Host(HostRecord),
+    /// What the kernel says of deaths, refusals and shortages.
+    KernelLog(KernelLogRecord),
     /// The end of a log.
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// The packet filters of a network namespace.
+    PacketFilter(FilterRecord),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched, sorted by bytes.
@@ -87,10 +91,16 @@ pub enum FactBody {
     Processes(ProcessTable),
     /// The ends of the log files that a process holds open.
     ServerLogs(Vec<ServerLogRecord>),
+    /// Services and their definitions.
+    Services(Vec<ServiceRecord>),
     /// Sockets of a network namespace.
     Sockets(SocketRecord),
     /// Printable strings of a file.
     Strings(Vec<String>),
+    /// What `systemctl show` says of a unit.
+    Unit(Blob),
+    /// Entries of a unit's journal.
+    UnitJournal(JournalRecord),
 }
 
 /// Why something could not be looked at.

@@ -1,6 +1,6 @@
 //! What may be asked of the world.
 
-use crate::{LogClock, PeerAddress, ProbeSpec, Stamp};
+use crate::{FilterMoment, LogClock, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,6 +50,9 @@ pub enum Ask {
     },
     /// The host: name, release, kernel, boot time, time zone.
     Host,
+    /// What the kernel says of deaths, refusals and shortages, as far back as its ring buffer, the journal or a file of
+    /// syslog reaches.
+    KernelLog,
     /// A digest of a window of a log.
     Log(LogSlice),
     /// The last lines of a log (at most 64 KiB), for its clock and its newest stamp.
@@ -62,6 +65,13 @@ pub enum Ask {
         owner: String,
         /// What it holds.
         kind: LogKind,
+    },
+    /// The rules of the packet filters of a network namespace, with their counters, and its addresses and routes.
+    PacketFilter {
+        /// A process in that network namespace; `None`: that of this program.
+        pid: Option<u32>,
+        /// When.
+        moment: FilterMoment,
     },
     /// Every component of a path with its mode, owner, group and ACL; links are followed and shown.
     PathWalk {
@@ -100,6 +110,11 @@ pub enum Ask {
         /// The process.
         pid: u32,
     },
+    /// The services of this host whose definition holds one of the marks, whoever supervises them: their files.
+    Services {
+        /// A port in digits, the path of a socket, or a name: whole words of a definition.
+        marks: Vec<String>,
+    },
     /// Listening and connected sockets of a network namespace, with their owners, and its local addresses.
     Sockets {
         /// A process in that network namespace; `None`: that of this program.
@@ -114,6 +129,20 @@ pub enum Ask {
         /// What a string must contain.
         marks: Vec<String>,
     },
+    /// What systemd knows of a unit: its state, how its process ended, its limits and its sandbox.
+    Unit {
+        /// Its name, with its suffix.
+        name: String,
+    },
+    /// What the journal holds of a unit: what its processes wrote, and what the service manager says of it.
+    UnitJournal {
+        /// The unit's name, with its suffix.
+        unit: String,
+        /// The begin of the window.
+        from: Stamp,
+        /// The end of the window.
+        to: Stamp,
+    },
 }
 
 /// The topics under which gaps are reported, each with what it is about.
@@ -124,10 +153,14 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("file", "a file of the configuration, or one that it names"),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
+    ("kernel-log", "the kernel's messages: whom it killed, what crashed, what it refused"),
+    ("journal", "the journal: what a unit's processes wrote, and what systemd says of them"),
     ("name-resolution", "what a name resolves to"),
+    ("packet-filter", "the packet filters of a host: which rules a connection meets"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
     ("server-log", "the log of an application server: what it says of its own workers"),
+    ("service", "a service of the host: its unit, its state, who supervises it"),
     ("socket-path", "the path of a unix socket: who may walk it"),
     ("sockets", "the sockets of the gateway's network namespace: who listens where"),
 ];
@@ -139,16 +172,20 @@ impl Ask {
             Self::Audit { .. } | Self::Confinement { .. } | Self::Decision { .. } => "access-control",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::Host => "host",
+            Self::KernelLog => "kernel-log",
             Self::Log(LogSlice { kind: LogKind::Access { .. }, .. })
             | Self::LogTail { kind: LogKind::Access { .. }, .. } => "access-log",
             Self::Log(_) | Self::LogTail { .. } => "error-log",
+            Self::PacketFilter { .. } => "packet-filter",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
             Self::Process { .. } | Self::Processes => "processes",
             Self::Resolve { .. } => "name-resolution",
             Self::ServerLogs { .. } => "server-log",
+            Self::Services { .. } | Self::Unit { .. } => "service",
             Self::Sockets { .. } => "sockets",
             Self::Strings { .. } => "gateway-binary",
+            Self::UnitJournal { .. } => "journal",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent, Gap,
-    GapReason, HostRecord, LogClock, LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress,
-    ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord, SocketTable, Stamp,
+    AccessDigest, Ask, AuditLog, Confinement, Decision, ErrorDigest, FailedRequest, FileContent,
+    FilterMoment, Gap, GapReason, HostRecord, JournalEntry, KernelLog, LogClock, LogTail, Manifest,
+    NameReply, Observed, PacketFilter, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver,
+    Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,10 +29,14 @@ pub enum Datum {
     File(FileContent),
     /// The host as a whole.
     Host(HostRecord),
+    /// What the kernel says of deaths, refusals and shortages.
+    KernelLog(KernelLog),
     /// The end of a log.
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// The packet filters of a network namespace.
+    PacketFilter(PacketFilter),
     /// The components of a path.
     PathWalk(PathWalk),
     /// Paths that a pattern matched.
@@ -44,10 +49,16 @@ pub enum Datum {
     Processes(ProcessList),
     /// What an application server says of its workers.
     ServerLogs(Vec<ServerWord>),
+    /// Services as their files define them.
+    Services(Vec<Service>),
     /// Sockets of a network namespace.
     Sockets(SocketTable),
     /// Printable strings of a file.
     Strings(Vec<String>),
+    /// A unit, as systemd knows it.
+    Unit(Unit),
+    /// Entries of a unit's journal, by time.
+    UnitJournal(Vec<JournalEntry>),
 }
 
 /// All processes that could be seen.
@@ -174,6 +185,11 @@ impl Facts {
         self.typed(&Ask::Host, |datum| if let Datum::Host(host) = datum { Some(host) } else { None })
     }
 
+    /// What the kernel says of deaths, refusals and shortages.
+    pub fn kernel_log(&self) -> Observed<&KernelLog> {
+        self.typed(&Ask::KernelLog, |datum| if let Datum::KernelLog(log) = datum { Some(log) } else { None })
+    }
+
     /// All processes.
     pub fn processes(&self) -> Observed<&ProcessList> {
         self.typed(
@@ -226,6 +242,25 @@ impl Facts {
         })
     }
 
+    /// The services whose definition holds one of the marks.
+    pub fn services(&self, marks: &[String]) -> Observed<&Vec<Service>> {
+        self.typed(&Ask::Services { marks: marks.to_vec() }, |datum| {
+            if let Datum::Services(services) = datum { Some(services) } else { None }
+        })
+    }
+
+    /// What systemd knows of a unit; absent where it knows none of that name.
+    pub fn unit(&self, name: &str) -> Observed<&Unit> {
+        let ask = Ask::Unit { name: name.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Unit(unit) = datum { Some(unit) } else { None })
+    }
+
+    /// What the journal holds of a unit in a window, by time.
+    pub fn unit_journal(&self, unit: &str, from: Stamp, to: Stamp) -> Observed<&Vec<JournalEntry>> {
+        let ask = Ask::UnitJournal { unit: unit.to_owned(), from, to };
+        self.typed(&ask, |datum| if let Datum::UnitJournal(entries) = datum { Some(entries) } else { None })
+    }
+
     /// The sockets of a network namespace.
     pub fn sockets(&self, pid: Option<u32>) -> Observed<&SocketTable> {
         self.typed(
@@ -244,6 +279,13 @@ impl Facts {
     pub fn paths(&self, root: Root, pattern: &str) -> Observed<&Vec<String>> {
         let ask = Ask::Glob { root, pattern: pattern.to_owned() };
         self.typed(&ask, |datum| if let Datum::Paths(paths) = datum { Some(paths) } else { None })
+    }
+
+    /// The packet filters of a network namespace at a moment.
+    pub fn packet_filter(&self, pid: Option<u32>, moment: FilterMoment) -> Observed<&PacketFilter> {
+        self.typed(&Ask::PacketFilter { pid, moment }, |datum| {
+            if let Datum::PacketFilter(filter) = datum { Some(filter) } else { None }
+        })
     }
 
     /// The components of a path.

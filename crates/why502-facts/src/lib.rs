@@ -20,8 +20,10 @@ mod bytes;
 mod errno;
 mod facts;
 mod fastcgi;
+mod filter;
 mod histogram;
 mod host;
+mod kernel_log;
 mod log;
 mod mask;
 mod name_reply;
@@ -32,6 +34,7 @@ mod request;
 mod requests;
 mod series;
 mod server_log;
+mod service;
 mod sockets;
 mod time;
 mod websocket;
@@ -50,11 +53,18 @@ pub use bytes::{Blob, lossy};
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};
 pub use fastcgi::{FastCgiRecord, FastCgiRecords};
+pub use filter::{
+    BaseChain, FilterChain, FilterCondition, FilterFamily, FilterItem, FilterListing, FilterMoment,
+    FilterOperand, FilterOutput, FilterRecord, FilterRule, FilterStatement, FilterTable, FilterTool,
+    FilterVerdict, Hook, Icmpx, PacketField, PacketFilter, RejectKind, Route, RulePlace, Translation,
+    prefix_range,
+};
 pub use histogram::Histogram;
 pub use host::{
     AclEntry, FileContent, FileKind, FileStatus, HostRecord, PathComponent, PathWalk, Process, ProcessRecord,
     ProcessTable, ZoneOffset, ZoneOffsets,
 };
+pub use kernel_log::{Crash, KernelEvent, KernelLog, KernelLogRecord, KernelLogSource, KernelWord, OomKill};
 pub use log::{
     AccessDigest, AccessRecord, Coverage, ErrorContext, ErrorDigest, ErrorLevel, ErrorRecord, LineRef,
     LogClock, LogClockSource, LogTail, OwnRequest, RequestKey, RequestLine, RouteOf, RouteTotal, Try,
@@ -72,6 +82,10 @@ pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerConnects, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
+pub use service::{
+    Exit, JournalEntry, JournalRecord, Mention, RunitState, Service, ServiceFile, ServiceFileKind,
+    ServiceRecord, Supervisor, Unit, UnitEvent,
+};
 pub use sockets::{Accepted, Listener, SocketRecord, SocketState, SocketTable, UnixSocket};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};

@@ -202,6 +202,7 @@ impl Fact {
 fn mask_body(body: &mut FactBody) {
     match body {
         FactBody::File(file) => mask_blob(&mut file.content),
+        FactBody::KernelLog(log) => mask_blob(&mut log.lines),
         FactBody::LogTail(tail) => mask_blob(&mut tail.bytes),
         FactBody::Probe(transcript) => {
             let mut bytes = transcript.received.as_slice().to_vec();
@@ -213,6 +214,13 @@ fn mask_body(body: &mut FactBody) {
             table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline));
         }
         FactBody::ServerLogs(logs) => logs.iter_mut().for_each(|log| mask_blob(&mut log.lines)),
+        FactBody::Services(services) => {
+            let files =
+                services.iter_mut().flat_map(|service| service.files.iter_mut().chain(&mut service.named));
+            files.for_each(|file| mask_blob(&mut file.content));
+        }
+        FactBody::Unit(properties) => mask_blob(properties),
+        FactBody::UnitJournal(journal) => mask_blob(&mut journal.entries),
         FactBody::ErrorLog(digest) => {
             for record in digest.records.iter_mut().chain(&mut digest.before) {
                 mask_text(&mut record.line.text);
@@ -241,6 +249,7 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::Decision(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)
+        | FactBody::PacketFilter(_)
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
         | FactBody::Sockets(_)

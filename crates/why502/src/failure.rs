@@ -5,6 +5,9 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+/// Why processes of others are not seen (proc(5), `hidepid`).
+const HIDDEN: &str = "/proc hides the processes of other users here";
+
 /// Why a command could not do its job.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -43,6 +46,26 @@ impl Failure {
     /// Something failed for a reason that has words of its own.
     pub(crate) fn because(what: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
         Self { kind: Kind::Trouble { what: what.into(), source: Some(Box::new(source)) }, hint: None }
+    }
+
+    /// `--pid` names no master; where processes are hidden, it may well be one.
+    pub(crate) fn no_master(pid: u32, hides_processes: bool) -> Self {
+        if hides_processes {
+            Self::trouble(format!("--pid {pid}: that process cannot be seen: {HIDDEN}"))
+                .hint("run as root, or name the files: --config, --error-log, --access-log")
+        } else {
+            Self::usage(format!("--pid {pid}: that process is no nginx master"))
+                .hint("the masters of this host: pgrep -f 'nginx: master'")
+        }
+    }
+
+    /// No gateway was found, which another one than root may not say where processes are hidden.
+    pub(crate) fn no_gateway(what: &str, hides_processes: bool) -> Self {
+        if hides_processes {
+            Self::trouble(format!("no nginx can be seen: {HIDDEN}"))
+        } else {
+            Self::trouble(format!("there is no nginx here {what}"))
+        }
     }
 
     /// What to do about it.

@@ -90,6 +90,11 @@ pub(crate) fn is_master(model: &Model, pid: u32) -> bool {
     model.gateways.iter().any(|gateway| gateway.master == Some(pid))
 }
 
+/// Whether processes of other users are hidden: then a gateway may run that was not seen.
+pub(crate) fn hides_processes(bundle: &Bundle) -> bool {
+    load(bundle).processes().known().is_some_and(|list| list.hidden)
+}
+
 /// Runs something that may take long, with a line on stderr once it takes more than a second: what is told of it then,
 /// after so long.
 pub(crate) fn with_progress<T>(what: &(dyn Fn(Duration) -> String + Sync), run: impl FnOnce() -> T) -> T {

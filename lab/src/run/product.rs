@@ -3,7 +3,7 @@
 use super::{Order, Stage};
 use crate::judge::report::{Got, Report};
 use crate::judge::{self, Kind, Miss};
-use crate::process::{Finished, PATH, run_bounded};
+use crate::process::{Finished, PATH, find_program, run_bounded};
 use crate::scenario::NOTHING;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -30,19 +30,46 @@ pub(crate) struct Product<'s> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProductCall {
     pub(crate) arguments: Vec<String>,
-    pub(crate) unprivileged: bool,
+    pub(crate) caller: Caller,
 }
+
+/// Who calls it, and what of the host it finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The lab itself.
+    #[default]
+    Own,
+    /// `nobody`.
+    Nobody,
+    /// `nobody`, from whom `/proc` hides the processes of others, and who finds neither `/sys` nor the journal nor any
+    /// tool of the host.
+    Bare,
+}
+
+/// Makes the host bare for `"$@"` and what it starts: the user and the group of `nobody` are `$0`.
+const BARE: &str = "mount -t proc -o hidepid=invisible proc /proc && mount -t tmpfs none /sys && \
+    for tool in journalctl systemctl nft iptables-save iptables-legacy-save ip6tables-legacy-save; do \
+    path=$(command -v $tool) && mount --bind /dev/null \"$path\"; done; \
+    exec setpriv --reuid=$0 --regid=$0 --clear-groups -- \"$@\"";
 
 impl ProductCall {
     pub(crate) fn new(arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { arguments: arguments.into_iter().map(Into::into).collect(), unprivileged: false }
+        Self { arguments: arguments.into_iter().map(Into::into).collect(), caller: Caller::Own }
     }
 
     pub(crate) fn run(&self, why502: &Path) -> Result<Finished> {
-        let mut command = Command::new(why502);
+        let mut command = match self.caller {
+            Caller::Own | Caller::Nobody => Command::new(why502),
+            Caller::Bare => {
+                let mut command = Command::new(find_program("unshare")?);
+                command.args(["--mount", "--propagation", "unchanged", "sh", "-c", BARE]);
+                command.arg(NOBODY.to_string()).arg(why502);
+                command
+            }
+        };
         command.args(&self.arguments).current_dir("/");
         command.env_clear().env("PATH", PATH).env("HOME", "/").env("LANG", "C.UTF-8");
-        if self.unprivileged {
+        if self.caller == Caller::Nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
         run_bounded(&mut command, BOUND)
@@ -159,6 +186,13 @@ impl<'s> Product<'s> {
             add("--access-log", nginx.access_logs());
         }
         arguments
+    }
+
+    /// A call that looks at this host and names the gateway by its files.
+    pub(super) fn call_by_files(&self) -> ProductCall {
+        let mut call = ProductCall::new(["diagnose", "--format", "json"]);
+        call.arguments.extend(self.files(true, true));
+        call
     }
 
     /// A call that knows these files alone.

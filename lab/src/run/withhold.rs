@@ -1,7 +1,7 @@
 //! The same diagnosis with a deciding fact hidden.
 
 use super::Stage;
-use super::product::Product;
+use super::product::{Caller, Product};
 use crate::judge::{self, Kind, Miss};
 use crate::scenario::{How, NOTHING, Withhold};
 use anyhow::Result;
@@ -11,8 +11,9 @@ use std::path::PathBuf;
 
 /// Hides a fact, runs why502, and shows the fact again.
 pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -> Result<Vec<Miss>> {
-    let by_right = matches!(withhold.how, How::NoProbeUnprivileged | How::Unprivileged);
-    if by_right && !stage.place.root {
+    let caller = caller(stage, withhold.how);
+    let by_right = matches!(withhold.how, How::Bare | How::NoProbeUnprivileged | How::Unprivileged);
+    if by_right && caller == Caller::Own {
         // Everything here belongs to this very user: nothing is hidden from it by rights.
         return Ok(Vec::new());
     }
@@ -23,26 +24,20 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         How::ErrorLogUnreadable => Hidden::by_mode(nginx.error_logs())?,
         How::NoAccessLog => Hidden::by_name(nginx.access_logs())?,
         How::NoErrorLog => Hidden::by_name(nginx.error_logs())?,
-        How::NoProbe | How::NoProbeUnprivileged | How::OfflineErrorLog | How::Unprivileged => {
+        How::Bare | How::NoProbe | How::NoProbeUnprivileged | How::OfflineErrorLog | How::Unprivileged => {
             Hidden::default()
         }
     };
     let mut call = match withhold.how {
+        // A master that cannot be seen cannot be named.
+        How::Bare => product.call_by_files(),
         How::OfflineErrorLog => Product::offline_call(product.files(true, false)),
         How::NoProbe | How::NoProbeUnprivileged => {
             product.call("diagnose", &["--format", "json", "--no-probe"])
         }
         _ => product.call("diagnose", &["--format", "json"]),
     };
-    call.unprivileged = stage.place.root
-        && matches!(
-            withhold.how,
-            How::AccessLogUnreadable
-                | How::ConfigUnreadable
-                | How::ErrorLogUnreadable
-                | How::NoProbeUnprivileged
-                | How::Unprivileged
-        );
+    call.caller = caller;
     let got = product.report(&call);
     hidden.show()?;
     let got = got?;
@@ -64,6 +59,23 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         misses.push(Miss::new(Kind::Withheld, format!("no gap names {topic}")));
     }
     Ok(misses.into_iter().map(|miss| miss.about(&label)).collect())
+}
+
+/// Who calls the program: rights are withheld by root alone, and a bare host is made by namespaces alone.
+fn caller(stage: &Stage, how: How) -> Caller {
+    match how {
+        How::Bare if stage.place.root && stage.place.isolated => Caller::Bare,
+        How::AccessLogUnreadable
+        | How::ConfigUnreadable
+        | How::ErrorLogUnreadable
+        | How::NoProbeUnprivileged
+        | How::Unprivileged
+            if stage.place.root =>
+        {
+            Caller::Nobody
+        }
+        _ => Caller::Own,
+    }
 }
 
 /// Files that are hidden, and how to show them again.

@@ -94,6 +94,9 @@ pub struct Withhold {
 pub enum How {
     /// Its access logs may not be read; as an unprivileged user.
     AccessLogUnreadable,
+    /// An unprivileged user looks, from whom `/proc` hides the processes of others, and who finds neither `/sys` nor the
+    /// journal nor any tool of the host.
+    Bare,
     /// Its configuration may not be read; as an unprivileged user.
     ConfigUnreadable,
     /// Its error logs may not be read; as an unprivileged user.

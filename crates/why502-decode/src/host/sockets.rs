@@ -192,7 +192,7 @@ fn parse_unix(line: &str) -> Option<UnixLine> {
 }
 
 /// In fib_trie a leaf `|-- ADDRESS` is followed by its entries; `/32 host LOCAL` marks an address of this host.
-fn local_ipv4(fib_trie: &[u8]) -> Vec<IpAddr> {
+pub(super) fn local_ipv4(fib_trie: &[u8]) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     let mut leaf = None;
     for line in lines(fib_trie) {
@@ -209,7 +209,7 @@ fn local_ipv4(fib_trie: &[u8]) -> Vec<IpAddr> {
 }
 
 /// `address ifindex prefix scope flags name` (net/ipv6/addrconf.c, `if6_seq_show`).
-fn local_ipv6(if_inet6: &[u8]) -> Vec<IpAddr> {
+pub(super) fn local_ipv6(if_inet6: &[u8]) -> Vec<IpAddr> {
     lines(if_inet6)
         .filter_map(|line| {
             let digits = line.split_ascii_whitespace().next()?;

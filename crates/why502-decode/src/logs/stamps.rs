@@ -96,6 +96,16 @@ fn reading(text: &[u8]) -> Option<(Reading, usize)> {
     }
 }
 
+/// Month, day and time of RFC 3164's stamp, with which a line of syslog begins: `Nov 30 12:26:03`.
+pub(crate) fn month_day_time(line: &[u8]) -> Option<(i8, i8, (i8, i8, i8))> {
+    let stamp = line.get(..15)?;
+    let place = MONTHS.iter().position(|month| month.as_slice() == &stamp[..3])?;
+    // The day is padded with a space.
+    let day = number(stamp[4..6].trim_ascii_start())?;
+    let time = (number(&stamp[7..9])?, number(&stamp[10..12])?, number(&stamp[13..15])?);
+    Some((i8::try_from(place).ok()? + 1, day, time))
+}
+
 /// `$msec`: seconds since the epoch with three decimals.
 pub(crate) fn msec(text: &[u8]) -> Option<Stamp> {
     let (seconds, fraction) = text.split_at(memchr::memchr(b'.', text)?);

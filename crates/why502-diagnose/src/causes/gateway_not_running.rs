@@ -12,8 +12,9 @@
 //! ## How we know
 //!
 //! Confirmed: all processes were seen, and none is a master with this configuration. Likely: other users' processes are
-//! hidden, or the URL names an address of this host on which nobody listens: a packet filter may still rewrite it. Of a
-//! name that leads elsewhere nothing is said: whatever stands in front may listen on any port.
+//! hidden, and nobody listens on any address of this configuration; or the URL names an address of this host on which nobody
+//! listens: a packet filter may still rewrite it. Of a name that leads elsewhere nothing is said: whatever stands in front
+//! may listen on any port.
 //!
 //! ## What would disprove it
 //!
@@ -37,6 +38,7 @@ use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling}
 use crate::remedy::{Remedy, Risk};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use why502_facts::{Observed, PeerAddress, SocketTable};
+use why502_model::Listen;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "gateway-not-running",
@@ -61,13 +63,35 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return not_where_the_url_points(case, subject);
     }
     let Observed::Known(list) = case.facts.processes() else { return Ok(Ruling::NoSign) };
-    let confidence = if list.hidden { Confidence::Likely } else { Confidence::Confirmed };
-    let says = format!("no nginx master runs with {}", case.gateway.config);
-    let mut finding = Finding::new(&CAUSE, confidence, subject)
-        .still_failing(Some(true))
-        .with([Evidence::supporting(says, Origin::Host("/proc".to_owned()))]);
+    let finding = if list.hidden {
+        // A master that is not seen holds listeners that are.
+        let Observed::Known(table) = or_ask(case.sockets())? else { return Ok(Ruling::NoSign) };
+        if !is_deaf(case, table) {
+            return Ok(Ruling::NoSign);
+        }
+        let says = format!("no socket listens on any address of {}", case.gateway.config);
+        Finding::new(&CAUSE, Confidence::Likely, subject)
+            .with([Evidence::supporting(says, case.sockets_origin())])
+    } else {
+        let says = format!("no nginx master runs with {}", case.gateway.config);
+        Finding::new(&CAUSE, Confidence::Confirmed, subject)
+            .with([Evidence::supporting(says, Origin::Host("/proc".to_owned()))])
+    };
+    let mut finding = finding.still_failing(Some(true));
     finding.fails_clients_now = true;
     Ok(Ruling::found(finding))
+}
+
+/// Whether the configuration listens somewhere, and no socket does on any of its addresses.
+fn is_deaf(case: &Case<'_>, table: &SocketTable) -> bool {
+    let listens = || case.gateway.servers.iter().flat_map(|server| &server.listens);
+    let is_held = |listen: &Listen| match (listen.address, &listen.path) {
+        // A `listen` without an address of its own is told by its port alone.
+        (Some(address), _) => table.on_port(address.port()).next().is_some(),
+        (None, Some(path)) => table.listens(&PeerAddress::Unix(path.clone())) != Some(false),
+        (None, None) => true,
+    };
+    listens().next().is_some() && !listens().any(is_held)
 }
 
 /// With a URL that names an address of this host on which nobody listens, the gateway cannot have seen the request.
@@ -225,6 +249,18 @@ connected
         assert!(report.findings.is_empty(), "{report:?}");
         let notes = report.notes.join("\n");
         assert!(notes.contains("no server listens on port 8443"), "{notes}");
+    }
+
+    #[test]
+    fn gap_processes_are_hidden() {
+        let hidden = Fixture::new(HIT).with("options", "not-running\nhides-processes");
+        insta::assert_snapshot!(hidden.summary(), @"
+        Broken
+        Likely gateway-not-running: no nginx runs with /etc/nginx/nginx.conf [0 requests, still failing]
+        ");
+        let held = hidden.with("listeners", "127.0.0.1:3000 node\n0.0.0.0:80 hidden");
+        assert_eq!(held.summary(), "Healthy\n");
+        assert_eq!(held.without("listeners").summary(), "Healthy\n");
     }
 
     #[test]

@@ -293,6 +293,15 @@ HTTP/1.1 200 OK
     }
 
     #[test]
+    fn hit_a_listener_of_this_nginx_however_its_address_is_spelled() {
+        let own = "server { listen 3000; return 204; }\n    server { listen *:3000 proxy_protocol; server_name b; return 204; }\n    server {";
+        let config =
+            Fixture::new(CLOSED).section("nginx.conf").replacen("server {\n", &format!("{own}\n"), 1);
+        let summary = Fixture::new(CLOSED).with("nginx.conf", &config).summary();
+        assert!(summary.contains("Confirmed proxy-protocol-mismatch"), "{summary}");
+    }
+
+    #[test]
     fn hit_connections_begin_without_the_header() {
         insta::assert_snapshot!(Fixture::new(MISSING).summary(), @"
         Broken

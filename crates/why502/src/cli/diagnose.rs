@@ -168,11 +168,11 @@ pub(crate) fn record(scope: &Scope, url: Option<&str>) -> Result<Bundle, Failure
         rounds::collect(&mut bundle, &collector)
     });
     if let Some(pid) = scope.pid.filter(|pid| !rounds::is_master(&model, *pid)) {
-        return Err(Failure::usage(format!("--pid {pid}: that process is no nginx master"))
-            .hint("the masters of this host: pgrep -f 'nginx: master'"));
+        return Err(Failure::no_master(pid, rounds::hides_processes(&bundle)));
     }
     if !rounds::has_anything(&bundle, &model) {
-        return Err(Failure::trouble("there is no nginx here and no file to look at").hint(
+        let hides_processes = rounds::hides_processes(&bundle);
+        return Err(Failure::no_gateway("and no file to look at", hides_processes).hint(
             "name what there is: --config, --error-log, --access-log, with --offline for files of another host",
         ));
     }

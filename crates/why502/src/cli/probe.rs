@@ -208,11 +208,11 @@ fn look(args: &Args, question: &TargetQuestion) -> Result<TargetReport, Failure>
 /// What was named must be there before anything is sent.
 fn check(args: &Args, question: &TargetQuestion, bundle: &Bundle, model: &Model) -> Result<(), Failure> {
     if let Some(pid) = args.pid.filter(|pid| !rounds::is_master(model, *pid)) {
-        return Err(Failure::usage(format!("--pid {pid}: that process is no nginx master"))
-            .hint("the masters of this host: pgrep -f 'nginx: master'"));
+        return Err(Failure::no_master(pid, rounds::hides_processes(bundle)));
     }
     if question.target.needs_configuration() && !rounds::has_anything(bundle, model) {
-        return Err(Failure::trouble("there is no nginx here whose configuration could have that target")
+        let what = "whose configuration could have that target";
+        return Err(Failure::no_gateway(what, rounds::hides_processes(bundle))
             .hint("name a configuration with --config, or an address as host:port"));
     }
     target_names(&load(bundle), model, question).map_err(|none| no_such(question, none)).map(|_| ())

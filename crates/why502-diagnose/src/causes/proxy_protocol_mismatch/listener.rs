@@ -63,10 +63,19 @@ pub(super) fn expecting<'c>(case: &'c Case<'_>, address: &PeerAddress) -> Option
         }
         _ => false,
     };
-    let serving = listens().find(is_exact).map(|own| own.text.as_str());
-    let serving = serving.or_else(|| listens().find(is_wildcard).map(|own| own.text.as_str()))?;
+    let serving = listens().find(is_exact).or_else(|| listens().find(is_wildcard))?;
     // The setting of any `listen` of an address is that of all of them (`ngx_http_add_addresses`).
-    listens().find(|listen| listen.text == serving && listen.proxy_protocol)
+    listens().find(|listen| is_same(listen, serving) && listen.proxy_protocol)
+}
+
+/// Whether two `listen`s are of one socket, however they spell its address.
+fn is_same(one: &Listen, other: &Listen) -> bool {
+    match (one.address, other.address) {
+        (Some(own), Some(their)) => own == their,
+        (None, None) if one.path.is_some() || other.path.is_some() => one.path == other.path,
+        // An address that nobody knows is known by its text alone.
+        _ => one.text == other.text,
+    }
 }
 
 /// A listener that expects the header, on which connections begin without it and nobody was served.
@@ -102,7 +111,7 @@ fn serves_anybody(case: &Case<'_>, listen: &Listen) -> bool {
     totals.iter().any(|((route, _), number)| {
         let is_there = route.is_none_or(|route| {
             let server = case.gateway.server_of(case.gateway.route(route));
-            server.listens.iter().any(|own| own.text == listen.text)
+            server.listens.iter().any(|own| is_same(own, listen))
         });
         *number > 0 && is_there
     })
@@ -110,7 +119,7 @@ fn serves_anybody(case: &Case<'_>, listen: &Listen) -> bool {
 
 /// Whether the gateway itself dials that listener: then its peer is what the finding is about.
 fn is_dialled(case: &Case<'_>, listen: &Listen) -> bool {
-    case.peers.iter().any(|peer| expecting(case, &peer.address).is_some_and(|own| own.text == listen.text))
+    case.peers.iter().any(|peer| expecting(case, &peer.address).is_some_and(|own| is_same(own, listen)))
 }
 
 /// Requests that begin with the header.

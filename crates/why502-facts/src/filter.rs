@@ -1,0 +1,439 @@
+//! Packet filters of a network namespace: raw as the tools list them, and decoded.
+
+use crate::{Blob, GapReason};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// When a packet filter is listed, as seen from the probes of the run: counters of two lists tell what ours met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilterMoment {
+    /// Before anything else of its round is asked or sent.
+    Before,
+    /// In a later round.
+    After,
+}
+
+/// Who lists rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilterListing {
+    /// `nft -j list ruleset`: with handles and counters.
+    NftJson,
+    /// `nft -a list ruleset`: the rules as they are written.
+    NftText,
+    /// `iptables-nft-save -c`: rules of nftables in the words of iptables.
+    IptablesNft,
+    /// `ip6tables-nft-save -c`.
+    Ip6tablesNft,
+    /// `iptables-legacy-save -c`: rules that nftables does not list.
+    IptablesLegacy,
+    /// `ip6tables-legacy-save -c`.
+    Ip6tablesLegacy,
+}
+
+/// What one tool listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilterOutput {
+    /// The kernel has no rules of this kind in this namespace.
+    Absent,
+    /// What it printed.
+    Known(Blob),
+    /// It could not be asked.
+    Unknown {
+        /// Why not.
+        why: GapReason,
+        /// In words: a lower-case fragment.
+        says: String,
+    },
+}
+
+/// The packet filters of a network namespace, and what its packets' addresses and interfaces follow from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterRecord {
+    /// The lists.
+    pub listings: Vec<(FilterListing, FilterOutput)>,
+    /// `/proc/net/fib_trie`: local addresses.
+    pub fib_trie: Blob,
+    /// `/proc/net/if_inet6`.
+    pub if_inet6: Blob,
+    /// `/proc/net/route`; empty where it is too long to be kept.
+    pub route: Blob,
+    /// `/proc/net/ipv6_route`; empty where it is too long to be kept.
+    pub ipv6_route: Blob,
+}
+
+/// The packet filters of a network namespace, decoded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PacketFilter {
+    /// Tables with their chains and rules.
+    pub tables: Vec<FilterTable>,
+    /// What could not be listed: lower-case fragments.
+    pub unread: Vec<String>,
+    /// Local addresses of the namespace.
+    pub addresses: Vec<IpAddr>,
+    /// Where its packets go, the narrowest first.
+    pub routes: Vec<Route>,
+}
+
+impl PacketFilter {
+    /// Whether an address belongs to this namespace.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.addresses.contains(&address)
+    }
+
+    /// The route to an address that is not local.
+    pub fn route_to(&self, address: IpAddr) -> Option<&Route> {
+        self.routes.iter().find(|route| route.holds(address))
+    }
+
+    /// The rule at a place; `None` for a policy.
+    pub fn rule(&self, place: &RulePlace) -> Option<&FilterRule> {
+        self.chain(place)?.rules.get(place.rule?)
+    }
+
+    /// The chain of a place.
+    pub fn chain(&self, place: &RulePlace) -> Option<&FilterChain> {
+        self.table(place)?.chains.iter().find(|chain| chain.name == place.chain)
+    }
+
+    /// The table of a place.
+    pub fn table(&self, place: &RulePlace) -> Option<&FilterTable> {
+        self.tables
+            .iter()
+            .find(|table| (table.tool, table.family, &table.name) == (place.tool, place.family, &place.table))
+    }
+}
+
+/// A route of the main table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The network's address.
+    pub network: IpAddr,
+    /// The length of its prefix.
+    pub length: u8,
+    /// The next router; `None`: on the link.
+    pub gateway: Option<IpAddr>,
+    /// The interface that packets leave by.
+    pub interface: String,
+    /// The local addresses in that network, of a route on the link.
+    pub sources: Vec<IpAddr>,
+}
+
+impl Route {
+    /// Whether an address lies in its network.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        prefix_range(self.network, self.length)
+            .is_some_and(|(low, high)| low.is_ipv4() == address.is_ipv4() && (low..=high).contains(&address))
+    }
+}
+
+/// The first and the last address of a prefix.
+pub fn prefix_range(address: IpAddr, length: u8) -> Option<(IpAddr, IpAddr)> {
+    match address {
+        IpAddr::V4(own) if length <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            let low = own.to_bits() & mask;
+            Some((IpAddr::V4(low.into()), IpAddr::V4((low | !mask).into())))
+        }
+        IpAddr::V6(own) if length <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            let low = own.to_bits() & mask;
+            Some((IpAddr::V6(low.into()), IpAddr::V6((low | !mask).into())))
+        }
+        _ => None,
+    }
+}
+
+/// Whose rules a table holds, and so who changes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FilterTool {
+    /// nft(8).
+    Nft,
+    /// iptables(8) over nftables: `iptables-nft`.
+    IptablesNft,
+    /// iptables(8) over its own part of the kernel.
+    IptablesLegacy,
+}
+
+/// Which packets a table sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FilterFamily {
+    /// ARP: never a packet of TCP.
+    Arp,
+    /// Frames that a bridge hands on.
+    Bridge,
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// Whatever an interface receives or sends.
+    Netdev,
+}
+
+impl FilterFamily {
+    /// As nft(8) writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Bridge => "bridge",
+            Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Netdev => "netdev",
+        }
+    }
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterTable {
+    /// Who changes it.
+    pub tool: FilterTool,
+    /// Which packets it sees.
+    pub family: FilterFamily,
+    /// Its name.
+    pub name: String,
+    /// Whether it is switched off (`flags dormant`).
+    pub dormant: bool,
+    /// Its chains.
+    pub chains: Vec<FilterChain>,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterChain {
+    /// Its name.
+    pub name: String,
+    /// Where the kernel enters it; `None`: only other rules do.
+    pub base: Option<BaseChain>,
+    /// Its rules in order.
+    pub rules: Vec<FilterRule>,
+}
+
+/// Where the kernel enters a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BaseChain {
+    /// The hook.
+    pub hook: Hook,
+    /// Chains of a hook run from the lowest priority on.
+    pub priority: i64,
+    /// Whether only the first packet of a connection is shown to it (`type nat`).
+    pub is_nat: bool,
+    /// What becomes of a packet that no rule decides on: accepted, unless dropped.
+    pub drops: bool,
+    /// The interfaces that it is bound to; `None` where that is not told.
+    pub devices: Option<Vec<String>>,
+}
+
+/// The hooks of netfilter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are the kernel's own")]
+pub enum Hook {
+    Egress,
+    Forward,
+    Ingress,
+    Input,
+    Output,
+    Postrouting,
+    Prerouting,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterRule {
+    /// What names it in its table; iptables has none.
+    pub handle: Option<u64>,
+    /// As its tool writes it.
+    pub text: String,
+    /// How many packets and bytes it counted, if it counts what all of its conditions hold for.
+    pub counted: Option<(u64, u64)>,
+    /// What it does, in order.
+    pub statements: Vec<FilterStatement>,
+}
+
+/// Where a rule stands; without a rule the policy of its chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RulePlace {
+    /// Who changes it.
+    pub tool: FilterTool,
+    /// The family of its table.
+    pub family: FilterFamily,
+    /// The name of its table.
+    pub table: String,
+    /// The name of its chain.
+    pub chain: String,
+    /// Its place in the chain, from 0 on.
+    pub rule: Option<usize>,
+}
+
+/// A part of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FilterStatement {
+    /// It goes on only if this holds.
+    Condition(FilterCondition),
+    /// It goes on for some packets and not for others: a rate limit, chance, a quota.
+    Sometimes(String),
+    /// It goes on under a condition that is not understood.
+    UnknownCondition(String),
+    /// It does something that is not understood.
+    UnknownEffect(String),
+    /// It decides.
+    Verdict(FilterVerdict),
+    /// It decides by a table.
+    VerdictMap {
+        /// What is looked up.
+        operands: Vec<FilterOperand>,
+        /// What is found.
+        entries: Arc<Vec<(Vec<FilterItem>, FilterVerdict)>>,
+    },
+    /// It sends the connection elsewhere, and ends the chain.
+    Translate(Translation),
+    /// It sets the mark of the packet or of its connection.
+    SetMark {
+        /// Which of the two.
+        field: PacketField,
+        /// To what; `None`: that is not known.
+        value: Option<u64>,
+    },
+    /// It keeps the packet from being tracked.
+    Untrack,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterVerdict {
+    /// This chain lets it pass.
+    Accept,
+    /// The next rule.
+    Continue,
+    /// It vanishes.
+    Drop,
+    /// Another chain goes on, and does not come back.
+    Goto(String),
+    /// Another chain goes on, and comes back.
+    Jump(String),
+    /// A program decides.
+    Queue,
+    /// It is answered with a refusal.
+    Reject(RejectKind),
+    /// Back to the chain that it came from.
+    Return,
+}
+
+/// How a packet is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RejectKind {
+    /// An ICMP message "destination unreachable" (type 3) of that code.
+    Icmp(u8),
+    /// An ICMPv6 message "destination unreachable" (type 1) of that code.
+    Icmp6(u8),
+    /// The same for both families, as nft(8)'s `icmpx` names it.
+    Icmpx(Icmpx),
+    /// A TCP reset.
+    TcpReset,
+}
+
+/// The codes that both families have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are nft's own")]
+pub enum Icmpx {
+    AdminProhibited,
+    HostUnreachable,
+    NoRoute,
+    PortUnreachable,
+}
+
+/// A condition: the operands are, or are not, among the items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterCondition {
+    /// What is looked at; several are looked up together.
+    pub operands: Vec<FilterOperand>,
+    /// Whether it holds where they are not among them.
+    pub is_negated: bool,
+    /// Each with one item per operand.
+    pub items: Arc<Vec<Vec<FilterItem>>>,
+}
+
+/// What is looked at of a packet, perhaps through a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterOperand {
+    /// What.
+    pub field: PacketField,
+    /// The bits of it that count; `None`: all.
+    pub mask: Option<u128>,
+}
+
+/// What rules look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PacketField {
+    /// The mark of the connection.
+    ConnectionMark,
+    /// The state of the connection, as the bits of `enum ip_conntrack_info`: invalid 1, established 2, related 4, new 8,
+    /// untracked 64.
+    ConnectionState,
+    /// The direction of the packet in it: original 0, reply 1.
+    Direction,
+    /// Its destination.
+    DestinationAddress,
+    /// The kind of its destination's address (`local`, `unicast`, …).
+    DestinationKind,
+    /// Its destination's port.
+    DestinationPort,
+    /// 4 or 6.
+    Family,
+    /// The group of the socket that sends it.
+    Group,
+    /// The interface that it came by.
+    InputInterface,
+    /// Its mark.
+    Mark,
+    /// The interface that it leaves by.
+    OutputInterface,
+    /// To whom the frame was sent: 0 to us, 1 to all, 2 to several.
+    PacketType,
+    /// The protocol: 6 for TCP.
+    Protocol,
+    /// Its source.
+    SourceAddress,
+    /// The kind of its source's address.
+    SourceKind,
+    /// Its source's port.
+    SourcePort,
+    /// Its flags: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
+    TcpFlags,
+    /// The user of the socket that sends it.
+    User,
+}
+
+/// What an operand is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterItem {
+    /// Addresses from one to another.
+    Addresses(IpAddr, IpAddr),
+    /// Whatever it is.
+    Any,
+    /// A name; with a `*` at its end the beginning of one.
+    Name(String),
+    /// Numbers from one to another.
+    Numbers(u64, u64),
+}
+
+/// Where a connection is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Translation {
+    /// To another destination; what is `None` stays.
+    Destination(Option<IpAddr>, Option<u16>),
+    /// To somewhere that is not known.
+    DestinationUnknown,
+    /// From the address of the interface that it leaves by.
+    Masquerade,
+    /// To this host itself.
+    Redirect(Option<u16>),
+    /// From another address; `None`: it is not known.
+    Source(Option<IpAddr>),
+}
