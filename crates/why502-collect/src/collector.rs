@@ -1,7 +1,6 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
-use crate::helper::{Job, Task, out_of_time, run_job};
 use crate::{
     access_control, files, host, kernel_log, logs, processes, server_logs, services, sockets, units,
 };
@@ -253,7 +252,6 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
         Ask::Unit { name } => units::read_unit(name, stop),
         Ask::UnitJournal { unit, from, to } => units::read_unit_journal(unit, *from, *to, stop),
-        Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),
         Ask::PacketFilter { .. } | Ask::Probe { .. } | Ask::Resolve { .. } => {
             Answer::unknown(GapReason::Failed, "not a look")
         }

@@ -5,6 +5,7 @@ mod access;
 mod address_family_mismatch;
 mod all_servers_down;
 mod app_server;
+mod apparmor_denied;
 mod cached_error;
 mod client_gave_up;
 mod config_invalid;
@@ -16,6 +17,7 @@ mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
 mod fastcgi_script_not_found;
+mod forbidden;
 mod gateway_not_running;
 pub(crate) mod handshakes;
 mod header_limits;
@@ -54,8 +56,10 @@ mod response_header_too_big;
 mod response_not_http;
 mod retries;
 mod retry_suppressed;
+mod selinux_denied;
 mod servers;
 mod some_peers_failing;
+mod systemd_sandbox_denied;
 mod ties;
 mod timer;
 mod tls_certificate_expired;
@@ -101,6 +105,7 @@ use crate::cause::Cause;
 pub static CAUSES: &[&Cause] = &[
     &address_family_mismatch::CAUSE,
     &all_servers_down::CAUSE,
+    &apparmor_denied::CAUSE,
     &cached_error::CAUSE,
     &client_gave_up::CAUSE,
     &config_invalid::CAUSE,
@@ -138,7 +143,9 @@ pub static CAUSES: &[&Cause] = &[
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
     &retry_suppressed::CAUSE,
+    &selinux_denied::CAUSE,
     &some_peers_failing::CAUSE,
+    &systemd_sandbox_denied::CAUSE,
     &tls_certificate_expired::CAUSE,
     &tls_certificate_untrusted::CAUSE,
     &tls_chain_too_deep::CAUSE,

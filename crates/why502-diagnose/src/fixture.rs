@@ -24,6 +24,7 @@
 //! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
 //! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
+//! #- worker-unit           the unit of nginx and how it is apart, see `fixture/access_control.rs`, as all of access control
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, hides-processes, other-worker=… (a worker of another master, of /b.conf)
 //! ```
@@ -218,6 +219,7 @@ impl Fixture {
                 access_control::answer(self, ask).unwrap_or_else(unseen)
             }
             Ask::Host => Answer::known(FactBody::Host(self.host())),
+            Ask::PacketFilter { .. } => unseen(),
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
             }
@@ -249,8 +251,10 @@ impl Fixture {
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
             }
-            Ask::PathWalk { path, .. } => {
-                self.sections.get(&format!("path {path}")).map_or_else(unseen, |text| walk(path, text))
+            Ask::PathWalk { root, path } => {
+                let view =
+                    if matches!(root, why502_facts::Root::Process(_)) { "path-in-process" } else { "path" };
+                self.sections.get(&format!("{view} {path}")).map_or_else(unseen, |text| walk(path, text))
             }
             Ask::Probe { .. } if self.option("no-probe").is_some() => {
                 Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
@@ -321,7 +325,9 @@ impl Fixture {
     fn processes(&self) -> ProcessTable {
         let mut processes = vec![process(1, 0, "systemd", "/sbin/init")];
         if self.option("not-running").is_none() {
-            processes.push(process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx"));
+            let mut master = process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx");
+            access_control::put_into_unit(self, &mut master);
+            processes.push(master);
             processes.push(self.worker());
         }
         if let Some(pid) = self.option("other-worker") {
@@ -346,6 +352,7 @@ impl Fixture {
             let stat = lossy(record.stat.as_slice()).replace(" 1000 0", &format!(" {ticks} 0"));
             record.stat = Blob::from(stat.as_str());
         }
+        access_control::put_into_unit(self, &mut record);
         record
     }
 
@@ -360,8 +367,9 @@ impl Fixture {
         let (uid, gid, groups) = (ids[0], ids[1], ids[2..].join(" "));
         // In a container its log has the id that it has there.
         let inner = self.option("own-pid").map(|pid| format!("\t{pid}")).unwrap_or_default();
+        let seccomp = access_control::seccomp(self);
         let status = format!(
-            "NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
+            "{seccomp}NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
         );
         record.status = Some(Blob::from(status.as_str()));
         record

@@ -50,7 +50,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("ScriptMessage", "the script's own words"),
     ("SharedMemoryFull", "no cause of the catalogue"),
     ("SliceInvalid", "no cause of the catalogue"),
-    ("SocketFailed", "gateway-file-descriptors"),
     ("SocketOptionFailed", "no failure of a request"),
     ("SubrequestTrouble", "no cause of the catalogue"),
     ("TlsSetupFailed", "tls-client-certificate causes"),

@@ -127,6 +127,9 @@ pub struct Process {
     pub same_root: Option<bool>,
     /// The value of `TZ` in its environment, where the process was asked for.
     pub tz: Option<String>,
+    /// How its system calls are filtered, where the process was asked for: 0 not at all, 1 strictly, 2 by a filter
+    /// (`Seccomp` in proc_pid_status(5)).
+    pub seccomp: Option<u32>,
 }
 
 /// The kind of a file.

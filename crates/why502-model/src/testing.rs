@@ -162,6 +162,7 @@ pub(crate) fn process(pid: u32, parent: u32, title: &str, started: i64) -> Proce
         mount_namespace: None,
         same_root: Some(true),
         tz: None,
+        seccomp: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<P
         mount_namespace: record.mount_namespace,
         same_root: record.same_root,
         tz: record.tz.clone(),
+        seccomp: ids("Seccomp").first().copied(),
     })
 }
 

@@ -147,6 +147,7 @@ mod tests {
             mount_namespace: None,
             same_root: None,
             tz: None,
+            seccomp: None,
         }
     }
 
