@@ -3,6 +3,7 @@
 mod answers;
 mod asked;
 mod build;
+mod confinement;
 mod containers;
 mod elsewhere;
 mod failure;

@@ -5,6 +5,7 @@ mod access;
 mod address_family_mismatch;
 mod all_servers_down;
 mod app_server;
+mod apparmor_denied;
 mod backlogs;
 mod cached_error;
 mod client_gave_up;
@@ -25,6 +26,7 @@ mod filter_remedies;
 mod filtered;
 mod firewall_dropped;
 mod firewall_rejected;
+mod forbidden;
 mod gateway_disk_full;
 mod gateway_fd_limit;
 mod gateway_not_running;
@@ -73,9 +75,11 @@ mod response_header_too_big;
 mod response_not_http;
 mod retries;
 mod retry_suppressed;
+mod selinux_denied;
 mod servers;
 mod services;
 mod some_peers_failing;
+mod systemd_sandbox_denied;
 mod ties;
 mod timer;
 mod tls_certificate_expired;
@@ -128,6 +132,7 @@ use crate::cause::Cause;
 pub static CAUSES: &[&Cause] = &[
     &address_family_mismatch::CAUSE,
     &all_servers_down::CAUSE,
+    &apparmor_denied::CAUSE,
     &cached_error::CAUSE,
     &client_gave_up::CAUSE,
     &config_invalid::CAUSE,
@@ -179,7 +184,9 @@ pub static CAUSES: &[&Cause] = &[
     &response_header_too_big::CAUSE,
     &response_not_http::CAUSE,
     &retry_suppressed::CAUSE,
+    &selinux_denied::CAUSE,
     &some_peers_failing::CAUSE,
+    &systemd_sandbox_denied::CAUSE,
     &tls_certificate_expired::CAUSE,
     &tls_certificate_untrusted::CAUSE,
     &tls_chain_too_deep::CAUSE,

@@ -27,12 +27,13 @@
 //! #- limits, connected     what the kernel allows, and how many sockets there are: see `fixture/limits.rs`
 //! #- nft, iptables           packet filters, see `fixture/filters.rs`
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH [LABEL] [DEVICE:INODE], as the walk passed them;
-//!                          `#- path /run/app.sock @200`: as that process sees it
+//!                          `#- path /run/app.sock @200`: as that process sees it; `path-in-process`: as nginx does, where it sees others
 //! #- engine                what a container engine says, see `engine.rs`
 //! #- elsewhere             who listens in other network namespaces, see `elsewhere.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
 //! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
+//! #- worker-unit           the unit of nginx and how it is apart, see `fixture/access_control.rs`, as all of access control
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          net=7 (nginx's network namespace), container=ab (nginx's container), since=…, no-probe, no-sockets,
 //!                          hides-processes, other-worker=… (a worker of another master, of /b.conf)
@@ -250,7 +251,6 @@ impl Fixture {
                 .sections
                 .get(&format!("echo {target}"))
                 .map_or_else(unseen, |text| route::echo(text, sizes)),
-            Ask::Glob { .. } => Answer::known(FactBody::Paths(Vec::new())),
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
@@ -294,12 +294,13 @@ impl Fixture {
                 self.sections.get("elsewhere").map_or_else(unseen, |text| elsewhere::sockets(text))
             }
             Ask::PathWalk { root, path } => {
-                let whose = match root {
-                    Root::Process(pid) if *pid != MASTER => format!(" @{pid}"),
-                    Root::Process(_) | Root::Host => String::new(),
+                let is_apart = self.sections.keys().any(|name| name.starts_with("path-in-process "));
+                let section = match root {
+                    Root::Process(MASTER | WORKER) if is_apart => format!("path-in-process {path}"),
+                    Root::Process(MASTER | WORKER) | Root::Host => format!("path {path}"),
+                    Root::Process(pid) => format!("path {path} @{pid}"),
                 };
-                let section = self.sections.get(&format!("path {path}{whose}"));
-                section.map_or_else(unseen, |text| walk(path, text))
+                self.sections.get(&section).map_or_else(unseen, |text| walk(path, text))
             }
             Ask::Probe { .. } if self.option("no-probe").is_some() => {
                 Answer::unknown(GapReason::NotAsked, "not looked at: --no-probe")
@@ -373,7 +374,9 @@ impl Fixture {
     fn processes(&self) -> ProcessTable {
         let mut processes = vec![process(1, 0, "systemd", "/sbin/init")];
         if self.option("not-running").is_none() {
-            processes.push(process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx"));
+            let mut master = process(MASTER, 1, "nginx", "nginx: master process /usr/sbin/nginx");
+            access_control::put_into_unit(self, &mut master);
+            processes.push(master);
             processes.push(self.worker());
         }
         if let Some(pid) = self.option("other-worker") {
@@ -414,6 +417,7 @@ impl Fixture {
             let stat = lossy(record.stat.as_slice()).replace(" 1000 0", &format!(" {ticks} 0"));
             record.stat = Blob::from(stat.as_str());
         }
+        access_control::put_into_unit(self, &mut record);
         record
     }
 
@@ -432,8 +436,9 @@ impl Fixture {
         let (uid, gid, groups) = (ids[0], ids[1], ids[2..].join(" "));
         // In a container its log has the id that it has there.
         let inner = self.option("own-pid").map(|pid| format!("\t{pid}")).unwrap_or_default();
+        let seccomp = access_control::seccomp(self);
         let status = format!(
-            "NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
+            "{seccomp}NSpid:\t{WORKER}{inner}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{groups}\n"
         );
         record.status = Some(Blob::from(status.as_str()));
         if let Some(text) = self.sections.get("descriptors") {

@@ -35,6 +35,8 @@ pub(crate) struct Remedy {
 pub(crate) enum Step {
     /// A command, and the commands that take it back.
     Command { argv: Vec<String>, undo: Vec<Vec<String>> },
+    /// A file that does not exist yet, by its path.
+    Create { file: String, text: String },
     /// A splice: the bytes at a place become others.
     Edit { at: Span, text: String },
 }
@@ -53,6 +55,25 @@ impl Remedy {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         self.steps
             .push(Step::Command { argv: owned(argv), undo: undo.iter().map(|words| owned(words)).collect() });
+        self
+    }
+
+    pub(crate) fn create(mut self, file: impl Into<String>, text: impl Into<String>) -> Self {
+        self.steps.push(Step::Create { file: file.into(), text: text.into() });
+        self
+    }
+
+    /// The steps of another remedy after its own, with what the other one minds.
+    pub(crate) fn append(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self.risk = self.risk.min(other.risk);
+        self.advice_also(other.advice)
+    }
+
+    /// Further advice before that which it has.
+    pub(crate) fn advice_also(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        let notes: Vec<String> = notes.into_iter().chain(self.advice.take()).collect();
+        self.advice = (!notes.is_empty()).then(|| notes.join("; "));
         self
     }
 

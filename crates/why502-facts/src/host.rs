@@ -159,6 +159,9 @@ pub struct Process {
     pub tz: Option<String>,
     /// Its open files and their limit, where the process was asked for.
     pub descriptors: Descriptors,
+    /// How its system calls are filtered, where the process was asked for: 0 not at all, 1 strictly, 2 by a filter
+    /// (`Seccomp` in proc_pid_status(5)).
+    pub seccomp: Option<u32>,
 }
 
 /// The kind of a file.

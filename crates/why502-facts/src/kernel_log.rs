@@ -1,6 +1,6 @@
 //! What the kernel says: raw as it was read, and decoded.
 
-use crate::{Blob, Stamp};
+use crate::{Blob, Denial, Stamp};
 use serde::{Deserialize, Serialize};
 
 /// The lines of the kernel's log that tell of deaths, refusals and shortages, oldest first.
@@ -79,8 +79,8 @@ pub struct KernelWord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
     /// A record of the audit subsystem that tells of a refusal, of AppArmor (`apparmor="DENIED"`) or SELinux
-    /// (`avc:  denied`); the line has the rest.
-    Denied,
+    /// (`avc:  denied`).
+    Denied(Box<Denial>),
     /// The table of tracked connections was full, and a packet was dropped.
     ConntrackFull,
     /// A process ended by a signal that is no kill from outside: a fault, an abort, a forbidden system call.

@@ -164,6 +164,7 @@ pub(crate) fn process(pid: u32, parent: u32, title: &str, started: i64) -> Proce
         listens: Vec::new(),
         tz: None,
         descriptors: Descriptors::default(),
+        seccomp: None,
     }
 }
 

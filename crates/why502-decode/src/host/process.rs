@@ -47,6 +47,7 @@ pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<P
             .collect(),
         tz: record.tz.clone(),
         descriptors: descriptors(record, status.as_deref()),
+        seccomp: ids("Seccomp").first().copied(),
     })
 }
 

@@ -168,6 +168,7 @@ mod tests {
             listens: Vec::new(),
             tz: None,
             descriptors: Descriptors::default(),
+            seccomp: None,
         }
     }
 

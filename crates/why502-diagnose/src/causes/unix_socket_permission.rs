@@ -62,7 +62,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if denied.walk.clone().known().is_some_and(is_no_socket) {
         return Ok(Ruling::NoSign);
     }
-    if denied.is_gone() {
+    // A probe has the worker's user, and not its domain: where a security module confines the worker, it may be denied still.
+    let is_confined = case.is_confined()? == Some(true);
+    if denied.is_gone() && !is_confined {
         return Ok(Ruling::found(
             denied.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(Some(false)),
         ));
@@ -92,6 +94,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             Ruling::RuledOut(vec![Evidence::against(says, denied.path_origin())])
         }
         // What is seen now does not rule out what was.
+        Some(Ok(None)) if is_confined => Ruling::NoSign,
         Some(Ok(None)) => Ruling::found(finding(Confidence::Likely)),
         Some(Err(())) | None => {
             let stopped = denied.walk.clone().known().and_then(|walk| walk.denied.clone());
@@ -199,6 +202,19 @@ mod tests {
         Inconclusive
         not unix-socket-permission: mode, owner, group and ACL of every component of /run/shop/app.sock let the worker's user through
         unexplained: 1
+        ");
+    }
+
+    #[test]
+    fn near_miss_the_worker_is_confined_and_the_probe_is_not() {
+        let confined = hit()
+            .with("path /run/shop/app.sock", &format!("{OPEN}0666 1000 1000 sock /run/shop/app.sock"))
+            .with("probe unix:/run/shop/app.sock", "answers\nHTTP/1.1 200 OK\n\n")
+            .with("confinement", "/usr/sbin/nginx (enforce)");
+        insta::assert_snapshot!(confined.summary(), @"
+        Inconclusive
+        Possible apparmor-denied: AppArmor's profile /usr/sbin/nginx may deny nginx unix:/run/shop/app.sock [1 requests]
+          open: the kernel's own record of the denial: the fixture does not tell
         ");
     }
 

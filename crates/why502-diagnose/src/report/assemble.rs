@@ -243,8 +243,14 @@ fn remedy_info(case: &Case<'_>, remedy: &Remedy) -> RemedyInfo {
         }
     }
     for step in &remedy.steps {
-        if let Step::Command { argv, undo } = step {
-            steps.push(StepInfo::Command { argv: argv.clone(), undo: undo.clone() });
+        match step {
+            Step::Command { argv, undo } => {
+                steps.push(StepInfo::Command { argv: argv.clone(), undo: undo.clone() });
+            }
+            Step::Create { file, text } => {
+                steps.push(StepInfo::Edit { file: file.clone(), diff: diff::of_new_file(file, text) });
+            }
+            Step::Edit { .. } => {}
         }
     }
     RemedyInfo {

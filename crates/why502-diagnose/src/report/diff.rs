@@ -5,6 +5,12 @@ use std::sync::Arc;
 use why502_facts::lossy;
 use why502_model::{Gateway, Span};
 
+/// The unified diff that makes a file.
+pub(super) fn of_new_file(file: &str, text: &str) -> String {
+    let diff = TextDiff::from_lines("", text);
+    diff.unified_diff().header("/dev/null", &format!("b{file}")).to_string()
+}
+
 /// The unified diff of all splices of one file; `None` if a splice no longer fits it.
 pub(super) fn unified(gateway: &Gateway, file: &str, splices: &[(&Span, &str)]) -> Option<String> {
     let source = gateway.source(file)?;

@@ -139,8 +139,8 @@ fn shortages_and_refusals_are_told() {
         Some(KernelEvent::Hung { pid: 77, comm: "node:a".to_owned(), seconds: 120 })
     );
     assert_eq!(event("net_ratelimit: 12 callbacks suppressed"), Some(KernelEvent::Suppressed { count: 12 }));
-    let denied = "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\" operation=\"connect\" comm=\"nginx\"";
-    assert_eq!(event(denied), Some(KernelEvent::Denied));
+    let denied = "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\" operation=\"connect\" profile=\"nginx\" comm=\"nginx\"";
+    assert!(matches!(event(denied), Some(KernelEvent::Denied(denial)) if denial.serial == 3), "{denied}");
     assert_eq!(event(&denied.replace("DENIED", "ALLOWED")), None);
     assert_eq!(event("oom_reaper: reaped process 77 (node)"), None);
 }

@@ -3,6 +3,7 @@
 //! `net/netfilter/nf_conntrack_core.c`, `net/ipv4/tcp_input.c` (`tcp_syn_flood_action`), `lib/ratelimit.c`,
 //! `kernel/printk/printk.c`.
 
+use crate::host::audit::parse_denials;
 use why502_facts::{Crash, KernelEvent, OomKill};
 
 /// A line without one of these says nothing that is looked for.
@@ -61,7 +62,7 @@ pub(super) fn event(text: &str) -> Option<KernelEvent> {
         return ended(text).map(KernelEvent::Crashed);
     }
     if text.contains("apparmor=\"DENIED\"") || text.contains("avc:  denied") {
-        return Some(KernelEvent::Denied);
+        return parse_denials(text).pop().map(|denial| KernelEvent::Denied(Box::new(denial)));
     }
     crash(text).map(KernelEvent::Crashed)
 }
