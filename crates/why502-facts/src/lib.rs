@@ -104,7 +104,6 @@ pub use sockets::{
     Accepted, Listener, NamespaceRecord, NamespaceSockets, OtherSockets, OtherSocketsRecord, SocketRecord,
     SocketState, SocketTable, UnixSocket,
 };
-pub use sockets::{Accepted, Listener, SocketRecord, SocketState, SocketTable, UnixSocket};
 pub use time::{Civil, Stamp};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{
