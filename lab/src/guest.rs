@@ -26,7 +26,7 @@ use std::time::Duration;
 /// How long a boot may take without its scenarios.
 const BOOT_BOUND: Duration = Duration::from_secs(150);
 /// What each scenario may add to it.
-const SCENARIO_BOUND: Duration = Duration::from_secs(60);
+const SCENARIO_BOUND: Duration = Duration::from_secs(120);
 /// Says that this machine can do what the lab needs.
 const PROMISE: &str = "WHY502_LAB_NAMESPACES";
 

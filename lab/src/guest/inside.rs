@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a script may take: a policy of SELinux is rebuilt in half a minute here.
 const SCRIPT_BOUND: Duration = Duration::from_secs(90);
+/// How long a run of the program under test may take: a guest on a busy machine is slow.
+const TIMEOUT: &str = "25s";
 /// How long a client waits, in seconds.
 const PATIENCE: &str = "10";
 /// nginx's logs, which begin empty in each scenario.
@@ -87,7 +89,8 @@ impl Run<'_> {
 
     /// Asks the program under test, and keeps what it collected.
     fn diagnose(&self) -> Result<Got> {
-        let mut arguments = vec!["diagnose".to_owned(), "--format".to_owned(), "json".to_owned()];
+        let mut arguments: Vec<String> =
+            ["diagnose", "--format", "json", "--timeout", TIMEOUT].map(str::to_owned).into();
         arguments.extend(self.guest.scenario.args.iter().cloned());
         ProductCall::new(arguments).report(self.why502)
     }
