@@ -30,6 +30,7 @@ mod late_answers;
 mod limits;
 mod mtu_black_hole;
 mod names;
+mod nat_idle_expiry;
 mod network_unreachable;
 mod no_live_upstreams;
 mod own_answers;
@@ -123,6 +124,7 @@ pub static CAUSES: &[&Cause] = &[
     &http2_goaway::CAUSE,
     &keepalive_race::CAUSE,
     &mtu_black_hole::CAUSE,
+    &nat_idle_expiry::CAUSE,
     &network_unreachable::CAUSE,
     &no_live_upstreams::CAUSE,
     &passive_ejection::CAUSE,
