@@ -48,6 +48,8 @@ fn specs() -> [ProbeSpec; 13] {
         version: "1.0".to_owned(),
         headers: Vec::new(),
         idle: None,
+        again: false,
+        segment: None,
     };
     [
         ProbeSpec::GrpcHealth { tls: None, headers: Vec::new() },

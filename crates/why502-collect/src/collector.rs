@@ -224,7 +224,8 @@ impl Collector {
 /// How long a peer took to answer what was sent, or to end the conversation; `None` if it did neither.
 fn pace(transcript: &Transcript) -> Option<Duration> {
     // How long the connection was held open afterwards is no pace.
-    let spoken = || transcript.steps.iter().filter(|step| step.kind != StepKind::Idle);
+    let spoken =
+        || transcript.steps.iter().filter(|step| !matches!(step.kind, StepKind::Idle | StepKind::Again));
     let last = spoken().next_back()?;
     let reacted = matches!(last.kind, StepKind::Handshake | StepKind::Receive)
         && last.outcome != ProbeOutcome::TimedOut;

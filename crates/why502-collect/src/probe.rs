@@ -28,6 +28,9 @@ use why502_facts::{
 /// How many of a peer's raw first bytes are kept beside a handshake.
 const MAX_FIRST_BYTES: usize = 16 << 10;
 
+/// How long a request on a connection that was held open may take to be answered: the peer has answered the same at once.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How much is read behind an answer while its connection is held open.
 const MAX_BODY: usize = 1 << 20;
 
@@ -65,6 +68,7 @@ impl Driver<'_> {
         let mut reading: Option<Instant> = None;
         loop {
             match machine.want() {
+                Want::Again(request) => self.repeat(&mut channel, &request),
                 Want::Announce(bytes) => self.write(&mut channel, StepKind::Announce, bytes),
                 Want::Done => {
                     self.note_answer(reading);
@@ -78,7 +82,9 @@ impl Driver<'_> {
                 }
                 Want::Idle(most) => {
                     self.note_answer(reading.take());
-                    self.hold(&mut channel, most);
+                    if self.hold(&mut channel, most) != ProbeOutcome::TimedOut {
+                        machine.eof();
+                    }
                 }
                 Want::Tls(tls) => match self.shake_hands(channel, &tls) {
                     Some(established) => channel = established,
@@ -157,7 +163,7 @@ impl Driver<'_> {
 
     /// Holds the connection open until the peer closes it. It is idle since the last byte came: some servers send a body
     /// behind their answer to a `HEAD`.
-    fn hold(&mut self, channel: &mut Channel, most: Duration) {
+    fn hold(&mut self, channel: &mut Channel, most: Duration) -> ProbeOutcome {
         let mut begin = Instant::now();
         channel.set_deadline(begin + most);
         let (mut buffer, mut room) = ([0; 16 * 1024], MAX_BODY);
@@ -170,6 +176,23 @@ impl Driver<'_> {
             }
         };
         self.note(StepKind::Idle, begin, outcome);
+        outcome
+    }
+
+    /// Sends the request once more on the connection that was held open, and waits for the first byte.
+    fn repeat(&mut self, channel: &mut Channel, request: &[u8]) {
+        let begin = Instant::now();
+        channel.set_deadline(begin + AGAIN);
+        let written = channel.write_all(request);
+        let outcome = match written.and_then(|()| channel.read(&mut [0; 1024])) {
+            Ok(0) => ProbeOutcome::Closed,
+            Ok(_) => ProbeOutcome::Done,
+            Err(error) => outcome_of(&error),
+        };
+        self.note(StepKind::Again, begin, outcome);
+        if outcome == ProbeOutcome::TimedOut {
+            self.transcript.unacknowledged = channel.local().and_then(unacknowledged);
+        }
     }
 
     /// Notes that all that was wanted of an answer came, if one was read.

@@ -47,6 +47,7 @@ mod listen_backlog_full;
 mod localhost_inside_container;
 mod mtu_black_hole;
 mod names;
+mod nat_idle_expiry;
 mod network_unreachable;
 mod no_live_upstreams;
 mod outages;
@@ -161,6 +162,7 @@ pub static CAUSES: &[&Cause] = &[
     &keepalive_race::CAUSE,
     &listen_backlog_full::CAUSE,
     &mtu_black_hole::CAUSE,
+    &nat_idle_expiry::CAUSE,
     &network_unreachable::CAUSE,
     &localhost_inside_container::CAUSE,
     &no_live_upstreams::CAUSE,

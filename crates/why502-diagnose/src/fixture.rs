@@ -314,7 +314,8 @@ impl Fixture {
                     .or_else(|| of(&format!(" {}", spec_name(spec))));
                 // Who closes without the header of the PROXY protocol does not tell what it does behind it, nor does a small request
                 // tell of a large one.
-                let is_other = matches!(**spec, ProbeSpec::ProxyProtocol { .. }) || size_name(spec).is_some();
+                let is_other = matches!(**spec, ProbeSpec::ProxyProtocol { .. })
+                    || matches!(size_name(spec), Some(" long" | " segmented"));
                 let usual = || of("").filter(|_| !is_other);
                 special.or_else(usual).map_or_else(unseen, |text| transcript(text, spec))
             }
@@ -752,11 +753,14 @@ fn upgrade_name(spec: &ProbeSpec) -> Option<&'static str> {
     asks_upgrade(spec).then_some(" upgrade")
 }
 
-/// What tells a request that fills packets, and one that goes in small ones.
+/// What tells a request that fills packets, one that goes in small ones, and one on a connection that was idle.
 fn size_name(spec: &ProbeSpec) -> Option<&'static str> {
     let ProbeSpec::Http { request, .. } = spec else { return None };
     if request.segment.is_some() {
         return Some(" segmented");
+    }
+    if request.again {
+        return Some(" reused");
     }
     request.headers.iter().any(|(name, _)| name == "X-Padding").then_some(" long")
 }
@@ -826,6 +830,7 @@ fn transcript(text: &str, spec: &ProbeSpec) -> Answer {
         transcript.steps.push(step(StepKind::Receive, receive));
         transcript.unacknowledged = number(what, "unacknowledged=");
         transcript.steps.extend(spec.idle().and_then(|_| idle_step(&words)));
+        transcript.steps.extend(again_step(&words).filter(|_| spec.again()));
         transcript.received = bytes.into();
     }
     Answer::known(FactBody::Probe(transcript))
@@ -843,6 +848,17 @@ fn idle_step(words: &[&str]) -> Option<ProbeStep> {
     let closed = value("idle=").map(|millis| (millis, ProbeOutcome::Closed));
     let (millis, outcome) = closed.or_else(|| Some((value("held=")?, ProbeOutcome::TimedOut)))?;
     Some(ProbeStep { kind: StepKind::Idle, micros: millis * 1000, outcome })
+}
+
+/// What becomes of the request that is sent once more: `again=answered`, `silent` or `reset`.
+fn again_step(words: &[&str]) -> Option<ProbeStep> {
+    let outcome = match words.iter().find_map(|word| word.strip_prefix("again="))? {
+        "answered" => ProbeOutcome::Done,
+        "silent" => ProbeOutcome::TimedOut,
+        "reset" => ProbeOutcome::Failed(Errno::ConnectionReset),
+        other => panic!("no such end: {other}"),
+    };
+    Some(ProbeStep { kind: StepKind::Again, micros: 1000, outcome })
 }
 
 /// Lines as an application behind FastCGI sends them: those that begin with `stderr ` to its error stream.

@@ -14,7 +14,9 @@ mod tls;
 pub(crate) use cgi::asked_script;
 #[cfg(test)]
 pub(crate) use further::asks_upgrade;
-pub(crate) use further::{announced_spec, peeks, plain_spec, sized_spec, upgrade_spec, without_upgrade};
+pub(crate) use further::{
+    announced_spec, peeks, plain_spec, reused_spec, sized_spec, upgrade_spec, without_upgrade,
+};
 pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
@@ -192,6 +194,7 @@ fn http_request(case: &Case<'_>, wanted: &Wanted<'_>) -> HttpRequestSpec {
         version: version.to_owned(),
         headers,
         idle: *idle,
+        again: idle.is_some(),
         segment: None,
     }
 }

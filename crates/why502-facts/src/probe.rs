@@ -113,6 +113,11 @@ impl ProbeSpec {
         if let Self::Http { request, .. } = self { request.idle } else { None }
     }
 
+    /// Whether the request is sent once more on the connection that was held open.
+    pub fn again(&self) -> bool {
+        matches!(self, Self::Http { request, .. } if request.again)
+    }
+
     /// The most bytes that a packet carries in either direction; `None`: what the way allows.
     pub fn segment(&self) -> Option<u16> {
         if let Self::Http { request, .. } = self { request.segment } else { None }
@@ -188,9 +193,17 @@ pub struct HttpRequestSpec {
     /// How long the connection is held open after the answer, to see when the peer closes it; `None`: it is closed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
+    /// Whether the same request is sent once more on a connection that was held open to the end of that time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub again: bool,
     /// The most bytes that a packet carries in either direction (`TCP_MAXSEG`); `None`: what the way allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<u16>,
+}
+
+/// What is not said is not written.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One request without a body to an application that takes parameters in place of a request line and header lines.
@@ -275,6 +288,8 @@ pub enum StepKind {
     Receive,
     /// Holding the connection open without a word, after the answer.
     Idle,
+    /// Sending the request once more on the connection that was held open, and waiting for the first byte.
+    Again,
 }
 
 /// How a step of a probe ended.

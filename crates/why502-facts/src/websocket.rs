@@ -24,6 +24,7 @@ pub fn websocket_request(target: &str, mut headers: Vec<(String, String)>) -> Ht
         version: "1.1".to_owned(),
         headers,
         idle: None,
+        again: false,
         segment: None,
     }
 }

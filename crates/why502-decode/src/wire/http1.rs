@@ -258,6 +258,7 @@ mod tests {
                 ("Connection".to_owned(), "close".to_owned()),
             ],
             idle: None,
+            again: false,
             segment: None,
         };
         assert_eq!(

@@ -310,6 +310,7 @@ mod tests {
                 ("Connection".to_owned(), "close".to_owned()),
             ],
             idle: None,
+            again: false,
             segment: None,
         };
         let bytes = print_http2_request(&request, "http");

@@ -22,6 +22,8 @@ const NAMED_TO: Duration = Duration::from_secs(2);
 /// What a machine wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
+    /// The request once more, on a connection that is open still.
+    Again(Vec<u8>),
     /// The header of the PROXY protocol sent, which stands before everything else.
     Announce(&'static [u8]),
     /// Nothing more: close the connection.
@@ -49,6 +51,8 @@ pub struct Machine {
     replies: Vec<u8>,
     /// How long the connection is to be held open at most, behind the answer.
     idle: Option<Duration>,
+    /// The request that is sent once more behind that.
+    again: Option<Vec<u8>>,
     /// What the answer is read as; `None`: no request is sent, and the first bytes are all that is wanted.
     protocol: Option<Protocol>,
     /// What ends the conversation where the peer changed the protocol.
@@ -78,6 +82,7 @@ impl Machine {
             looked: 0,
             replies: Vec::new(),
             idle: spec.idle(),
+            again: print(spec).filter(|_| spec.again()),
             protocol: Protocol::of(spec),
             farewell: matches!(spec, ProbeSpec::WebSocket { .. }).then(|| WEBSOCKET_CLOSE.to_vec()),
             finished: false,
@@ -93,7 +98,10 @@ impl Machine {
             if let Some(farewell) = self.farewell.take().filter(|_| self.received.starts_with(SWITCHING)) {
                 return Want::Write(farewell);
             }
-            return self.idle.take().map_or(Want::Done, Want::Idle);
+            if let Some(most) = self.idle.take() {
+                return Want::Idle(most);
+            }
+            return self.again.take().map_or(Want::Done, Want::Again);
         }
         if !self.replies.is_empty() {
             return Want::Write(std::mem::take(&mut self.replies));
@@ -119,7 +127,11 @@ impl Machine {
             self.looked += length;
         }
         if self.finished {
-            self.idle = self.idle.filter(|most| is_worth_holding(&self.received, *most));
+            let again = self.again.is_some();
+            self.idle = self.idle.filter(|most| {
+                is_worth_holding(&self.received, *most) || (again && is_kept_longer(&self.received, *most))
+            });
+            self.again = self.again.take().filter(|_| self.idle.is_some());
         }
     }
 
@@ -127,7 +139,7 @@ impl Machine {
     pub fn eof(&mut self) {
         self.finished = true;
         self.farewell = None;
-        self.idle = None;
+        (self.idle, self.again) = (None, None);
     }
 
     /// Whether the answer went on after what was kept.
@@ -159,6 +171,12 @@ fn is_worth_holding(received: &[u8], most: Duration) -> bool {
     let Some(answer) = parse_http_answer(received).filter(|answer| answer.complete) else { return false };
     let is_told = |named: Duration| named.abs_diff(most) > NAMED_TO;
     answer.keeps_open() && !answer.named_idle_timeout().is_some_and(is_told)
+}
+
+/// Whether the peer says that it keeps an idle connection for longer: then only somebody on the way ends it before.
+fn is_kept_longer(received: &[u8], most: Duration) -> bool {
+    let Some(answer) = parse_http_answer(received).filter(|answer| answer.complete) else { return false };
+    answer.keeps_open() && answer.named_idle_timeout().is_some_and(|named| named > most)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     USER_AGENT, Wanted, is_own_listener, names_upgrade, request_spec, spec_of, spec_of_route, wanted_request,
 };
 use crate::case::{Case, PeerSubject};
+use std::time::Duration;
 use why502_facts::{HttpRequestSpec, ProbeSpec, ProxyHeader};
 use why502_model::{Pass, Protocol, RouteId};
 
@@ -17,7 +18,23 @@ pub(crate) fn announced_spec(case: &Case<'_>, peer: &PeerSubject, header: ProxyH
     let (ProbeSpec::Http { tls, request } | ProbeSpec::Http2 { tls, request }) = spec_of(case, peer) else {
         return None;
     };
-    Some(ProbeSpec::ProxyProtocol { header, tls, request: HttpRequestSpec { idle: None, ..request } })
+    Some(ProbeSpec::ProxyProtocol {
+        header,
+        tls,
+        request: HttpRequestSpec { idle: None, again: false, ..request },
+    })
+}
+
+/// The request of a peer's probe on a connection that the peer is asked to keep, held open without a word for so long, and then
+/// the same once more; `None` where that is no request of HTTP/1.
+pub(crate) fn reused_spec(case: &Case<'_>, peer: &PeerSubject, idle: Duration) -> Option<ProbeSpec> {
+    let ProbeSpec::Http { tls, mut request } = spec_of(case, peer) else { return None };
+    request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Connection"));
+    if request.version == "1.0" {
+        request.headers.push(("Connection".to_owned(), "keep-alive".to_owned()));
+    }
+    let request = HttpRequestSpec { idle: Some(idle), again: true, ..request };
+    Some(ProbeSpec::Http { tls, request })
 }
 
 /// The request of a peer's probe with a header line that fills a packet of a size, and goes in packets that carry no more than so
@@ -30,7 +47,7 @@ pub(crate) fn sized_spec(
 ) -> Option<ProbeSpec> {
     let ProbeSpec::Http { tls, mut request } = spec_of(case, peer) else { return None };
     request.headers.push(("X-Padding".to_owned(), "p".repeat(usize::from(size))));
-    Some(ProbeSpec::Http { tls, request: HttpRequestSpec { idle: None, segment, ..request } })
+    Some(ProbeSpec::Http { tls, request: HttpRequestSpec { idle: None, again: false, segment, ..request } })
 }
 
 /// The request of a peer that asks for an upgrade as a route does with all of its requests: its one probe, if that does. The
@@ -72,7 +89,7 @@ pub(crate) fn without_upgrade(spec: &ProbeSpec) -> ProbeSpec {
                 "close".clone_into(value);
             }
         }
-        request.idle = None;
+        (request.idle, request.again) = (None, false);
     }
     other
 }
@@ -101,6 +118,7 @@ fn http_question(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
         version: "1.1".to_owned(),
         headers: vec![header("Host", host), header("Connection", "close"), header("User-Agent", USER_AGENT)],
         idle: None,
+        again: false,
         segment: None,
     }))
 }

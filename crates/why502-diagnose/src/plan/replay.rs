@@ -55,6 +55,7 @@ fn made(case: &Case<'_>) -> Result<Replay, String> {
         version: "1.1".to_owned(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         idle: None,
+        again: false,
         segment: None,
     };
     let is_name = !host.is_empty() && host.parse::<IpAddr>().is_err();

@@ -211,6 +211,7 @@ fn free_request(question: &TargetQuestion) -> HttpRequestSpec {
         version: "1.1".to_owned(),
         headers,
         idle: None,
+        again: false,
         segment: None,
     }
 }

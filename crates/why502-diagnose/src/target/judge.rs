@@ -147,6 +147,7 @@ fn judge_step(
         StepKind::Connect => (TargetStepKind::Connect, by_outcome("connected".to_owned())),
         StepKind::Handshake => (TargetStepKind::Tls, handshake(report, step)),
         // The question of a target asks for no hold.
+        StepKind::Again => (TargetStepKind::Answer, by_outcome("answered once more".to_owned())),
         StepKind::Idle => (TargetStepKind::Answer, by_outcome("held open".to_owned())),
         StepKind::Listen => (TargetStepKind::Listen, (StepVerdict::Ok, greeting(report))),
         StepKind::Announce => (TargetStepKind::ProxyHeader, by_outcome(announcement(spec).to_owned())),

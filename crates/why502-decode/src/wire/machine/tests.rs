@@ -10,6 +10,7 @@ fn http() -> ProbeSpec {
         version: "1.0".to_owned(),
         headers: Vec::new(),
         idle: None,
+        again: false,
         segment: None,
     };
     ProbeSpec::Http { tls: Some(TlsSpec::default()), request }
