@@ -128,7 +128,12 @@ pub(super) fn on_the_way<'c>(
         there = filter::send(&namespaces, first.clone());
     }
     way.leaves = there.arrived.is_none() && there.end().is_none();
-    let table = receiver(case, &there)?;
+    // All that is wanted is asked at once: a run has little time.
+    let mut wanted = Asks::new();
+    let table = receiver(case, &there).unwrap_or_else(|asks| {
+        wanted.extend(asks);
+        None
+    });
     let to = there.destination().and_then(|end| Some(SocketAddr::new(end.address?, end.ports?.0)));
     way.listens = match (table, to) {
         (Some(table), Some(to)) => table.listens(&PeerAddress::Inet(to)),
@@ -154,7 +159,7 @@ pub(super) fn on_the_way<'c>(
             vec![(Carried::First, there), (Carried::Acceptance, back)]
         }
         // Behind a translation the packets that follow are not led anew.
-        Stage::Talking if there.arrived.is_none() || !there.is_plain() => return Ok(way),
+        Stage::Talking if there.arrived.is_none() || !there.is_plain() => Vec::new(),
         Stage::Talking => {
             let request = Packet { state: Some(ESTABLISHED), flags: PUSH | ACK, ..first.clone() };
             let forth = filter::send(&namespaces, request);
@@ -162,17 +167,20 @@ pub(super) fn on_the_way<'c>(
             vec![(Carried::Request, forth), (Carried::Response, back)]
         }
     };
-    way.is_clear = way.unread.is_empty()
+    way.is_clear = !journeys.is_empty()
+        && way.unread.is_empty()
         && namespaces.iter().all(|own| own.filter.unread.is_empty())
         && journeys.iter().all(|(_, journey)| journey.stops.is_empty() && journey.arrived.is_some());
     for (carried, journey) in journeys {
         for stop in journey.stops {
             let Some(own) = namespaces.iter().find(|own| own.pid == stop.pid) else { continue };
-            let counted = counted(case, peer, &stop, own.filter)?;
-            way.met.push(Met { stop, carried, filter: own.filter, counted, address });
+            match counted(case, peer, &stop, own.filter) {
+                Ok(counted) => way.met.push(Met { stop, carried, filter: own.filter, counted, address }),
+                Err(asks) => wanted.extend(asks),
+            }
         }
     }
-    Ok(way)
+    if wanted.is_empty() { Ok(way) } else { Err(wanted) }
 }
 
 const SYN: u64 = 2;

@@ -151,19 +151,23 @@ fn blamed<'s, 'c>(silence: &'s Silence<'c>) -> Option<(&'s Met<'c>, Confidence)>
 
 fn confidence(silence: &Silence<'_>, met: &Met<'_>) -> Option<Confidence> {
     let has_failed = !silence.attempts.is_empty();
-    match (&met.stop.doubt, silence.is_now, met.counted) {
-        // It is met for certain: a connection that opens says that something was misread.
-        (None, Some(false), _) => None,
-        (None, Some(true), Counted::Twice(..)) if met.counted.has_moved() => Some(Confidence::Confirmed),
-        (None, Some(true), Counted::Nothing) => Some(Confidence::Confirmed),
-        (None, Some(true), Counted::Twice(..)) => Some(Confidence::Possible),
-        (None, Some(true), Counted::Once(_)) | (None, None, _) => Some(Confidence::Likely),
+    let has_moved = met.counted.has_moved();
+    match &met.stop.doubt {
+        None => match (silence.is_now, met.counted) {
+            // It is met for certain: a connection that opens says that something was misread.
+            (Some(false), _) => None,
+            (Some(true), Counted::Twice(..)) if !has_moved => Some(Confidence::Possible),
+            (Some(true), Counted::Nothing | Counted::Twice(..)) => Some(Confidence::Confirmed),
+            (Some(true), Counted::Once(_)) | (None, _) => Some(Confidence::Likely),
+        },
         // Some packets it drops, and it drops packets like these.
-        (Some(Doubt::Sometimes(_)), ..) if met.counted.has_moved() => Some(Confidence::Likely),
-        (Some(Doubt::Sometimes(_)), ..) if met.counted.is_met() && has_failed => Some(Confidence::Likely),
-        (Some(Doubt::Sometimes(_)), _, Counted::Nothing) if has_failed => Some(Confidence::Possible),
-        (Some(Doubt::Unclear(_)), Some(true), _) if met.counted.has_moved() => Some(Confidence::Likely),
-        (Some(_), ..) => None,
+        Some(Doubt::Sometimes(_)) if has_moved || (has_failed && met.counted.is_met()) => {
+            Some(Confidence::Likely)
+        }
+        Some(Doubt::Sometimes(_)) => {
+            (has_failed && met.counted == Counted::Nothing).then_some(Confidence::Possible)
+        }
+        Some(Doubt::Unclear(_)) => (has_moved && silence.is_now == Some(true)).then_some(Confidence::Likely),
     }
 }
 

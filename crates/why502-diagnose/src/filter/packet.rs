@@ -203,7 +203,6 @@ fn are_among(values: &[Value], items: &[FilterItem], operands: &[FilterOperand])
 fn is_among(value: &Value, item: &FilterItem, mask: Option<u128>) -> Option<bool> {
     match (value, item) {
         (_, FilterItem::Any) => Some(true),
-        (Value::Unknown, _) => None,
         (Value::Missing, _) => Some(false),
         (Value::Address(address), FilterItem::Addresses(low, high)) => {
             let address = masked(*address, mask);
@@ -218,11 +217,11 @@ fn is_among(value: &Value, item: &FilterItem, mask: Option<u128>) -> Option<bool
                 let own = u128::from(*own_low) & mask;
                 Some((u128::from(*low)..=u128::from(*high)).contains(&own))
             }
-            Some(_) => None,
             None if own_high < low || high < own_low => Some(false),
             None if low <= own_low && own_high <= high => Some(true),
-            None => None,
+            _ => None,
         },
+        // What is not known, or of another kind.
         _ => None,
     }
 }

@@ -165,7 +165,7 @@ impl<'w> Walk<'w> {
             }
             let (verdict, own) = self.rule(rule, doubt.or(returned.as_ref()));
             let unsure = own.or_else(|| returned.clone());
-            match self.apply(verdict, here, unsure.as_ref(), doubt, depth) {
+            match self.apply(verdict, &here, unsure.as_ref(), doubt, depth) {
                 Some(Flow::Return) if unsure.is_some() => returned = unsure,
                 Some(Flow::Return) => return Flow::Return,
                 Some(Flow::End(ruled)) => match unsure {
@@ -189,7 +189,7 @@ impl<'w> Walk<'w> {
     fn apply(
         &mut self,
         verdict: Option<RuleEnd>,
-        here: RulePlace,
+        here: &RulePlace,
         unsure: Option<&Doubt>,
         outer: Option<&Doubt>,
         depth: usize,

@@ -205,13 +205,11 @@ fn bits(value: &Value, field: PacketField) -> Option<u64> {
         return Some(number);
     }
     let list = value.get("|").unwrap_or(value);
-    match list.as_array() {
-        Some(list) => list.iter().map(|part| bits(part, field)).try_fold(0, |all, own| Some(all | own?)),
-        None => {
-            let name = list.as_str()?;
-            if field == PacketField::TcpFlags { words::tcp_flag(name) } else { words::state(name) }
-        }
+    if let Some(list) = list.as_array() {
+        return list.iter().map(|part| bits(part, field)).try_fold(0, |all, own| Some(all | own?));
     }
+    let name = list.as_str()?;
+    if field == PacketField::TcpFlags { words::tcp_flag(name) } else { words::state(name) }
 }
 
 /// What one operand is compared with.

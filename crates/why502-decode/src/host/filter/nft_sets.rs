@@ -13,12 +13,15 @@ pub(super) type Elements = Arc<Vec<Vec<FilterItem>>>;
 /// The elements of a map of verdicts.
 pub(super) type Entries = Arc<Vec<(Vec<FilterItem>, FilterVerdict)>>;
 
+/// A set of a table, as it is read for these fields.
+type SetKey = (String, String, Vec<PacketField>);
+
 /// All named sets and maps of a list.
 #[derive(Default)]
 pub(super) struct Sets<'v> {
     named: BTreeMap<(String, String), &'v Value>,
     /// Those that rules used already: a large set is used by many.
-    read: RefCell<BTreeMap<(String, String, Vec<PacketField>), Option<Elements>>>,
+    read: RefCell<BTreeMap<SetKey, Option<Elements>>>,
 }
 
 /// Those of one table.

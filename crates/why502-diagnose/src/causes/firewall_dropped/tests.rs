@@ -1,4 +1,5 @@
 use crate::fixture::Fixture;
+use std::fmt::Write as _;
 
 pub(crate) const TABLE: &str = r#"
 {"table": {"family": "inet", "name": "filter", "handle": 1}}
@@ -36,10 +37,12 @@ table inet filter { # handle 1
 pub(crate) fn rules(hook: &str, rules: &[&str]) -> String {
     let mut text = TABLE.replace("HOOK", hook);
     for (at, rule) in rules.iter().enumerate() {
-        text.push_str(&format!(
-            "{{\"rule\": {{\"family\": \"inet\", \"table\": \"filter\", \"chain\": \"guard\", \"handle\": {}, \"expr\": [{rule}]}}}}\n",
+        writeln!(
+            text,
+            "{{\"rule\": {{\"family\": \"inet\", \"table\": \"filter\", \"chain\": \"guard\", \"handle\": {}, \"expr\": [{rule}]}}}}",
             7 + at
-        ));
+        )
+        .unwrap();
     }
     text
 }
