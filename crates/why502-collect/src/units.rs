@@ -61,7 +61,7 @@ pub(crate) fn read_unit_journal(unit: &str, from: Stamp, to: Stamp, stop: Instan
             if output.stdout.is_empty() && !output.complaint.is_empty() {
                 return complaint("journalctl", &output);
             }
-            let n_entries = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+            let n_entries = output.stdout.split(|byte| *byte == b'\n').skip(1).count();
             let truncated = output.truncated || n_entries >= MAX_ENTRIES;
             Answer::known(FactBody::UnitJournal(JournalRecord { entries: output.stdout.into(), truncated }))
         }

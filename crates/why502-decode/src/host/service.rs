@@ -119,7 +119,7 @@ fn read_unit(
         match (section.as_str(), key.trim()) {
             ("Service", "ExecStart") if value.is_empty() => commands.clear(),
             ("Service", "ExecStart") => {
-                commands.push(split_words(value.trim_start_matches(['@', '-', ':', '+', '!', '|'])))
+                commands.push(split_words(value.trim_start_matches(['@', '-', ':', '+', '!', '|'])));
             }
             ("Service", "Environment") if value.is_empty() => service.environment.clear(),
             ("Service", "Environment") => {
@@ -190,9 +190,8 @@ fn specified(value: &str, unit: &str) -> String {
             Some('N') => out.push_str(bare),
             Some('p') => out.push_str(prefix),
             Some('t') => out.push_str("/run"),
-            Some('%') => out.push('%'),
+            Some('%') | None => out.push('%'),
             Some(other) => out.extend(['%', other]),
-            None => out.push('%'),
         }
     }
     out

@@ -18,8 +18,8 @@ pub fn decode_unit(shown: &[u8]) -> Option<Unit> {
         }
         own.push_str(value);
     }
-    unit.name = unit.property("Id")?.to_owned();
-    (unit.property("LoadState") != Some("not-found")).then_some(unit)
+    let name = unit.property("Id")?.to_owned();
+    (unit.property("LoadState") != Some("not-found")).then_some(Unit { name, ..unit })
 }
 
 /// The entries of a journal, by time.
