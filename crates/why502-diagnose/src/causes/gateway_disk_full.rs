@@ -34,11 +34,13 @@
 //!
 //! write(2), statvfs(3); nginx: `ngx_create_temp_file`, `ngx_write_chain_to_temp_file`, `ngx_http_log_write`.
 
+mod mend;
+
+use self::mend::remedies;
 use super::files::{ByStore, FileFailure, Store, by_store, file_failures};
 use crate::case::{Case, Failure, FailureId, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
-use crate::remedy::{Remedy, Risk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use why502_facts::{Errno, ErrorRecord, FileSystem, Observed, Phrase};
@@ -358,46 +360,6 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
         );
     }
     Explanation { title, why: why.to_owned(), wont_help }
-}
-
-fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some((store, found, is_quota)) = chief(case).filter(|_| finding.still_failing != Some(false)) else {
-        return Vec::new();
-    };
-    let point =
-        found.and_then(|found| Some(found.mount.as_ref()?.point.clone())).unwrap_or(store.path.clone());
-    let verify = "a request with a large body is answered, and the error log has no new `(28: No space left on device)` lines";
-    if is_quota {
-        return vec![
-            Remedy::new("Raise the quota of nginx's user, or free what it holds", Risk::ShowOnly)
-                .advice(format!("`quota -vs` of the workers' user, or `repquota -s {point}`, tells how much is held; `edquota` or `setquota` raise it"))
-                .verify(verify),
-        ];
-    }
-    let is_inodes = found.and_then(|found| lack(case, found)) == Some(Lack::Inodes);
-    let look = Remedy::new(format!("Make room on {point}"), Risk::ShowOnly).verify(verify);
-    let look = if is_inodes {
-        look.command(&["df", "-i", &point], &[]).command(&["du", "--inodes", "-xd2", &point], &[]).advice(
-            "many small files hold the inodes: sessions, mail queues, a cache without max_size; what a running nginx holds in its temporary paths goes by itself",
-        )
-    } else {
-        look.command(&["df", "-h", &point], &[]).command(&["du", "-xhd2", &point], &[]).advice(
-            "files that were removed and are still open (`lsof +L1`) hold their space until their process is restarted or told to reopen its logs; where `du` finds little, that is where it went",
-        )
-    };
-    let bound = match store.kind {
-        StorageKind::Cache => "`max_size=` and `min_free=` of the cache path, below what the file system has",
-        StorageKind::Log => "rotation with compression (logrotate), and a file system of its own for logs",
-        StorageKind::Temporary => {
-            "`client_max_body_size` and `proxy_max_temp_file_size` (of each protocol), or a larger file system for that path"
-        }
-    };
-    vec![
-        look,
-        Remedy::new("Bound what nginx writes there", Risk::ShowOnly)
-            .advice(bound)
-            .verify("`df` shows room at the busiest hour"),
-    ]
 }
 
 #[cfg(test)]
