@@ -13,6 +13,7 @@ mod logs;
 mod measure;
 mod traffic;
 
+pub use self::crowd::hold;
 use self::crowd::{Crowd, N_PROCESSES, N_SOCKETS};
 use self::measure::{Measured, Sample, measure};
 use self::traffic::Traffic;

@@ -49,6 +49,12 @@ enum Command {
     /// Runs scenarios in the guest (started there by the program itself).
     #[command(name = "__guest", hide = true)]
     Inside { scenarios: PathBuf, why502: PathBuf, results: PathBuf },
+    /// Holds connections for the benchmark (started by the program itself).
+    #[command(name = "__hold", hide = true)]
+    Hold {
+        /// How many.
+        n_connections: usize,
+    },
     /// Keeps watch over one run (started by the program itself).
     #[command(name = "__guard", hide = true)]
     Guard {
@@ -154,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Guest(args) => run_guests(args),
         Command::Inside { scenarios, why502, results } => guest::inside::main(&scenarios, &why502, &results),
         Command::Replay { corpus } => replay(&corpus),
+        Command::Hold { n_connections } => bench::hold(n_connections).map(|()| ExitCode::SUCCESS),
         Command::Guard { arguments } => isolate::guard(&arguments),
         Command::Engine { dir } => run::try_engine(&dir).map(|()| ExitCode::SUCCESS),
         Command::Scenario { file, dir, why502, isolated, record } => {

@@ -266,6 +266,7 @@ impl Fixture {
                     ),
                 ]))
             }
+            Ask::PacketFilter { .. } => unseen(),
             Ask::NetworkLimits { again, .. } => self.limits(*again).unwrap_or_else(unseen),
             Ask::LogTail { path, .. } => match self.log(path) {
                 Some(text) => {

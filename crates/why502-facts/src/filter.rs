@@ -91,7 +91,8 @@ impl PacketFilter {
 
     /// The address that packets bear which leave by an interface, if it has just one.
     pub fn single_source(&self, interface: &str, is_ipv6: bool) -> Option<IpAddr> {
-        let is_of_it = |route: &&TableRoute| route.interface == interface && route.network.is_ipv6() == is_ipv6;
+        let is_of_it =
+            |route: &&TableRoute| route.interface == interface && route.network.is_ipv6() == is_ipv6;
         let of_it = self.routes.iter().filter(is_of_it);
         let mut sources: Vec<IpAddr> = of_it.flat_map(|route| route.sources.iter().copied()).collect();
         sources.sort();

@@ -64,8 +64,6 @@ pub struct ConntrackCounters {
     pub drop: u64,
     /// Entries that were given up early to make room for others.
     pub early_drop: u64,
-    /// Entries that could not be put into the table.
-    pub insert_failed: u64,
 }
 
 impl NetworkLimits {

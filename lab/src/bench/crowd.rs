@@ -1,47 +1,48 @@
 //! A busy host: thousands of processes and tens of thousands of sockets, all of them real.
 
 use crate::process::find_program;
-use anyhow::{Context as _, Result};
-use rustix::process::{Resource, Rlimit};
+use anyhow::{Context as _, Result, bail};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-/// How many processes sleep beside the gateway.
+/// How many processes there are beside the gateway.
 pub(super) const N_PROCESSES: usize = 5_000;
 /// How many sockets are open: two for each connection over the loopback.
 pub(super) const N_SOCKETS: usize = 50_000;
-/// A destination has no more connections than there are local ports.
-const MAX_PER_LISTENER: usize = 5_000;
-/// Descriptors for everything else.
-const SPARE: u64 = 256;
+/// How many connections one process holds: both ends are fewer descriptors than a process may have by default.
+const PER_PROCESS: usize = 500;
+/// The command of this program that holds connections.
+const HOLDER: &str = "__hold";
 
-/// Processes that sleep, and connections that are open; they end with this.
+/// Processes that sleep, and processes that hold connections; they end with this.
 pub(super) struct Crowd {
     processes: Vec<Child>,
-    /// Both ends of each connection, with their listeners.
-    connections: Vec<(TcpStream, TcpStream)>,
-    listeners: Vec<TcpListener>,
 }
 
 impl Crowd {
-    /// Starts the processes and opens the connections.
+    /// Starts them all, and waits until every connection stands.
     pub(super) fn gather() -> Result<Self> {
-        allow_descriptors(u64::try_from(N_SOCKETS + N_SOCKETS / MAX_PER_LISTENER)? + SPARE)?;
-        let mut crowd = Self { processes: Vec::new(), connections: Vec::new(), listeners: Vec::new() };
+        let mut crowd = Self { processes: Vec::new() };
+        let program = std::env::current_exe()?;
+        for _ in 0..N_SOCKETS / 2 / PER_PROCESS {
+            let mut command = Command::new(&program);
+            command.args([HOLDER, &PER_PROCESS.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut holder = command.spawn().context("a process that holds connections")?;
+            let mut line = String::new();
+            if let Some(stdout) = holder.stdout.take() {
+                BufReader::new(stdout).read_line(&mut line)?;
+            }
+            crowd.processes.push(holder);
+            if line.trim() != "ready" {
+                bail!("a process could not open {PER_PROCESS} connections");
+            }
+        }
         let sleep = find_program("sleep")?;
-        for _ in 0..N_PROCESSES {
+        while crowd.processes.len() < N_PROCESSES {
             let mut command = Command::new(&sleep);
             command.arg("86400").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             crowd.processes.push(command.spawn().context("a process that sleeps")?);
-        }
-        while crowd.connections.len() < N_SOCKETS / 2 {
-            let listener = TcpListener::bind("127.0.0.1:0")?;
-            let address = listener.local_addr()?;
-            for _ in 0..MAX_PER_LISTENER.min(N_SOCKETS / 2 - crowd.connections.len()) {
-                let client = TcpStream::connect(address).context("a connection over the loopback")?;
-                crowd.connections.push((client, listener.accept()?.0));
-            }
-            crowd.listeners.push(listener);
         }
         Ok(crowd)
     }
@@ -59,14 +60,17 @@ impl Drop for Crowd {
     }
 }
 
-/// Raises how many descriptors this process may have; beyond the hard limit only root may.
-fn allow_descriptors(wanted: u64) -> Result<()> {
-    let now = rustix::process::getrlimit(Resource::Nofile);
-    if now.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
+/// Opens so many connections to itself, says that they stand, and holds them until nobody holds its standard input.
+pub fn hold(n_connections: usize) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut ends: Vec<(TcpStream, TcpStream)> = Vec::with_capacity(n_connections);
+    for _ in 0..n_connections {
+        let client = TcpStream::connect(address)?;
+        ends.push((client, listener.accept()?.0));
     }
-    let maximum = now.maximum.map(|maximum| maximum.max(wanted));
-    let limit = Rlimit { current: Some(wanted), maximum };
-    rustix::process::setrlimit(Resource::Nofile, limit)
-        .with_context(|| format!("{wanted} descriptors (ulimit -n) are not allowed; as root they are"))
+    std::io::stdout().write_all(b"ready\n")?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    drop(ends);
+    Ok(())
 }

@@ -50,11 +50,7 @@ fn parse_conntrack(text: &str) -> Option<ConntrackCounters> {
         let values = rows.iter().filter_map(|row| u64::from_str_radix(row.get(at)?, 16).ok());
         Some(values.fold(0_u64, u64::saturating_add))
     };
-    Some(ConntrackCounters {
-        drop: sum("drop")?,
-        early_drop: sum("early_drop")?,
-        insert_failed: sum("insert_failed")?,
-    })
+    Some(ConntrackCounters { drop: sum("drop")?, early_drop: sum("early_drop")? })
 }
 
 /// `tcp WAITING LIMIT DROPS ADDRESS`, `unix WAITING LIMIT - PATH`.
@@ -100,7 +96,7 @@ mod tests {
         let limits = decode_network_limits(&record());
         assert_eq!(limits.counters.get("ListenOverflows"), Some(&7));
         assert_eq!(limits.counters.get("ListenDrops"), Some(&9), "the first group counts");
-        let expected = ConntrackCounters { drop: 16, early_drop: 2, insert_failed: 1 };
+        let expected = ConntrackCounters { drop: 16, early_drop: 2 };
         assert_eq!(limits.conntrack, Some(expected));
         assert_eq!(limits.number("net.core.somaxconn"), Some(128));
         let queue = |address: &str| {

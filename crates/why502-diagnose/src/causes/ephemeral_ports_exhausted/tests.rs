@@ -21,7 +21,7 @@ fn hit() -> Fixture {
 
 #[test]
 fn hit_all_ports_towards_one_address_are_taken() {
-    insta::assert_snapshot!(hit().summary(), @"");
+    assert!(hit().summary().contains("Confirmed ephemeral-ports-exhausted"), "{}", hit().summary());
     let report = hit().report();
     let told: Vec<String> = report.findings[0]
         .evidence
@@ -32,7 +32,10 @@ fn hit_all_ports_towards_one_address_are_taken() {
             format!("- {}: {}", remedy.title, commands.join(" "))
         }))
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    let told = told.join("\n");
+    for words in ["28100 of them in TIME_WAIT", "without 1 port", "keeps no connections", "10240 65535"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 }
 
 #[test]
@@ -82,5 +85,8 @@ fn gap_nobody_may_count() {
 
 #[test]
 fn the_remedy_keeps_connections() {
-    insta::assert_snapshot!(first_diff(&hit().report()), @"");
+    let diff = first_diff(&hit().report());
+    for line in ["keepalive 32;", "proxy_http_version 1.1;", "proxy_set_header Connection \"\";"] {
+        assert!(diff.contains(line), "{line}: {diff}");
+    }
 }
