@@ -250,7 +250,7 @@ impl Fixture {
             }
             Ask::PathWalk { root, path } => {
                 let whose = match root {
-                    Root::Process(pid) if *pid != MASTER => format!(" @{pid}"),
+                    Root::Process(pid) if !self.sees_the_same(*pid) => format!(" @{pid}"),
                     Root::Process(_) | Root::Host => String::new(),
                 };
                 let section = self.sections.get(&format!("path {path}{whose}"));
@@ -361,6 +361,12 @@ impl Fixture {
             record.stat = Blob::from(stat.as_str());
         }
         record
+    }
+
+    /// Whether a process sees the files that nginx sees.
+    fn sees_the_same(&self, pid: u32) -> bool {
+        let found = self.processes().processes.into_iter().find(|process| process.pid == pid);
+        found.is_some_and(|own| own.same_root == Some(true) && own.mount_namespace == Some(1))
     }
 
     fn process(&self, pid: u32) -> ProcessRecord {
