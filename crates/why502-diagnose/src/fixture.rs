@@ -298,8 +298,8 @@ impl Fixture {
                 let is_apart = self.sections.keys().any(|name| name.starts_with("path-in-process "));
                 let section = match root {
                     Root::Process(MASTER | WORKER) if is_apart => format!("path-in-process {path}"),
-                    Root::Process(MASTER | WORKER) | Root::Host => format!("path {path}"),
-                    Root::Process(pid) => format!("path {path} @{pid}"),
+                    Root::Process(pid) if !self.sees_the_same(*pid) => format!("path {path} @{pid}"),
+                    Root::Process(_) | Root::Host => format!("path {path}"),
                 };
                 self.sections.get(&section).map_or_else(unseen, |text| walk(path, text))
             }
@@ -421,6 +421,12 @@ impl Fixture {
         }
         access_control::put_into_unit(self, &mut record);
         record
+    }
+
+    /// Whether a process sees the files that nginx sees.
+    fn sees_the_same(&self, pid: u32) -> bool {
+        let found = self.processes().processes.into_iter().find(|process| process.pid == pid);
+        found.is_some_and(|own| own.same_root == Some(true) && own.mount_namespace == Some(1))
     }
 
     fn process(&self, pid: u32) -> ProcessRecord {
