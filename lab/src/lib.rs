@@ -15,6 +15,7 @@ pub mod bench;
 pub mod cli;
 pub mod isolate;
 pub mod judge;
+mod memory;
 pub mod orchestrate;
 mod output;
 mod place;

@@ -2,6 +2,7 @@
 
 use crate::isolate::Isolation;
 use crate::judge::{Kind, Miss, Outcome};
+use crate::memory::lacks_limits;
 use crate::output::complain;
 use crate::process::wait_until;
 use crate::replay::Recorder;
@@ -117,11 +118,12 @@ pub fn run_all(plan: &Plan, mut tell: impl FnMut(&Named, &Done)) -> Vec<Done> {
 
 /// Why a scenario cannot be run here, if it cannot.
 pub fn reason_to_skip(named: &Named, isolation: &Isolation) -> Option<String> {
-    let Isolation::None(why) = isolation else { return None };
     let is_root = rustix::process::geteuid().is_root();
-    named.scenario.needs.iter().find_map(|need| match need {
-        Need::OwnHost => Some(format!("needs namespaces of its own: {why}")),
-        Need::Root => (!is_root).then(|| "needs root".to_owned()),
+    named.scenario.needs.iter().find_map(|need| match (need, isolation) {
+        (Need::MemoryLimit, _) => lacks_limits(),
+        (Need::OwnHost, Isolation::None(why)) => Some(format!("needs namespaces of its own: {why}")),
+        (Need::Root, Isolation::None(_)) => (!is_root).then(|| "needs root".to_owned()),
+        (Need::OwnHost | Need::Root, Isolation::Namespaces(_)) => None,
     })
 }
 

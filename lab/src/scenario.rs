@@ -88,6 +88,8 @@ pub const NOTHING: &str = "-";
 pub enum Need {
     /// Namespaces of its own: its own `/etc/hosts`, its own addresses, its own packet filter.
     OwnHost,
+    /// Control groups that limit the memory of its backends.
+    MemoryLimit,
     /// To be root: nginx's workers run as another user.
     Root,
 }

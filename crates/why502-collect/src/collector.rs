@@ -1,7 +1,7 @@
 //! Asks in, facts out.
 
 use crate::helper::{Job, Task, out_of_time, run_job};
-use crate::{files, host, kernel_log, logs, processes, server_logs, sockets};
+use crate::{files, host, kernel_log, logs, processes, server_logs, services, sockets, units, waiting};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -235,8 +235,12 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),
+        Ask::Services { marks } => services::read_services(marks, stop),
         Ask::Sockets { pid } => sockets::read_sockets(*pid),
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
+        Ask::Waiting { pids } => waiting::read_waiting(pids),
+        Ask::Unit { name } => units::read_unit(name, stop),
+        Ask::UnitJournal { unit, from, to } => units::read_unit_journal(unit, *from, *to, stop),
         Ask::Probe { .. } | Ask::Resolve { .. } => Answer::unknown(GapReason::Failed, "not a look"),
     }
 }

@@ -1,113 +1,185 @@
-//! Programs of the host that are run for what they print: with a deadline, without a shell, from fixed directories.
+//! Programs of the host that are asked for what no file tells: `systemctl show`, `journalctl`.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
+use why502_facts::{Answer, GapReason, lossy};
 
-/// Where programs are searched, in this order: `PATH` is the caller's.
-const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+/// Where programs are searched, whatever the environment says.
+const DIRECTORIES: [&str; 6] =
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
+/// So much of what a program complains of is read, in bytes.
+const MAX_COMPLAINT: u64 = 2000;
+/// How long a program may take to end once its output has.
+const PAUSE: Duration = Duration::from_millis(2);
 
-/// What a program printed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Printed {
-    /// Its standard output, as far as it came.
-    pub(crate) output: Vec<u8>,
-    /// Whether it ended by itself, and that without an error.
-    pub(crate) is_whole: bool,
+/// What a program wrote.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its standard output, as far as it was read.
+    pub(crate) stdout: Vec<u8>,
+    /// Whether there was more.
+    pub(crate) truncated: bool,
+    /// The first line of its standard error.
+    pub(crate) complaint: String,
+    /// Whether it ended with success; false also where it was ended because its output was too long.
+    pub(crate) success: bool,
 }
 
-/// Where a program is; `None` if the host has none.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+/// Why a program told nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CommandError {
+    /// It is not installed.
+    NotThere,
+    /// It could not be started, or read.
+    Failed(String),
+    /// It did not end in time.
+    TimedOut,
 }
 
-/// Runs a program in the C locale until it ends, has printed `max_bytes`, or the time is up; then it is ended.
+impl CommandError {
+    /// The gap that it is.
+    pub(crate) fn gap(&self, program: &str) -> Answer {
+        match self {
+            Self::NotThere => Answer::unknown(GapReason::Unsupported, format!("there is no {program} here")),
+            Self::Failed(says) => Answer::unknown(GapReason::Failed, format!("{program}: {says}")),
+            Self::TimedOut => {
+                Answer::unknown(GapReason::TimedOut, format!("{program} did not answer in time"))
+            }
+        }
+    }
+}
+
+/// Runs a program of the host with arguments, without a shell, in the C locale and in UTC; it is ended by its process id
+/// at `deadline`, or once it has written more than `max_bytes`.
 pub(crate) fn run(
-    program: &Path,
+    program: &str,
     arguments: &[&str],
+    max_bytes: u64,
     deadline: Instant,
-    max_bytes: usize,
-) -> io::Result<Printed> {
-    let mut child = Command::new(program)
+) -> Result<Output, CommandError> {
+    let failed = |error: &io::Error| CommandError::Failed(error.to_string());
+    let paths = DIRECTORIES.iter().map(|directory| format!("{directory}/{program}"));
+    let Some(path) = paths.into_iter().find(|path| Path::new(path).is_file()) else {
+        return Err(CommandError::NotThere);
+    };
+    let mut command = Command::new(path);
+    command
         .args(arguments)
         .env_clear()
         .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .env("PATH", DIRECTORIES.join(":"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let printed = read_until(&mut child, deadline, max_bytes);
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = command.spawn().map_err(|error| failed(&error))?;
+    let read = read_both(&mut child, max_bytes, deadline);
+    let (stdout, complaint) = match read {
+        Some(read) => read,
+        None => {
+            end(&mut child);
+            return Err(CommandError::TimedOut);
+        }
+    };
+    let stdout = stdout.map_err(|error| {
+        end(&mut child);
+        failed(&error)
+    })?;
+    let truncated = stdout.len() as u64 > max_bytes;
+    let success = if truncated {
+        end(&mut child);
+        false
+    } else {
+        wait(&mut child, deadline)?.success()
+    };
+    let mut stdout = stdout;
+    stdout.truncate(usize::try_from(max_bytes).unwrap_or(usize::MAX));
+    let complaint = complaint.lines().next().unwrap_or_default().trim().to_owned();
+    Ok(Output { stdout, truncated, complaint, success })
+}
+
+/// Both outputs of a child, each read in a thread of its own, so that neither waits for the other; `None` if the time is up.
+fn read_both(child: &mut Child, max_bytes: u64, deadline: Instant) -> Option<(io::Result<Vec<u8>>, String)> {
+    let stdout = read_aside(child.stdout.take(), max_bytes + 1);
+    let stderr = read_aside(child.stderr.take(), MAX_COMPLAINT);
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let stdout = stdout.recv_timeout(left()).ok()?;
+    let is_full = stdout.as_ref().is_ok_and(|bytes| bytes.len() as u64 > max_bytes);
+    // Whoever is cut off has not closed the other output either.
+    let complaint = if is_full { None } else { Some(stderr.recv_timeout(left()).ok()?) };
+    Some((stdout, complaint.and_then(Result::ok).map(|bytes| lossy(&bytes)).unwrap_or_default()))
+}
+
+fn read_aside(stream: Option<impl Read + Send + 'static>, limit: u64) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stream.map_or(Ok(0), |stream| stream.take(limit).read_to_end(&mut bytes));
+        // Nobody waits any longer where the time was up.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    receiver
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> Result<ExitStatus, CommandError> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if Instant::now() < deadline => thread::sleep(PAUSE),
+            Ok(None) => {
+                end(child);
+                return Err(CommandError::TimedOut);
+            }
+            Err(error) => return Err(CommandError::Failed(error.to_string())),
+        }
+    }
+}
+
+fn end(child: &mut Child) {
     // It may have ended by itself.
     let _ = child.kill();
     let _ = child.wait();
-    printed
-}
-
-fn read_until(child: &mut Child, deadline: Instant, max_bytes: usize) -> io::Result<Printed> {
-    let mut printed = Printed::default();
-    let Some(mut stdout) = child.stdout.take() else { return Ok(printed) };
-    let mut buffer = vec![0; 64 << 10];
-    while printed.output.len() < max_bytes {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !is_readable(&stdout, left)? {
-            return Ok(printed);
-        }
-        let length = stdout.read(&mut buffer)?;
-        if length == 0 {
-            printed.is_whole = ends_well(child, deadline)?;
-            return Ok(printed);
-        }
-        printed.output.extend_from_slice(&buffer[..length]);
-    }
-    Ok(printed)
-}
-
-fn is_readable(stdout: &std::process::ChildStdout, within: Duration) -> io::Result<bool> {
-    let mut ready = [PollFd::new(stdout, PollFlags::IN)];
-    let timeout = Timespec::try_from(within).ok();
-    match poll(&mut ready, timeout.as_ref()) {
-        Ok(count) => Ok(count > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Who has closed its output is about to end.
-fn ends_well(child: &mut Child, deadline: Instant) -> io::Result<bool> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_printed_is_read_and_bounded() {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let echo = find_program("echo").unwrap();
-        let printed = run(&echo, &["a", "b"], deadline, 1 << 20).unwrap();
-        assert_eq!((printed.output.as_slice(), printed.is_whole), (&b"a b\n"[..], true));
-        let endless = run(&find_program("yes").unwrap(), &[], deadline, 100_000).unwrap();
-        assert!(endless.output.len() >= 100_000 && !endless.is_whole);
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
     }
 
     #[test]
-    fn who_hangs_is_ended() {
+    fn output_complaint_and_success_are_told() {
+        let output = run("sh", &["-c", "echo out; echo err >&2; exit 3"], 100, soon()).unwrap();
+        assert_eq!((output.stdout.as_slice(), output.complaint.as_str()), (b"out\n".as_slice(), "err"));
+        assert!(!output.success && !output.truncated);
+        assert!(run("sh", &["-c", "test \"$LC_ALL$TZ\" = CUTC"], 100, soon()).unwrap().success);
+    }
+
+    #[test]
+    fn whoever_writes_without_end_is_cut_off() {
+        let output = run("yes", &[], 100, soon()).unwrap();
+        assert_eq!((output.stdout.len(), output.truncated), (100, true));
+    }
+
+    #[test]
+    fn whoever_takes_too_long_is_ended() {
         let begin = Instant::now();
-        let deadline = begin + Duration::from_millis(100);
-        let printed = run(&find_program("sleep").unwrap(), &["60"], deadline, 1024).unwrap();
-        assert_eq!(printed, Printed::default());
-        assert!(begin.elapsed() < Duration::from_secs(30));
-        assert_eq!(find_program("no-such-program-of-why502"), None);
+        let ended = run("sleep", &["60"], 100, begin + Duration::from_millis(100));
+        assert_eq!(ended.err(), Some(CommandError::TimedOut));
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_program_is_searched_in_fixed_directories_alone() {
+        assert_eq!(run("no-such-program", &[], 100, soon()).err(), Some(CommandError::NotThere));
+        assert_eq!(run("../../bin/no", &[], 100, soon()).err(), Some(CommandError::NotThere));
     }
 }

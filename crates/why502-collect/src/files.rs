@@ -41,6 +41,18 @@ pub(crate) fn read_whole(path: &str) -> Option<Vec<u8>> {
     Some(read_bounded(file, MAX_FILE).ok()?.0)
 }
 
+/// The content and the status of a regular file that is not larger than `limit` bytes; `None` if it is, or may not be read.
+pub(crate) fn read_whole_of(root: Root, path: &str, limit: u64) -> Option<(Vec<u8>, Stat)> {
+    let (file, stat) = RootDir::open(root).and_then(|root| root.open_file(path)).ok()?;
+    let (content, truncated) = read_bounded(file, limit).ok()?;
+    (!truncated).then_some((content, stat))
+}
+
+/// The status of a file without its access list.
+pub(crate) fn file_status_of(stat: &Stat) -> FileStatus {
+    file_status(stat, Vec::new())
+}
+
 /// The paths that a pattern matches.
 pub(crate) fn list_matches(root: Root, pattern: &str) -> Answer {
     match RootDir::open(root).and_then(|root| glob(&root, pattern)) {

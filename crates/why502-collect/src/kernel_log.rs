@@ -1,6 +1,6 @@
 //! The kernel's messages: its ring buffer, else the journal, else what syslog wrote of them.
 
-use crate::command::{find_program, run};
+use crate::command::run;
 use crate::files::words;
 use crate::root::RootDir;
 use crate::server_logs::modified;
@@ -27,7 +27,7 @@ const MAX_LINE: usize = 1024;
 const SHORT: Duration = Duration::from_hours(24);
 /// How long the journal is read, and how much of it.
 const JOURNAL_TIME: Duration = Duration::from_secs(2);
-const MAX_JOURNAL: usize = 16 << 20;
+const MAX_JOURNAL: u64 = 16 << 20;
 /// The files of Debian's rsyslog, of Red Hat's, and of those that write everything into one.
 const FILES: [&str; 3] = ["/var/log/kern.log", "/var/log/messages", "/var/log/syslog"];
 /// How much of the end of such a file is read, in bytes.
@@ -171,19 +171,19 @@ fn read_ring() -> Result<Ring, Errno> {
 
 /// The kernel's messages in the journal, of all boots; `None` if it has none that may be read.
 fn read_journal(deadline: Instant) -> Option<KernelLogRecord> {
-    let journalctl = find_program("journalctl")?;
     // Newest first: where time or size do not suffice, the end is what is read.
     let arguments = [
         "--quiet",
         "--no-pager",
         "--all",
         "--reverse",
+        "--lines=20000",
         "--no-hostname",
         "--output=short-unix",
         "_TRANSPORT=kernel",
     ];
-    let printed = run(&journalctl, &arguments, deadline, MAX_JOURNAL).ok()?;
-    let text = printed.output.as_slice();
+    let printed = run("journalctl", &arguments, MAX_JOURNAL, deadline).ok()?;
+    let text = printed.stdout.as_slice();
     // The last line may have been cut.
     let text = &text[..text.iter().rposition(|byte| *byte == b'\n')?];
     let mut kept = Kept::default();

@@ -18,7 +18,10 @@ mod processes;
 mod resolve;
 mod root;
 mod server_logs;
+mod services;
 mod sockets;
+mod units;
+mod waiting;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;

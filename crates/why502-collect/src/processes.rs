@@ -46,6 +46,27 @@ pub(crate) fn process_ids() -> std::io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// The argument vector of a process; `None` if it is gone, or a kernel thread.
+pub(crate) fn argv_of(pid: u32) -> Option<Vec<String>> {
+    let mut cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    cmdline.truncate(MAX_CMDLINE);
+    let argv =
+        cmdline.strip_suffix(b"\0").unwrap_or(&cmdline).split(|byte| *byte == 0).map(why502_facts::lossy);
+    (!cmdline.is_empty()).then(|| argv.collect())
+}
+
+/// The ids of the threads of a process, in order.
+pub(crate) fn thread_ids(pid: u32) -> std::io::Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            ids.push(id);
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
 /// `None` if the process is gone.
 fn read_record(pid: u32, own: &FileView) -> Option<ProcessRecord> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;

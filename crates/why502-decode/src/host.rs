@@ -4,14 +4,22 @@
 //! is passed over, because kernels add columns and a race with a dying process cuts lines short.
 
 mod kernel_log;
+mod marks;
 mod names;
 mod process;
 mod server_log;
 mod server_words;
+mod service;
 mod sockets;
+mod unit;
+mod waiting;
 
 pub use kernel_log::{decode_kernel_log, is_kernel_line, is_kernel_word};
+pub use marks::{holds_mark, lines_with_marks};
 pub use names::{ResolverSettings, find_host, host_sources, parse_resolv_conf};
 pub use process::{decode_process, decode_processes};
 pub use server_log::{decode_server_logs, keep_server_words};
+pub use service::{decode_service, decode_services, supervisord_includes, supervisord_programs};
 pub use sockets::{TcpLine, UnixLine, decode_sockets, tcp_line, unix_line};
+pub use unit::{decode_journal, decode_unit};
+pub use waiting::decode_waiting;

@@ -62,8 +62,12 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),
         FactBody::ServerLogs(logs) => Datum::ServerLogs(host::decode_server_logs(logs, zone)),
+        FactBody::Services(services) => Datum::Services(host::decode_services(services)),
         FactBody::Sockets(sockets) => Datum::Sockets(host::decode_sockets(sockets)),
         FactBody::Strings(strings) => Datum::Strings(strings.clone()),
+        FactBody::Waiting(record) => Datum::Waiting(host::decode_waiting(record)),
+        FactBody::Unit(shown) => Datum::Unit(host::decode_unit(shown.as_slice())?),
+        FactBody::UnitJournal(journal) => Datum::UnitJournal(host::decode_journal(journal)),
     })
 }
 

@@ -12,7 +12,7 @@
 mod clock;
 mod content;
 mod digest;
-mod envelope;
+pub(crate) mod envelope;
 mod error_line;
 mod format;
 mod guess;

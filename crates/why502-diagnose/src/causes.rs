@@ -17,6 +17,7 @@ mod dns_server_unreachable;
 mod dns_stale_address;
 mod fastcgi_script_not_found;
 mod gateway_not_running;
+mod gateway_worker_crashed;
 pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
@@ -77,7 +78,9 @@ mod upgrade_header_hardcoded;
 mod upgraded_connection_idle_timeout;
 mod upstream_closed_before_response;
 mod upstream_connect_timeout;
+mod upstream_hung;
 mod upstream_not_listening;
+mod upstream_oom_killed;
 mod upstream_pool_exhausted;
 mod upstream_rejects_request_body;
 mod upstream_reset_before_response;
@@ -113,6 +116,7 @@ pub static CAUSES: &[&Cause] = &[
     &dns_stale_address::CAUSE,
     &fastcgi_script_not_found::CAUSE,
     &gateway_not_running::CAUSE,
+    &gateway_worker_crashed::CAUSE,
     &host_header_rejected::CAUSE,
     &http_version_mismatch::CAUSE,
     &http2_goaway::CAUSE,
@@ -156,7 +160,9 @@ pub static CAUSES: &[&Cause] = &[
     &upgraded_connection_idle_timeout::CAUSE,
     &upstream_closed_before_response::CAUSE,
     &upstream_connect_timeout::CAUSE,
+    &upstream_hung::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_oom_killed::CAUSE,
     &upstream_pool_exhausted::CAUSE,
     &upstream_rejects_request_body::CAUSE,
     &upstream_reset_before_response::CAUSE,

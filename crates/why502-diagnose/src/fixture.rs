@@ -13,13 +13,18 @@
 //!                          connection open for so long, where one is held;
 //!                          `after=1200`, `shaken=800`: the connection, the handshake takes so many milliseconds;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
+//!                          `#- probe 127.0.0.1:3000 /path`: to a request for that path;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
 //! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
 //! #- server-log            the log file that every listening process holds open
+//! #- unit shop.service      `systemctl show`: key=value; `absent`: systemd knows none of that name
+//! #- unit-file /etc/systemd/system/shop.service, #- program shop, #- run-script shop: definitions of services, see `fixture/services.rs`
+//! #- journal shop.service   one entry per line: a moment, who wrote it, the message
 //! #- path /run/app.sock    one component per line: MODE UID GID KIND PATH, as the walk passed them
+//! #- waiting               what processes wait for, see `fixture/waiting.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          since=…, no-probe, no-sockets, other-worker=… (a worker of another master, of /b.conf)
@@ -28,6 +33,8 @@
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
 mod kernel_log;
+mod services;
+mod waiting;
 
 use crate::plan::asks_upgrade;
 use crate::report::Report;
@@ -38,6 +45,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use waiting::waiting;
 use why502_decode::host::keep_server_words;
 use why502_decode::load;
 use why502_decode::logs::{
@@ -214,6 +222,9 @@ impl Fixture {
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
             }
+            Ask::Waiting { pids } => {
+                self.sections.get("waiting").map_or_else(unseen, |text| waiting(text, pids))
+            }
             Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
             Ask::Process { pid } => Answer::known(FactBody::Process(self.process(*pid))),
             Ask::Strings { .. } => {
@@ -236,6 +247,9 @@ impl Fixture {
             Ask::ServerLogs { .. } => {
                 self.sections.get("server-log").map_or_else(unseen, |text| self.server_log(text))
             }
+            Ask::Services { .. } | Ask::Unit { .. } | Ask::UnitJournal { .. } => {
+                services::answer(&self.sections, ask)
+            }
             Ask::Sockets { .. } => {
                 self.sections.get("listeners").map_or_else(unseen, |text| self.sockets(text))
             }
@@ -250,6 +264,7 @@ impl Fixture {
                 let special = tls_name(spec)
                     .or_else(|| upgrade_name(spec))
                     .and_then(of)
+                    .or_else(|| of(&format!(" {}", target_of(spec))))
                     .or_else(|| of(&format!(" {}", spec_name(spec))));
                 // Who closes without the header of the PROXY protocol does not tell what it does behind it.
                 let usual = || of("").filter(|_| !matches!(**spec, ProbeSpec::ProxyProtocol { .. }));
@@ -627,6 +642,11 @@ fn tls_name(spec: &ProbeSpec) -> Option<&'static str> {
 /// What tells a request for an upgrade from the same one without it.
 fn upgrade_name(spec: &ProbeSpec) -> Option<&'static str> {
     asks_upgrade(spec).then_some(" upgrade")
+}
+
+/// The path that a probe asks for; empty if it asks for none.
+fn target_of(spec: &ProbeSpec) -> &str {
+    if let ProbeSpec::Http { request, .. } = spec { &request.target } else { "" }
 }
 
 fn spec_name(spec: &ProbeSpec) -> &'static str {

@@ -60,7 +60,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("VariableUninitialised", "a warning: the value is empty"),
     ("WorkerConnections", "gateway-worker-connections"),
     ("WorkerConnectionsLow", "gateway-worker-connections"),
-    ("WorkerExitedOnSignal", "gateway-worker-crashed"),
 ];
 
 #[derive(serde::Deserialize)]

@@ -1,8 +1,9 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FileContent, HostRecord, KernelLogRecord, LogTail, NameReply, PathWalk,
-    ProcessRecord, ProcessTable, ServerLogRecord, SocketRecord, Stamp, Transcript,
+    AccessDigest, Ask, Blob, ErrorDigest, FileContent, HostRecord, JournalRecord, KernelLogRecord, LogTail,
+    NameReply, PathWalk, ProcessRecord, ProcessTable, ServerLogRecord, ServiceRecord, SocketRecord, Stamp,
+    Transcript, WaitingRecord,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -82,10 +83,18 @@ pub enum FactBody {
     Processes(ProcessTable),
     /// The ends of the log files that a process holds open.
     ServerLogs(Vec<ServerLogRecord>),
+    /// Services and their definitions.
+    Services(Vec<ServiceRecord>),
     /// Sockets of a network namespace.
     Sockets(SocketRecord),
     /// Printable strings of a file.
     Strings(Vec<String>),
+    /// What processes do, or wait for.
+    Waiting(WaitingRecord),
+    /// What `systemctl show` says of a unit.
+    Unit(Blob),
+    /// Entries of a unit's journal.
+    UnitJournal(JournalRecord),
 }
 
 /// Why something could not be looked at.

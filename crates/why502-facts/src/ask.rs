@@ -80,6 +80,11 @@ pub enum Ask {
         /// The process.
         pid: u32,
     },
+    /// The services of this host whose definition holds one of the marks, whoever supervises them: their files.
+    Services {
+        /// A port in digits, the path of a socket, or a name: whole words of a definition.
+        marks: Vec<String>,
+    },
     /// Listening and connected sockets of a network namespace, with their owners, and its local addresses.
     Sockets {
         /// A process in that network namespace; `None`: that of this program.
@@ -94,6 +99,25 @@ pub enum Ask {
         /// What a string must contain.
         marks: Vec<String>,
     },
+    /// What the threads of processes do, or wait for: two looks at them, a moment apart.
+    Waiting {
+        /// The processes.
+        pids: Vec<u32>,
+    },
+    /// What systemd knows of a unit: its state, how its process ended, its limits and its sandbox.
+    Unit {
+        /// Its name, with its suffix.
+        name: String,
+    },
+    /// What the journal holds of a unit: what its processes wrote, and what the service manager says of it.
+    UnitJournal {
+        /// The unit's name, with its suffix.
+        unit: String,
+        /// The begin of the window.
+        from: Stamp,
+        /// The end of the window.
+        to: Stamp,
+    },
 }
 
 /// The topics under which gaps are reported, each with what it is about.
@@ -103,11 +127,13 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("file", "a file of the configuration, or one that it names"),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
+    ("journal", "the journal: what a unit's processes wrote, and what systemd says of them"),
     ("kernel-log", "the kernel's messages: whom it killed, what crashed, what it refused"),
     ("name-resolution", "what a name resolves to"),
     ("probe", "what a peer does when it is dialled as the gateway dials it"),
     ("processes", "the processes of the host: the gateway and its upstreams"),
     ("server-log", "the log of an application server: what it says of its own workers"),
+    ("service", "a service of the host: its unit, its state, who supervises it"),
     ("socket-path", "the path of a unix socket: who may walk it"),
     ("sockets", "the sockets of the gateway's network namespace: who listens where"),
 ];
@@ -124,11 +150,13 @@ impl Ask {
             Self::Log(_) | Self::LogTail { .. } => "error-log",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
-            Self::Process { .. } | Self::Processes => "processes",
+            Self::Process { .. } | Self::Processes | Self::Waiting { .. } => "processes",
             Self::Resolve { .. } => "name-resolution",
             Self::ServerLogs { .. } => "server-log",
+            Self::Services { .. } | Self::Unit { .. } => "service",
             Self::Sockets { .. } => "sockets",
             Self::Strings { .. } => "gateway-binary",
+            Self::UnitJournal { .. } => "journal",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Facts by what was asked, decoded: what models and causes read.
 
 use crate::{
-    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, KernelLog,
-    LogClock, LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
-    Resolver, Root, Security, ServerWord, SocketTable, Stamp,
+    AccessDigest, Ask, ErrorDigest, FailedRequest, FileContent, Gap, GapReason, HostRecord, JournalEntry,
+    KernelLog, LogClock, LogTail, Manifest, NameReply, Observed, PathWalk, PeerAddress, ProbeReport,
+    ProbeSpec, Process, ProcessWaits, Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp,
+    Unit,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -40,10 +41,18 @@ pub enum Datum {
     Processes(ProcessList),
     /// What an application server says of its workers.
     ServerLogs(Vec<ServerWord>),
+    /// Services as their files define them.
+    Services(Vec<Service>),
     /// Sockets of a network namespace.
     Sockets(SocketTable),
     /// Printable strings of a file.
     Strings(Vec<String>),
+    /// What processes do, or wait for.
+    Waiting(Vec<ProcessWaits>),
+    /// A unit, as systemd knows it.
+    Unit(Unit),
+    /// Entries of a unit's journal, by time.
+    UnitJournal(Vec<JournalEntry>),
 }
 
 /// All processes that could be seen.
@@ -195,6 +204,31 @@ impl Facts {
         self.typed(&Ask::ServerLogs { pid }, |datum| {
             if let Datum::ServerLogs(words) = datum { Some(words) } else { None }
         })
+    }
+
+    /// The services whose definition holds one of the marks.
+    pub fn services(&self, marks: &[String]) -> Observed<&Vec<Service>> {
+        self.typed(&Ask::Services { marks: marks.to_vec() }, |datum| {
+            if let Datum::Services(services) = datum { Some(services) } else { None }
+        })
+    }
+
+    /// What systemd knows of a unit; absent where it knows none of that name.
+    pub fn unit(&self, name: &str) -> Observed<&Unit> {
+        let ask = Ask::Unit { name: name.to_owned() };
+        self.typed(&ask, |datum| if let Datum::Unit(unit) = datum { Some(unit) } else { None })
+    }
+
+    /// What the journal holds of a unit in a window, by time.
+    pub fn unit_journal(&self, unit: &str, from: Stamp, to: Stamp) -> Observed<&Vec<JournalEntry>> {
+        let ask = Ask::UnitJournal { unit: unit.to_owned(), from, to };
+        self.typed(&ask, |datum| if let Datum::UnitJournal(entries) = datum { Some(entries) } else { None })
+    }
+
+    /// What processes do, or wait for.
+    pub fn waiting(&self, pids: &[u32]) -> Observed<&Vec<ProcessWaits>> {
+        let ask = Ask::Waiting { pids: pids.to_vec() };
+        self.typed(&ask, |datum| if let Datum::Waiting(waits) = datum { Some(waits) } else { None })
     }
 
     /// The sockets of a network namespace.

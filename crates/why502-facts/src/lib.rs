@@ -32,8 +32,10 @@ mod request;
 mod requests;
 mod series;
 mod server_log;
+mod service;
 mod sockets;
 mod time;
+mod waiting;
 mod websocket;
 mod wire;
 
@@ -69,8 +71,15 @@ pub use request::Invocation;
 pub use requests::{Attempt, FailedRequest, Outcome, RequestMessage};
 pub use series::{AccessTimes, AnswerMeasure, PeerConnects, PeerTimes, RequestCount, RouteAnswers, Timeline};
 pub use server_log::{ServerEvent, ServerLogRecord, ServerWord};
+pub use service::{
+    Exit, JournalEntry, JournalRecord, Mention, RunitState, Service, ServiceFile, ServiceFileKind,
+    ServiceRecord, Supervisor, Unit, UnitEvent,
+};
 pub use sockets::{Accepted, Listener, SocketRecord, SocketState, SocketTable, UnixSocket};
 pub use time::{Civil, Stamp};
+pub use waiting::{
+    Connection, ProcessWaits, ThreadWait, WaitingProcess, WaitingRecord, WaitingThread, WaitsFor,
+};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{
     FirstBytes, GrpcAnswer, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, MemcachedAnswer,

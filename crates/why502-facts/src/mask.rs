@@ -214,6 +214,13 @@ fn mask_body(body: &mut FactBody) {
             table.processes.iter_mut().for_each(|process| mask_blob(&mut process.cmdline));
         }
         FactBody::ServerLogs(logs) => logs.iter_mut().for_each(|log| mask_blob(&mut log.lines)),
+        FactBody::Services(services) => {
+            let files =
+                services.iter_mut().flat_map(|service| service.files.iter_mut().chain(&mut service.named));
+            files.for_each(|file| mask_blob(&mut file.content));
+        }
+        FactBody::Unit(properties) => mask_blob(properties),
+        FactBody::UnitJournal(journal) => mask_blob(&mut journal.entries),
         FactBody::ErrorLog(digest) => {
             for record in digest.records.iter_mut().chain(&mut digest.before) {
                 mask_text(&mut record.line.text);
@@ -242,7 +249,8 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::PathWalk(_)
         | FactBody::Paths(_)
         | FactBody::Sockets(_)
-        | FactBody::Strings(_) => {}
+        | FactBody::Strings(_)
+        | FactBody::Waiting(_) => {}
     }
 }
 

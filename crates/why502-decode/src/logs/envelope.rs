@@ -9,7 +9,7 @@ mod compose;
 mod cri;
 mod docker;
 mod journal;
-mod json;
+pub(crate) mod json;
 mod partial;
 mod pattern;
 mod stamp;

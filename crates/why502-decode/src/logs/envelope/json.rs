@@ -2,7 +2,7 @@
 
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A number, a word, an array or an object, as it is written.
     Other(&'a [u8]),
     /// A string, still escaped, without its quotes.
@@ -11,13 +11,13 @@ pub(super) enum Value<'a> {
 
 /// The fields of an object in their order, keys still escaped; `None` for what is no object. They end where the line
 /// stops being one.
-pub(super) fn fields(line: &[u8]) -> Option<Fields<'_>> {
+pub(crate) fn fields(line: &[u8]) -> Option<Fields<'_>> {
     let rest = line.trim_ascii().strip_prefix(b"{")?;
     rest.ends_with(b"}").then_some(Fields { rest })
 }
 
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
@@ -78,7 +78,7 @@ fn end_of_other(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The text of a string; borrowed if nothing in it is escaped. An escape that JSON does not have stands for itself.
-pub(super) fn unescape<'a>(escaped: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+pub(crate) fn unescape<'a>(escaped: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     if memchr::memchr(b'\\', escaped).is_none() {
         return escaped;
     }
