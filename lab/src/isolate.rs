@@ -4,6 +4,7 @@
 //! allowed, and a subreaper else: whatever daemon the scenario leaves behind becomes its child. It ends everything when the
 //! inner one is done, when its time is up, or when the orchestrator goes away (its standard input ends).
 
+use crate::memory::remove_groups;
 use crate::process::{PATH, find_program, run_bounded};
 use anyhow::Result;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -101,6 +102,7 @@ pub fn guard(arguments: &[String]) -> Result<ExitCode> {
         let _ = child.kill();
     }
     end_children(Duration::from_secs(5));
+    remove_groups(std::process::id());
     let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }

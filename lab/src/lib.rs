@@ -18,6 +18,7 @@ pub mod cli;
 pub mod guest;
 pub mod isolate;
 pub mod judge;
+mod memory;
 pub mod orchestrate;
 mod output;
 mod place;

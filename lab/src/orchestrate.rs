@@ -2,6 +2,7 @@
 
 use crate::isolate::Isolation;
 use crate::judge::{Kind, Miss, Outcome};
+use crate::memory::lacks_limits;
 use crate::output::complain;
 use crate::process::wait_until;
 use crate::replay::Recorder;
@@ -117,14 +118,15 @@ pub fn run_all(plan: &Plan, mut tell: impl FnMut(&Named, &Done)) -> Vec<Done> {
 
 /// Why a scenario cannot be run here, if it cannot.
 pub fn reason_to_skip(named: &Named, isolation: &Isolation) -> Option<String> {
-    let needs_engine = named.scenario.needs.contains(&Need::Engine);
-    let Isolation::None(why) = isolation else {
-        return if needs_engine { reason_without_engine(isolation) } else { None };
-    };
     let is_root = rustix::process::geteuid().is_root();
-    named.scenario.needs.iter().find_map(|need| match need {
-        Need::Engine | Need::OwnHost => Some(format!("needs namespaces of its own: {why}")),
-        Need::Root => (!is_root).then(|| "needs root".to_owned()),
+    named.scenario.needs.iter().find_map(|need| match (need, isolation) {
+        (Need::Engine, Isolation::Namespaces(_)) => reason_without_engine(isolation),
+        (Need::MemoryLimit, _) => lacks_limits(),
+        (Need::Engine | Need::OwnHost, Isolation::None(why)) => {
+            Some(format!("needs namespaces of its own: {why}"))
+        }
+        (Need::Root, Isolation::None(_)) => (!is_root).then(|| "needs root".to_owned()),
+        (Need::OwnHost | Need::Root, Isolation::Namespaces(_)) => None,
     })
 }
 

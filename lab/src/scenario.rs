@@ -90,6 +90,8 @@ pub enum Need {
     Engine,
     /// Namespaces of its own: its own `/etc/hosts`, its own addresses, its own packet filter.
     OwnHost,
+    /// Control groups that limit the memory of its backends.
+    MemoryLimit,
     /// To be root: nginx's workers run as another user.
     Root,
 }

@@ -3,7 +3,7 @@
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::{
     access_control, engine, file_systems, files, host, kernel_log, logs, network_limits, processes,
-    server_logs, services, sockets, units,
+    server_logs, services, sockets, units, waiting,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -270,6 +270,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         Ask::Services { marks } => services::read_services(marks, stop),
         Ask::Sockets { pid } => sockets::read_sockets(*pid),
         Ask::Strings { root, path, marks } => files::find_strings(*root, path, marks),
+        Ask::Waiting { pids } => waiting::read_waiting(pids),
         Ask::Unit { name } => units::read_unit(name, stop),
         Ask::UnitJournal { unit, from, to } => units::read_unit_journal(unit, *from, *to, stop),
         Ask::Echo { .. }

@@ -28,7 +28,7 @@ const SHORT: Duration = Duration::from_hours(24);
 /// How long the journal is read, and how much of its end.
 const JOURNAL_TIME: Duration = Duration::from_secs(2);
 const MAX_JOURNAL: u64 = 16 << 20;
-const MAX_JOURNAL_LINES: &str = "--lines=100000";
+const MAX_JOURNAL_LINES: &str = "--lines=20000";
 /// The files of Debian's rsyslog, of Red Hat's, and of those that write everything into one.
 const FILES: [&str; 3] = ["/var/log/kern.log", "/var/log/messages", "/var/log/syslog"];
 /// How much of the end of such a file is read, in bytes.

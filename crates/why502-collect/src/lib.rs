@@ -31,6 +31,7 @@ mod server_logs;
 mod services;
 mod sockets;
 mod units;
+mod waiting;
 
 pub use collector::{Collector, Policy, RouteOfOwner};
 pub use helper::run_helper;

@@ -127,6 +127,18 @@ fn read_small(path: &str) -> std::io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The ids of the threads of a process, in order.
+pub(crate) fn thread_ids(pid: u32) -> std::io::Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            ids.push(id);
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
 /// `None` if the process is gone.
 fn read_record(pid: u32, own: &FileView) -> Option<ProcessRecord> {
     let stat = read_small(&format!("/proc/{pid}/stat")).ok()?;

@@ -19,6 +19,7 @@ mod service;
 mod sockets;
 mod supervisor_words;
 mod unit;
+mod waiting;
 
 pub use audit::{
     audit_serial, audit_stamp, decode_audit, decode_confinement, decode_decision, is_denial, parse_denials,
@@ -36,3 +37,4 @@ pub use server_log::{decode_server_logs, keep_server_words};
 pub use service::{decode_service, decode_services, supervisord_includes, supervisord_programs};
 pub use sockets::{TcpLine, UnixLine, decode_other_sockets, decode_sockets, tcp_line, unix_line};
 pub use unit::{decode_journal, decode_unit};
+pub use waiting::decode_waiting;

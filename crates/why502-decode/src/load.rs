@@ -81,6 +81,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Services(services) => Datum::Services(host::decode_services(services)),
         FactBody::Sockets(sockets) => Datum::Sockets(host::decode_sockets(sockets)),
         FactBody::Strings(strings) => Datum::Strings(strings.clone()),
+        FactBody::Waiting(record) => Datum::Waiting(host::decode_waiting(record)),
         FactBody::Unit(shown) => Datum::Unit(host::decode_unit(shown.as_slice())?),
         FactBody::UnitJournal(journal) => Datum::UnitJournal(host::decode_journal(journal)),
     })

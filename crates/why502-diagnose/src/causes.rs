@@ -32,6 +32,7 @@ mod gateway_fd_limit;
 mod gateway_not_running;
 mod gateway_temp_path_unwritable;
 mod gateway_worker_connections;
+mod gateway_worker_crashed;
 pub(crate) mod handshakes;
 mod header_limits;
 mod host_header_rejected;
@@ -105,7 +106,9 @@ mod upstream_closed_before_response;
 mod upstream_connect_timeout;
 mod upstream_crash_looping;
 mod upstream_crashed;
+mod upstream_hung;
 mod upstream_not_listening;
+mod upstream_oom_killed;
 mod upstream_pool_exhausted;
 mod upstream_rejects_request_body;
 mod upstream_reset_before_response;
@@ -155,6 +158,7 @@ pub static CAUSES: &[&Cause] = &[
     &gateway_not_running::CAUSE,
     &gateway_temp_path_unwritable::CAUSE,
     &gateway_worker_connections::CAUSE,
+    &gateway_worker_crashed::CAUSE,
     &host_header_rejected::CAUSE,
     &host_unreachable::CAUSE,
     &http_version_mismatch::CAUSE,
@@ -209,7 +213,9 @@ pub static CAUSES: &[&Cause] = &[
     &upstream_connect_timeout::CAUSE,
     &upstream_crash_looping::CAUSE,
     &upstream_crashed::CAUSE,
+    &upstream_hung::CAUSE,
     &upstream_not_listening::CAUSE,
+    &upstream_oom_killed::CAUSE,
     &upstream_pool_exhausted::CAUSE,
     &upstream_rejects_request_body::CAUSE,
     &upstream_reset_before_response::CAUSE,

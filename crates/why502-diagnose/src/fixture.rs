@@ -14,6 +14,7 @@
 //!                          `hangs unacknowledged=1448`: so many bytes stay unacknowledged; ` long`, ` segmented`: to a request that fills
 //!                          packets, and to one in small packets; `after=1200`, `shaken=800`: the connection, the handshake takes so many milliseconds;
 //!                          `answers tls …`: through TLS, see `shake_hands`; `answers fastcgi`: in records, lines after `stderr ` as errors;
+//!                          `#- probe 127.0.0.1:3000 /path`: to a request for that path;
 //!                          `#- probe 127.0.0.1:3000 tls`: to a probe of that kind alone; for handshakes also `sni` (with a
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
@@ -30,6 +31,7 @@
 //!                          `#- path /run/app.sock @200`: as that process sees it; `path-in-process`: as nginx does, where it sees others
 //! #- engine                what a container engine says, see `engine.rs`
 //! #- elsewhere             who listens in other network namespaces, see `elsewhere.rs`
+//! #- waiting               what processes wait for, see `fixture/waiting.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
 //! #- file-system /var/tmp  `blocks=LEFT/ALL` (of 4 KiB), `inodes=LEFT/ALL`, `kind=ext4`, `point=/var`, `ro`, `reserved=N` (blocks for root)
@@ -50,6 +52,7 @@ mod kernel_log;
 mod limits;
 mod route;
 mod services;
+mod waiting;
 
 use self::files::{add_descriptors, file_system};
 
@@ -62,6 +65,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use waiting::waiting;
 use why502_decode::host::keep_server_words;
 use why502_decode::load;
 use why502_decode::logs::{
@@ -255,6 +259,9 @@ impl Fixture {
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
             }
+            Ask::Waiting { pids } => {
+                self.sections.get("waiting").map_or_else(unseen, |text| waiting(text, pids))
+            }
             Ask::Processes => Answer::known(FactBody::Processes(self.processes())),
             Ask::Process { pid } => Answer::known(FactBody::Process(self.process(*pid))),
             Ask::Strings { .. } => {
@@ -312,6 +319,7 @@ impl Fixture {
                     .or_else(|| upgrade_name(spec))
                     .and_then(of)
                     .or_else(|| size_name(spec).and_then(of))
+                    .or_else(|| of(&format!(" {}", target_of(spec))))
                     .or_else(|| of(&format!(" {}", spec_name(spec))));
                 // Who closes without the header of the PROXY protocol does not tell what it does behind it, nor does a small request
                 // tell of a large one.
@@ -770,6 +778,11 @@ fn size_name(spec: &ProbeSpec) -> Option<&'static str> {
         return Some(" reused");
     }
     request.headers.iter().any(|(name, _)| name == "X-Padding").then_some(" long")
+}
+
+/// The path that a probe asks for; empty if it asks for none.
+fn target_of(spec: &ProbeSpec) -> &str {
+    if let ProbeSpec::Http { request, .. } = spec { &request.target } else { "" }
 }
 
 fn spec_name(spec: &ProbeSpec) -> &'static str {

@@ -15,7 +15,7 @@ pub(crate) use cgi::asked_script;
 #[cfg(test)]
 pub(crate) use further::asks_upgrade;
 pub(crate) use further::{
-    announced_spec, peeks, plain_spec, reused_spec, sized_spec, upgrade_spec, without_upgrade,
+    announced_spec, elsewhere_spec, peeks, plain_spec, reused_spec, sized_spec, upgrade_spec, without_upgrade,
 };
 pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};

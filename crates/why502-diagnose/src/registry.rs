@@ -54,7 +54,6 @@ const UNCLAIMED: &[(&str, &str)] = &[
     ("VariableTrouble", "no cause of the catalogue"),
     ("VariableUninitialised", "a warning: the value is empty"),
     ("WorkerConnectionsLow", "idle connections were closed in time: no failure"),
-    ("WorkerExitedOnSignal", "gateway-worker-crashed"),
 ];
 
 #[derive(serde::Deserialize)]

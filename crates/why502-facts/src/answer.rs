@@ -5,6 +5,7 @@ use crate::{
     EngineRecord, ErrorDigest, FileContent, FileSystemRecord, FilterRecord, HostRecord, JournalRecord,
     KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord, OtherSocketsRecord, PathWalk, ProcessRecord,
     ProcessTable, RouteRecord, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
+    WaitingRecord,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -112,6 +113,8 @@ pub enum FactBody {
     Sockets(SocketRecord),
     /// Printable strings of a file.
     Strings(Vec<String>),
+    /// What processes do, or wait for.
+    Waiting(WaitingRecord),
     /// What `systemctl show` says of a unit.
     Unit(Blob),
     /// Entries of a unit's journal.

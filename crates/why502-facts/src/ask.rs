@@ -179,6 +179,11 @@ pub enum Ask {
         /// What a string must contain.
         marks: Vec<String>,
     },
+    /// What the threads of processes do, or wait for: two looks at them, a moment apart.
+    Waiting {
+        /// The processes.
+        pids: Vec<u32>,
+    },
     /// What systemd knows of a unit: its state, how its process ended, its limits and its sandbox.
     Unit {
         /// Its name, with its suffix.
@@ -243,7 +248,7 @@ impl Ask {
             Self::OtherSockets { .. } => "other-sockets",
             Self::PathWalk { .. } => "socket-path",
             Self::Probe { .. } => "probe",
-            Self::Process { .. } | Self::Processes => "processes",
+            Self::Process { .. } | Self::Processes | Self::Waiting { .. } => "processes",
             Self::Resolve { .. } => "name-resolution",
             Self::Route { .. } => "route",
             Self::ServerLogs { .. } => "server-log",

@@ -4,8 +4,8 @@ use crate::{
     AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, Decision, EchoRecord, Engine, ErrorDigest,
     FailedRequest, FileContent, FileSystem, FilterMoment, Gap, GapReason, HostRecord, JournalEntry,
     KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets, PacketFilter,
-    PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, Resolver, Root, Security, ServerWord,
-    Service, SocketTable, Stamp, Unit,
+    PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, ProcessWaits, Resolver, Root,
+    Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -70,6 +70,8 @@ pub enum Datum {
     Sockets(SocketTable),
     /// Printable strings of a file.
     Strings(Vec<String>),
+    /// What processes do, or wait for.
+    Waiting(Vec<ProcessWaits>),
     /// A unit, as systemd knows it.
     Unit(Unit),
     /// Entries of a unit's journal, by time.
@@ -274,6 +276,12 @@ impl Facts {
     pub fn unit_journal(&self, unit: &str, from: Stamp, to: Stamp) -> Observed<&Vec<JournalEntry>> {
         let ask = Ask::UnitJournal { unit: unit.to_owned(), from, to };
         self.typed(&ask, |datum| if let Datum::UnitJournal(entries) = datum { Some(entries) } else { None })
+    }
+
+    /// What processes do, or wait for.
+    pub fn waiting(&self, pids: &[u32]) -> Observed<&Vec<ProcessWaits>> {
+        let ask = Ask::Waiting { pids: pids.to_vec() };
+        self.typed(&ask, |datum| if let Datum::Waiting(waits) = datum { Some(waits) } else { None })
     }
 
     /// The sockets of a network namespace.

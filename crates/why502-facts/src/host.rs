@@ -142,6 +142,8 @@ pub struct Process {
     pub gid: Option<u32>,
     /// The supplementary groups, where the process was asked for.
     pub groups: Vec<u32>,
+    /// The control group whose memory limits are in force for it.
+    pub memory_cgroup: Option<String>,
     /// The systemd unit that its cgroup names.
     pub unit: Option<String>,
     /// The container id that its cgroup names.

@@ -41,6 +41,7 @@ mod server_log;
 mod service;
 mod sockets;
 mod time;
+mod waiting;
 mod websocket;
 mod wire;
 
@@ -105,6 +106,9 @@ pub use sockets::{
     SocketState, SocketTable, UnixSocket,
 };
 pub use time::{Civil, Stamp};
+pub use waiting::{
+    Connection, ProcessWaits, ThreadWait, WaitingProcess, WaitingRecord, WaitingThread, WaitsFor,
+};
 pub use websocket::{accepts_websocket, websocket_request};
 pub use wire::{
     FirstBytes, GrpcAnswer, HeaderFault, Http2Answer, Http2Goaway, HttpAnswer, HttpHeader, MemcachedAnswer,

@@ -271,7 +271,8 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::Paths(_)
         | FactBody::Route(_)
         | FactBody::Sockets(_)
-        | FactBody::Strings(_) => {}
+        | FactBody::Strings(_)
+        | FactBody::Waiting(_) => {}
     }
 }
 

@@ -190,6 +190,12 @@ impl SocketTable {
         pids
     }
 
+    /// Whether a process listens anywhere.
+    pub fn is_held_by(&self, pid: u32) -> bool {
+        self.listeners.iter().any(|own| own.pids.contains(&pid))
+            || self.unix.iter().any(|own| own.listening && own.pids.contains(&pid))
+    }
+
     /// How many connections to a peer wait to be accepted.
     pub fn queue(&self, peer: &PeerAddress) -> u64 {
         match peer {

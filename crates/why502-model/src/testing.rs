@@ -156,6 +156,7 @@ pub(crate) fn process(pid: u32, parent: u32, title: &str, started: i64) -> Proce
         uid: 0,
         gid: None,
         groups: Vec::new(),
+        memory_cgroup: None,
         unit: None,
         container: None,
         net_namespace: None,

@@ -22,6 +22,9 @@ pub struct Backend {
     pub cwd: Option<String>,
     /// More of its environment.
     pub env: BTreeMap<String, String>,
+    /// The memory, in bytes, that it may take with all that it starts; a suffix K or M is understood. It runs in a control
+    /// group of its own, and the kernel kills one of its processes where it wants more.
+    pub memory: Option<String>,
 
     /// Of a server of the lab: the name of its process and further words of its command line.
     pub process: Option<Vec<String>>,

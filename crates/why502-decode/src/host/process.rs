@@ -34,6 +34,7 @@ pub fn decode_process(record: &ProcessRecord, booted: Option<Stamp>) -> Option<P
         uid: ids("Uid").get(1).copied().unwrap_or(record.uid),
         gid: ids("Gid").get(1).copied(),
         groups: ids("Groups"),
+        memory_cgroup: memory_cgroup(&cgroup),
         unit: unit_of(&cgroup),
         container: container_of(&cgroup),
         net_namespace: record.net_namespace,
@@ -138,6 +139,18 @@ fn cgroup_path(cgroup: &str) -> Option<&str> {
     of(|controllers| controllers == "name=systemd").or_else(|| of(str::is_empty)).or_else(|| of(|_| true))
 }
 
+/// The control group that the limits of memory are in force for: of the controller of version 1, else the unified one.
+fn memory_cgroup(cgroup: &str) -> Option<String> {
+    let of = |wanted: fn(&str) -> bool| {
+        cgroup.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+            wanted(controllers).then(|| path.to_owned())
+        })
+    };
+    of(|controllers| controllers.split(',').any(|own| own == "memory")).or_else(|| of(str::is_empty))
+}
+
 /// systemd.unit(5): a name begins with its prefix, and `\x2d` stands for a dash that is no separator.
 fn unescape_unit(unit: &str) -> String {
     unit.replace("\\x2d", "-")
@@ -236,6 +249,11 @@ mod tests {
             Some("php8.2-fpm.service")
         );
         assert_eq!(unit_of("0::/\n"), None);
+        assert_eq!(memory_cgroup("4:memory:/x\n0::/y\n").as_deref(), Some("/x"));
+        assert_eq!(
+            memory_cgroup("0::/system.slice/app.service\n").as_deref(),
+            Some("/system.slice/app.service")
+        );
         let id = "0123456789abcdef".repeat(4);
         for cgroup in [
             format!("0::/docker/{id}"),

@@ -160,6 +160,7 @@ mod tests {
             uid,
             gid: Some(gid),
             groups: groups.to_vec(),
+            memory_cgroup: None,
             unit: None,
             container: None,
             net_namespace: None,

@@ -278,6 +278,7 @@ mod tests {
         let silent = log.without("access.log").with("error.log", &lines);
         insta::assert_snapshot!(silent.summary(), @"
         Inconclusive
+        Possible upstream-hung: 127.0.0.1:3000 takes connections and answers nothing, on any route [3 requests, still failing]
         Possible upstream-slow: the backend takes longer than proxy_read_timeout of 60 s to answer [3 requests]
           open: how long this route takes when it answers: the fixture does not tell
         ");

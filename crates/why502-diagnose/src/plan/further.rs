@@ -94,6 +94,22 @@ pub(crate) fn without_upgrade(spec: &ProbeSpec) -> ProbeSpec {
     other
 }
 
+/// Pages that hardly anybody has: who answers at all refuses them at once.
+const ELSEWHERE: [&str; 2] = ["/favicon.ico", "/robots.txt"];
+
+/// A request for another page of a peer that left its one probe without an answer.
+pub(crate) fn elsewhere_spec(case: &Case<'_>, peer: &PeerSubject) -> Option<ProbeSpec> {
+    if is_own_listener(case, &peer.address) {
+        return None;
+    }
+    let mut spec = without_upgrade(&spec_of(case, peer));
+    let (ProbeSpec::Http { request, .. } | ProbeSpec::Http2 { request, .. }) = &mut spec else { return None };
+    let other = ELSEWHERE.into_iter().find(|other| *other != request.target)?;
+    other.clone_into(&mut request.target);
+    request.idle = None;
+    Some(spec)
+}
+
 /// A question to a peer itself whether it speaks a protocol: no request, and no application is called.
 pub(crate) fn peeks(case: &Case<'_>, peer: &PeerSubject) -> Vec<ProbeSpec> {
     if is_own_listener(case, &peer.address) {

@@ -1,0 +1,98 @@
+use crate::causes::upstream_closed_before_response::tests::HIT as CLOSED;
+use crate::fixture::Fixture;
+
+const KILL: &str = "\
+2026-11-20T00:00:01+00:00 shop kernel: [1.0] Linux version 6.18
+2026-11-21T02:28:30+00:00 shop kernel: [9.1] memory: usage 65536kB, limit 65536kB, failcnt 43
+2026-11-21T02:28:30+00:00 shop kernel: [9.2] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/system.slice/shop.service,task_memcg=/system.slice/shop.service,task=node,pid=77,uid=33
+2026-11-21T02:28:30+00:00 shop kernel: [9.3] Memory cgroup out of memory: Killed process 77 (node) total-vm:80000kB, anon-rss:60000kB, file-rss:0kB, shmem-rss:0kB, UID:33 pgtables:1kB oom_score_adj:0
+";
+
+fn worker_killed() -> Fixture {
+    Fixture::new(CLOSED)
+        .with("listeners", "127.0.0.1:3000 node unit=shop.service")
+        .with("probe 127.0.0.1:3000", "answers\nHTTP/1.1 200 OK\n\n")
+        .with("kernel-log", KILL)
+}
+
+fn killed_as_a_whole() -> Fixture {
+    let refused = "2026/11/21 02:28:32 [error] 101#101: *6 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: \"GET /b HTTP/1.1\", upstream: \"http://127.0.0.1:3000/b\", host: \"shop.example.com\"\n";
+    let closed = worker_killed();
+    let errors = closed.section("error.log").to_owned() + refused;
+    let accesses = closed.section("access.log").to_owned()
+        + "10.0.0.9 - - [21/Nov/2026:02:28:32 +0000] \"GET /b HTTP/1.1\" 502 157 \"-\" \"curl/8\"\n";
+    closed
+        .with("error.log", &errors)
+        .with("access.log", &accesses)
+        .with("listeners", "")
+        .with("probe 127.0.0.1:3000", "refused")
+}
+
+#[test]
+fn hit_a_worker_of_the_same_control_group() {
+    insta::assert_snapshot!(worker_killed().summary(), @"
+        Broken
+        Confirmed upstream-oom-killed -> upstream-closed-before-response: the kernel killed node (pid 77) behind 127.0.0.1:3000: its memory limit was exhausted [1 requests]
+        ");
+}
+
+#[test]
+fn hit_the_server_names_the_worker() {
+    let words =
+        "[2026-11-21 02:28:30 +0000] [13] [ERROR] Worker (pid:77) was sent SIGKILL! Perhaps out of memory?\n";
+    let elsewhere = KILL.replace("/system.slice/shop.service", "/");
+    let log = worker_killed().with("kernel-log", &elsewhere).with("server-log", words);
+    assert!(log.summary().contains("Confirmed upstream-oom-killed"), "{}", log.summary());
+    // By its name alone it is likely.
+    let summary = worker_killed().with("kernel-log", &elsewhere).summary();
+    assert!(summary.contains("Likely upstream-oom-killed"), "{summary}");
+}
+
+#[test]
+fn hit_nobody_listens_any_more() {
+    insta::assert_snapshot!(killed_as_a_whole().summary(), @"
+        Broken
+        Likely upstream-oom-killed -> upstream-not-listening, upstream-closed-before-response: the kernel killed node (pid 77) behind 127.0.0.1:3000: its memory limit was exhausted [2 requests, still failing]
+        ");
+}
+
+#[test]
+fn near_miss_another_service_was_killed() {
+    let other = KILL.replace("shop.service", "batch.service").replace("node", "python3");
+    let summary = worker_killed().with("kernel-log", &other).summary();
+    assert!(!summary.contains("upstream-oom-killed"), "{summary}");
+    // One that lives on was not what nobody listens for.
+    let beside = killed_as_a_whole()
+        .with("kernel-log", &other)
+        .with("listeners", "127.0.0.1:5432 postgres unit=batch.service");
+    assert!(!beside.summary().contains("upstream-oom-killed"), "{}", beside.summary());
+}
+
+#[test]
+fn near_miss_it_was_long_before() {
+    let old = KILL.replace("2026-11-21T02:28", "2026-11-21T01:02");
+    for log in [worker_killed(), killed_as_a_whole()] {
+        let summary = log.with("kernel-log", &old).summary();
+        assert!(!summary.contains("upstream-oom-killed"), "{summary}");
+    }
+}
+
+#[test]
+fn near_miss_the_kernel_killed_nobody() {
+    let quiet = KILL.lines().next().unwrap().to_owned() + "\n";
+    let summary = worker_killed().with("kernel-log", &quiet).summary();
+    assert!(!summary.contains("upstream-oom-killed"), "{summary}");
+}
+
+#[test]
+fn gap_the_kernel_log_may_not_be_read() {
+    let words =
+        "[2026-11-21 02:28:30 +0000] [13] [ERROR] Worker (pid:77) was sent SIGKILL! Perhaps out of memory?\n";
+    let unread = worker_killed().without("kernel-log").with("server-log", words);
+    insta::assert_snapshot!(unread.summary(), @"
+        Broken
+        Likely upstream-closed-before-response: 127.0.0.1:3000 takes requests and closes without an answer [1 requests]
+        Possible upstream-oom-killed (not a root): a worker behind 127.0.0.1:3000 was killed, perhaps for want of memory [1 requests]
+          open: whether the kernel killed that worker for want of memory: the fixture does not tell
+        ");
+}
