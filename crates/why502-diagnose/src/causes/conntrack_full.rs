@@ -282,9 +282,9 @@ impl Table<'_> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let found = finding.subjects.first().and_then(|subject| table(case, subject).ok().flatten());
     let filled = found.filter(Table::is_full).and_then(|table| table.filled());
-    let filled = filled.map_or_else(String::new, |filled| format!(" ({filled} entries)"));
+    let state = filled.map_or_else(|| "was full".to_owned(), |filled| format!("is full ({filled} entries)"));
     Explanation {
-        title: format!("the table of tracked connections is full{filled}: the first packet to {} is dropped", finding.address()),
+        title: format!("the table of tracked connections {state}, and first packets to {} were dropped", finding.address()),
         why: "The packet filter of this host keeps an entry for every connection. The table has no room for another one, so that the \
               kernel drops the first packet of a new connection; nginx hears nothing and answers 504."
             .to_owned(),
@@ -385,7 +385,7 @@ mod tests {
         let room = limits(900, 14);
         let log = hit().section("kernel-log").replace("02:28:29", "01:10:00");
         let other = hit().with("limits", &room).with("limits again", &room).with("kernel-log", &log);
-        assert!(!other.summary().contains("conntrack-full"), "{}", other.summary());
+        assert!(!other.summary().contains("Likely conntrack-full"), "{}", other.summary());
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn wanted(pass: &Pass) -> Vec<(String, Vec<String>, Option<Span>)> {
                 let at = connection.and_then(|header| header.at.clone());
                 wanted.push((
                     "proxy_set_header".to_owned(),
-                    vec!["Connection".to_owned(), "\"\"".to_owned()],
+                    vec!["Connection".to_owned(), String::new()],
                     at,
                 ));
             }
