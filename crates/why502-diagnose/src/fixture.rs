@@ -273,7 +273,6 @@ impl Fixture {
                     ),
                 ]))
             }
-            Ask::PacketFilter { .. } => unseen(),
             Ask::NetworkLimits { again, .. } => self.limits(*again).unwrap_or_else(unseen),
             Ask::LogTail { path, .. } => match self.log(path) {
                 Some(text) => {

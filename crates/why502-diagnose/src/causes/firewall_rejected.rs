@@ -53,7 +53,7 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &["upstream-not-listening"],
+    supersedes: &["host-unreachable", "network-unreachable", "upstream-not-listening"],
     detect: Detect::Alone(detect),
     explain,
     remedies,

@@ -58,7 +58,10 @@ pub(super) static CAUSE: Cause = Cause {
     statuses: &[500, 502],
     scope: Scope::Peer,
     supersedes: &[
+        "localhost-inside-container",
+        "network-unreachable",
         "unix-socket-missing",
+        "unix-socket-other-namespace",
         "unix-socket-permission",
         "unix-socket-wrong-path",
         "upstream-connect-timeout",

@@ -65,6 +65,7 @@ pub(super) static CAUSE: Cause = Cause {
     scope: Scope::Peer,
     supersedes: &[
         "connect-timeout-too-short",
+        "listen-backlog-full",
         "read-timeout-too-short",
         "upstream-connect-timeout",
         "upstream-pool-exhausted",
