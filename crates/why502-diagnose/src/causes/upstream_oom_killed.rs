@@ -177,7 +177,7 @@ impl<'c> Scene<'_, 'c> {
             Belongs::Own | Belongs::Alike if !sudden.is_empty() || !refused.is_empty() => Confidence::Likely,
             Belongs::Perhaps if !refused.is_empty() && (is_at_once || is_soon) => Confidence::Likely,
             Belongs::Doubtful if !refused.is_empty() && is_at_once => Confidence::Likely,
-            Belongs::Perhaps | Belongs::Doubtful if !refused.is_empty() => Confidence::Possible,
+            Belongs::Perhaps if !refused.is_empty() => Confidence::Possible,
             _ => return Ok(None),
         };
         let mut explains = sudden;
