@@ -219,7 +219,8 @@ impl Seen<'_> {
     ) -> Option<Confidence> {
         let is_silent = probed == Probed::Silent;
         let is_silent_elsewhere = matches!(self.elsewhere, Elsewhere::Silent(_));
-        let is_broad = self.n_routes >= MIN_ROUTES;
+        let is_all = self.n_routes > 1 && self.n_routes == found.peer.routes.len();
+        let is_broad = self.n_routes >= MIN_ROUTES || is_all && self.stuck.is_some();
         match &self.stuck {
             // The kernel's own word for it.
             Some(stuck) if stuck.cannot_run() => Some(Confidence::Confirmed),

@@ -17,7 +17,7 @@
 //!
 //! Confirmed: the kernel's log tells of a process that was killed so, it is of the server behind this peer (by its control
 //! group, or because the server itself names that worker), and requests broke off at that moment or were refused from it
-//! on. Likely: its name is that of the server's processes, or nobody listens any more since that very moment. Possible: the
+//! on. Likely: its name is that of the server's processes, or a request broke off at that very moment and nobody listens since. Possible: the
 //! server says that a worker got SIGKILL, and the kernel's log may not be read.
 //!
 //! ## What would disprove it
@@ -175,9 +175,9 @@ impl<'c> Scene<'_, 'c> {
         let confidence = match owner {
             Belongs::Own if is_at_once || !refused.is_empty() => Confidence::Confirmed,
             Belongs::Own | Belongs::Alike if !sudden.is_empty() || !refused.is_empty() => Confidence::Likely,
-            Belongs::Perhaps if !refused.is_empty() && (is_at_once || is_soon) => Confidence::Likely,
-            Belongs::Doubtful if !refused.is_empty() && is_at_once => Confidence::Likely,
-            Belongs::Perhaps | Belongs::Doubtful if !refused.is_empty() => Confidence::Possible,
+            Belongs::Perhaps | Belongs::Doubtful if !refused.is_empty() && is_at_once => Confidence::Likely,
+            // Several services may die in the same minute.
+            Belongs::Perhaps if !refused.is_empty() && is_soon => Confidence::Possible,
             _ => return Ok(None),
         };
         let mut explains = sudden;

@@ -9,8 +9,9 @@ use why502_facts::{Process, ProcessWaits, ThreadWait, WaitsFor};
 
 /// The most processes of a server that are looked at.
 const MAX_PROCESSES: usize = 16;
-/// A thread that runs for so much of the time between two looks does nothing else, in percent.
-const BUSY: u64 = 80;
+/// A thread that runs at both looks, and for so much of the time between them, does nothing else: others may want the
+/// processors as well. In percent.
+const BUSY: u64 = 20;
 /// Where the kernel keeps tasks of a frozen control group (`kernel/cgroup/freezer.c`, `kernel/freezer.c`).
 const FROZEN: [&str; 2] = ["do_freezer_trap", "__refrigerator"];
 
@@ -86,8 +87,11 @@ pub(super) fn stuck<'c>(
         return None;
     }
     let spins = |process: &Process| {
-        of(process)
-            .is_some_and(|own| own.threads.iter().any(|thread| thread.busy_millis * 100 >= own.millis * BUSY))
+        of(process).is_some_and(|own| {
+            own.threads
+                .iter()
+                .any(|thread| thread.states == ['R', 'R'] && thread.busy_millis * 100 >= own.millis * BUSY)
+        })
     };
     if all(&spins) {
         return Some(Stuck::Spinning(first));
