@@ -8,7 +8,20 @@ use std::process::Command;
 /// The crates that do no I/O, with all that they may depend on: nothing here opens files or sockets or reads a clock.
 const PURE: [(&str, &[&str]); 5] = [
     ("nginx-syntax", &[]),
-    ("why502-decode", &["domain", "foldhash", "loona-hpack", "memchr", "why502-facts", "wide"]),
+    (
+        "why502-decode",
+        &[
+            "domain",
+            "foldhash",
+            "loona-hpack",
+            "memchr",
+            "netlink-packet-core",
+            "netlink-packet-route",
+            "serde_json",
+            "why502-facts",
+            "wide",
+        ],
+    ),
     ("why502-diagnose", &["schemars", "serde", "serde_json", "similar", "why502-facts", "why502-model"]),
     ("why502-facts", &["base64", "jiff", "regex", "serde", "serde_json", "tar", "thiserror", "zstd"]),
     ("why502-model", &["memchr", "nginx-syntax", "pcre2", "why502-facts"]),

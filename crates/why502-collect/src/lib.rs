@@ -21,6 +21,7 @@ mod hostile;
 mod icmp_errors;
 mod kernel_log;
 mod logs;
+mod namespace;
 mod network_limits;
 mod probe;
 mod processes;

@@ -6,7 +6,7 @@
 mod queues;
 
 use crate::files::{unreadable, words};
-use crate::helper::Namespace;
+use crate::namespace::Namespace;
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 use std::fs::File;

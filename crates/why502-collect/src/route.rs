@@ -182,7 +182,7 @@ mod tests {
         let FactBody::Route(record) = *body else { panic!("no route") };
         let path = decode_path(&record, target);
         assert_eq!(path.route().map(|route| route.kind), Some(RouteKind::Local));
-        assert_eq!(path.links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["lo"]);
+        assert!(path.links.iter().any(|link| link.name == "lo"), "{:?}", path.links);
         assert!(!path.rules.is_empty() && !path.truncated);
     }
 }

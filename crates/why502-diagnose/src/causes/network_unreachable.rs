@@ -53,7 +53,7 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &["host-unreachable"],
+    supersedes: &["apparmor-denied", "host-unreachable", "selinux-denied"],
     detect: Detect::Alone(detect),
     explain,
     remedies,

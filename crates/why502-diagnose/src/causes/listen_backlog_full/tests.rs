@@ -79,11 +79,11 @@ fn hit_the_queue_of_tcp_is_full_and_its_drops_grow() {
 }
 
 #[test]
-fn hit_a_stopped_process_holds_the_socket() {
+fn near_miss_a_stopped_process_holds_the_socket() {
     let stopped = tcp().with("listeners", "127.0.0.1:3000 node node server.js queue=6 state=T");
     insta::assert_snapshot!(stopped.summary(), @"
     Broken
-    Confirmed listen-backlog-full -> upstream-connect-timeout: the accept queue of 127.0.0.1:3000 with its backlog of 5 overflows: node (pid 200) is stopped [1 requests, still failing]
+    Confirmed upstream-hung -> listen-backlog-full, upstream-connect-timeout: node (pid 200) behind 127.0.0.1:3000 is stopped (state T) and answers nothing [1 requests, still failing]
     ");
     assert!(told(&stopped).contains("kill"), "{}", told(&stopped));
 }

@@ -107,7 +107,7 @@ fn hit_the_unit_has_a_network_of_its_own() {
     let apart = network("101: Network is unreachable", "errno Network is unreachable", "PrivateNetwork=yes");
     insta::assert_snapshot!(apart.summary(), @"
     Broken
-    Confirmed systemd-sandbox-denied: PrivateNetwork=yes of nginx.service keeps nginx from 10.0.0.7:3000 [1 requests, still failing]
+    Confirmed systemd-sandbox-denied -> network-unreachable: PrivateNetwork=yes of nginx.service keeps nginx from 10.0.0.7:3000 [1 requests, still failing]
     ");
     assert_eq!(drop_in(&apart), "[Service]\nPrivateNetwork=no\n");
 }
