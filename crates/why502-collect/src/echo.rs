@@ -132,7 +132,7 @@ impl Socket {
                 return;
             }
             for (error, packet) in icmp_errors::take(&self.handle) {
-                if let Some(echo) = place_of(&packet).and_then(|place| echoes.get_mut(place)) {
+                if let Some(echo) = echoes.get_mut(place_of(packet)) {
                     echo.outcome = EchoOutcome::Error(error);
                 }
             }
@@ -155,13 +155,13 @@ impl Socket {
         };
         let header = message.first_chunk::<HEADER>()?;
         let is_own = !self.is_raw || header[4..6] == identifier();
-        (header[0] == echo_reply && is_own).then(|| place_of(header)).flatten()
+        (header[0] == echo_reply && is_own).then(|| place_of(*header))
     }
 }
 
 /// The place of a request among those that are sent: its sequence number.
-fn place_of(header: &[u8; HEADER]) -> Option<usize> {
-    Some(usize::from(u16::from_be_bytes([header[6], header[7]])))
+fn place_of(header: [u8; HEADER]) -> usize {
+    usize::from(u16::from_be_bytes([header[6], header[7]]))
 }
 
 /// What tells our requests from those of other programs: of other sockets the kernel itself keeps them apart.
@@ -207,7 +207,7 @@ mod tests {
             let packet = request("192.0.2.1".parse().unwrap(), 3, size);
             assert_eq!(packet.len(), usize::from(size) - 20);
             assert_eq!(checksum(&packet), 0);
-            assert_eq!(place_of(packet.first_chunk().unwrap()), Some(3));
+            assert_eq!(place_of(*packet.first_chunk().unwrap()), 3);
         }
     }
 

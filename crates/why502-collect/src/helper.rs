@@ -247,7 +247,7 @@ fn lanes(tasks: &[(Task, Duration)]) -> Vec<Vec<usize>> {
         match task {
             Task::Probe { target, .. } => of_peers.entry(target).or_default().push(at),
             Task::Echo { .. } | Task::ListFilters | Task::Resolve { .. } | Task::Route { .. } => {
-                lanes.push(vec![at])
+                lanes.push(vec![at]);
             }
         }
     }

@@ -226,7 +226,9 @@ mod tests {
 
     fn kept(lines: &[String]) -> KernelLogRecord {
         let mut kept = Kept::default();
-        lines.iter().for_each(|line| kept.take(line.as_bytes(), line.find(';').unwrap() + 1));
+        for line in lines {
+            kept.take(line.as_bytes(), line.find(';').unwrap() + 1);
+        }
         kept.record(KernelLogSource::Journal)
     }
 

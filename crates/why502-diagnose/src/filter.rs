@@ -7,7 +7,7 @@ mod journey;
 mod packet;
 mod walk;
 
-pub(crate) use journey::{Journey, Namespace, Stop, answer, send};
+pub(crate) use journey::{Arrival, Journey, Namespace, Stop, answer, send};
 pub(crate) use packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet};
 pub(crate) use walk::Ending;
 

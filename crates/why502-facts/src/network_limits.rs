@@ -121,7 +121,7 @@ impl NetworkLimits {
         let range = self.settings.get("net.ipv4.ip_local_port_range")?;
         let mut ports = range.split_ascii_whitespace().map(|port| port.parse::<u64>().ok());
         let (first, last) = (ports.next()??, ports.next()??);
-        (first <= last && last <= u64::from(u16::MAX)).then_some((first, last))
+        (first <= last && u16::try_from(last).is_ok()).then_some((first, last))
     }
 }
 

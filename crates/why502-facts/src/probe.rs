@@ -194,16 +194,11 @@ pub struct HttpRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
     /// Whether the same request is sent once more on a connection that was held open to the end of that time.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
     /// The most bytes that a packet carries in either direction (`TCP_MAXSEG`); `None`: what the way allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<u16>,
-}
-
-/// What is not said is not written.
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// One request without a body to an application that takes parameters in place of a request line and header lines.

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// How long a command of a remedy may take.
-const BOUND: Duration = Duration::from_secs(120);
+const BOUND: Duration = Duration::from_mins(2);
 
 /// Takes the steps of one remedy of a finding.
 pub(super) fn apply(finding: Finding<'_>, index: usize) -> Result<()> {

@@ -60,7 +60,7 @@ fn list(root: &RootDir) -> Result<Units, String> {
                 units.paths.entry(name).or_default().push(path);
             } else if let Some(unit) = name.strip_suffix(".d").filter(|unit| is_unit(unit)) {
                 units.drop_ins.entry(unit.to_owned()).or_default().push(path);
-            } else if name.ends_with(".wants") || name.ends_with(".requires") {
+            } else if [".wants", ".requires"].iter().any(|ending| name.ends_with(ending)) {
                 let wanted = names_in(root, &path).unwrap_or_default();
                 let is_instance = |name: &String| is_unit(name) && name.contains('@') && !name.contains("@.");
                 units.instances.extend(wanted.into_iter().filter(is_instance));
@@ -110,7 +110,7 @@ fn drop_ins(root: &RootDir, units: &Units, name: &str) -> Vec<ServiceFile> {
     let mut by_name: BTreeMap<String, String> = BTreeMap::new();
     for directory in units.drop_ins.get(name).into_iter().flatten() {
         let names = names_in(root, directory).unwrap_or_default();
-        for name in names.into_iter().filter(|name| name.ends_with(".conf")) {
+        for name in names.into_iter().filter(|name| name.strip_suffix(".conf").is_some()) {
             by_name.entry(name.clone()).or_insert_with(|| format!("{directory}/{name}"));
         }
     }

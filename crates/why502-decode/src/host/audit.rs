@@ -156,13 +156,13 @@ impl Fields<'_> {
         // Inside of quotes a process may have written whatever it likes.
         while let Some((key, after)) = rest.split_once('=') {
             let key = key.rsplit([' ', '\u{1d}']).next().unwrap_or(key);
-            let (value, quoted, after) = match after.strip_prefix('"').and_then(|text| text.split_once('"')) {
-                Some((value, after)) => (value, true, after),
-                None => {
+            let (value, quoted, after) =
+                if let Some((value, after)) = after.strip_prefix('"').and_then(|text| text.split_once('"')) {
+                    (value, true, after)
+                } else {
                     let end = after.find([' ', '\u{1d}']).unwrap_or(after.len());
                     (&after[..end], false, &after[end..])
-                }
-            };
+                };
             if key == name {
                 let hex = if quoted || !UNTRUSTED.contains(&name) { None } else { unhex(value) };
                 return Some(hex.unwrap_or_else(|| value.to_owned()));
@@ -174,7 +174,8 @@ impl Fields<'_> {
 }
 
 fn unhex(text: &str) -> Option<String> {
-    let is_hex = !text.is_empty() && text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex =
+        !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let pairs = is_hex.then(|| text.as_bytes().chunks_exact(2))?;
     let bytes: Option<Vec<u8>> =
         pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();

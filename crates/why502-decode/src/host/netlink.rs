@@ -54,7 +54,7 @@ pub fn decode_path(record: &RouteRecord, target: SocketAddr) -> PathToPeer {
     PathToPeer {
         context: record.context.clone(),
         lookup: messages(record.answer.as_slice()).find_map(lookup),
-        routes: inner(&record.routes).iter().filter_map(|message| route_of(message)).collect(),
+        routes: inner(&record.routes).iter().filter_map(route_of).collect(),
         rules: inner(&record.rules).iter().filter_map(|message| rule::decode(message, &packet)).collect(),
         addresses: inner(&record.addresses).iter().filter_map(address_of).collect(),
         links: inner(&record.links).iter().filter_map(link_of).collect(),

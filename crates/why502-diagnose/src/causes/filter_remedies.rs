@@ -91,7 +91,7 @@ fn by_manager(met: &Met<'_>) -> Option<Remedy> {
 
 fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
     let place = &met.stop.place;
-    let chain = vec![place.family.name().to_owned(), place.table.clone(), place.chain.clone()];
+    let chain = [place.family.name().to_owned(), place.table.clone(), place.chain.clone()];
     let nft = |begin: &str, rest: Vec<String>| -> Vec<String> {
         words(begin).into_iter().chain(chain.iter().cloned()).chain(rest).collect()
     };

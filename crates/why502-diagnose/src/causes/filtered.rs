@@ -7,7 +7,7 @@ pub(super) use self::words::{refusal_words, tool_name};
 use crate::case::{Case, PeerSubject, or_ask};
 use crate::cause::Asks;
 use crate::filter::{
-    self, Doubt, ESTABLISHED, End, Ending, Interface, Journey, NEW, Namespace, Packet, Stop,
+    self, Arrival, Doubt, ESTABLISHED, End, Ending, Interface, Journey, NEW, Namespace, Packet, Stop,
 };
 use crate::finding::{Evidence, Origin};
 use crate::plan;
@@ -259,7 +259,7 @@ fn first_packet(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, own: &
 
 /// The sockets of the namespace where a packet arrives.
 fn receiver<'c>(case: &'c Case<'_>, there: &Journey) -> Result<Option<&'c SocketTable>, Asks> {
-    let Some(pid) = there.arrived else { return Ok(None) };
+    let Some(Arrival { pid }) = there.arrived else { return Ok(None) };
     let table = or_ask(case.facts.sockets(pid))?;
     Ok(table.known())
 }

@@ -176,14 +176,11 @@ fn raise(case: &Case<'_>, settings: &WorkerSettings, workers: &Workers<'_>) -> R
     let wanted = |name: &str, value: u64, at| -> Vec<WantedDirective> {
         vec![(name.to_owned(), vec![value.to_string()], at)]
     };
-    let mut edits = match &settings.connections.at {
-        Some(at) => {
-            case.gateway.set_directives(at, &wanted("worker_connections", connections, Some(at.clone())))
-        }
-        None => {
-            let line = format!("worker_connections {connections};");
-            case.gateway.insert_last(events, &line).into_iter().collect()
-        }
+    let mut edits = if let Some(at) = &settings.connections.at {
+        case.gateway.set_directives(at, &wanted("worker_connections", connections, Some(at.clone())))
+    } else {
+        let line = format!("worker_connections {connections};");
+        case.gateway.insert_last(events, &line).into_iter().collect()
     };
     let advice = match workers.limit() {
         Some(limit) if limit > connections + connections / 2 => {

@@ -106,7 +106,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     if let Some(newest) = faults.last() {
         let crash = crash
-            .map(|(log, word)| Evidence::supporting(crash_words(&word.1), Origin::Host(log.source.clone())));
+            .map(|(log, word)| Evidence::supporting(crash_words(word.1), Origin::Host(log.source.clone())));
         return Ok(Ruling::found(finding(Confidence::Confirmed, newest, faults.len() as u64).with(crash)));
     }
     if let Some((log, end, word)) = starved

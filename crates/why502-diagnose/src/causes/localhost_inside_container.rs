@@ -77,7 +77,7 @@ struct Elsewhere<'c> {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(refusal) = refusal(case, subject)? else { return Ok(Ruling::NoSign) };
-    let Some(is_apart) = is_sign(case, &refusal) else { return Ok(Ruling::NoSign) };
+    let Some(is_apart_seen) = is_sign(case, &refusal) else { return Ok(Ruling::NoSign) };
     let found = elsewhere(case, &refusal)?;
     let Some(first) = found.first() else { return Ok(Ruling::NoSign) };
     if let Some((_, line)) = case.last_success(refusal.peer) {
@@ -87,7 +87,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let is_only = found.iter().filter(|other| other.rank() == first.rank()).count() == 1;
     let confidence = match first.rank() {
         _ if !is_only => Confidence::Possible,
-        Confidence::Confirmed if is_apart.is_none() => Confidence::Likely,
+        Confidence::Confirmed if !is_apart_seen => Confidence::Likely,
         strength => strength,
     };
     let port = refusal.address.port();
@@ -114,7 +114,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 /// Whether a refusal is one of nginx's own loopback in a namespace of its own, where nothing listens on that port: then
 /// whether that namespace was seen to be its own.
-fn is_sign(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Option<bool>> {
+fn is_sign(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<bool> {
     let is_closed = case.sockets().known()?.on_port(refusal.address.port()).next().is_none();
     let is_apart = case.is_apart();
     let is_contained = || case.gateway_process().is_some_and(|own| own.container.is_some());
@@ -122,7 +122,7 @@ fn is_sign(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Option<bool>> {
         && is_closed
         && !refusal.is_gone()
         && is_apart.unwrap_or_else(is_contained);
-    is_sign.then_some(is_apart)
+    is_sign.then_some(is_apart.is_some())
 }
 
 /// Who listens on that port in other namespaces, the surest first.
@@ -311,7 +311,9 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         remedies.insert(0, bind);
     }
     if !is_sure {
-        remedies.iter_mut().for_each(|remedy| remedy.risk = Risk::ShowOnly);
+        for remedy in &mut remedies {
+            remedy.risk = Risk::ShowOnly;
+        }
     }
     remedies
 }
@@ -356,22 +358,18 @@ fn by_address(
         return case.redial_to(remedy, finding, &format!("host.docker.internal:{port}"));
     }
     let verify = "the failing request answers";
-    match other.reachable(case) {
-        Some(ip) => {
-            let target = SocketAddr::new(ip, port);
-            let remedy =
-                Remedy::new(format!("Dial {target}, an address of {}", other.place(case)), Risk::Review)
-                    .advice("the backend must listen on it")
-                    .verify(verify);
-            case.redial_to(remedy, finding, &target.to_string())
-        }
-        None => {
-            let advice = format!(
-                "bring nginx and {} onto one network (a network of the engine that both are attached to, a veth pair between the namespaces), and dial the backend's name or address there on port {port}",
-                other.place(case)
-            );
-            Some(Remedy::new("Dial the backend where it is", Risk::ShowOnly).advice(advice).verify(verify))
-        }
+    if let Some(ip) = other.reachable(case) {
+        let target = SocketAddr::new(ip, port);
+        let remedy = Remedy::new(format!("Dial {target}, an address of {}", other.place(case)), Risk::Review)
+            .advice("the backend must listen on it")
+            .verify(verify);
+        case.redial_to(remedy, finding, &target.to_string())
+    } else {
+        let advice = format!(
+            "bring nginx and {} onto one network (a network of the engine that both are attached to, a veth pair between the namespaces), and dial the backend's name or address there on port {port}",
+            other.place(case)
+        );
+        Some(Remedy::new("Dial the backend where it is", Risk::ShowOnly).advice(advice).verify(verify))
     }
 }
 

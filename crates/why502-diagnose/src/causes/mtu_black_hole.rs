@@ -258,8 +258,7 @@ fn fitting(case: &Case<'_>, finding: &Finding) -> Option<(SocketAddr, PathToPeer
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let most = fitting(case, finding).and_then(|(_, _, most)| most);
-    let than =
-        most.map(|most| format!(" larger than {most} bytes")).unwrap_or_else(|| " of full size".to_owned());
+    let than = most.map_or_else(|| " of full size".to_owned(), |most| format!(" larger than {most} bytes"));
     Explanation {
         title: format!("packets{than} vanish on the way to {}", finding.address()),
         why: "A link on the way takes smaller packets than both ends send, and the ICMP message that would tell them is lost. The same \

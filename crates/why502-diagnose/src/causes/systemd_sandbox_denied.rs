@@ -174,11 +174,9 @@ fn by_path(
         return Ok(Ruling::NoSign);
     }
     let ends = |walk: &&why502_facts::PathWalk| {
-        !walk.complete || walk.components.iter().any(|component| component.status.mode & 0o777 == 0)
+        !walk.complete || walk.components.iter().any(|component| component.status.mode.trailing_zeros() >= 9)
     };
-    let seen = own.is_known()
-        && worker.same_root == Some(false)
-        && theirs.as_ref().known().is_some_and(|walk| ends(walk));
+    let seen = own.is_known() && worker.same_root == Some(false) && theirs.as_ref().known().is_some_and(ends);
     // The path is open to nginx now: the option came later, or it does not hide this.
     if !seen && theirs.is_known() && own.is_known() && worker.same_root == Some(false) {
         return Ok(Ruling::NoSign);

@@ -342,7 +342,10 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         .verify("its memory stays below the limit, and the kernel's log tells of no further kill");
     let Some(group) = kill.and_then(|kill| kill.limited_cgroup.as_deref()) else { return vec![find] };
     let limit = kill.and_then(|kill| kill.limit_kib).map(|kib| format!(" (now {})", size(kib)));
-    let unit = group.rsplit('/').next().filter(|name| name.ends_with(".service") || name.ends_with(".slice"));
+    let unit = group
+        .rsplit('/')
+        .next()
+        .filter(|name| [".service", ".slice"].iter().any(|ending| name.ends_with(ending)));
     let raise = Remedy::new("Raise the limit, if the host has that memory", Risk::Review);
     let raise = match unit {
         Some(unit) => raise

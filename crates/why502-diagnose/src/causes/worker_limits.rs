@@ -14,7 +14,7 @@ const DEFAULT_NR_OPEN: u64 = 1 << 20;
 
 /// The workers, and their master, as far as they can be seen.
 pub(super) struct Workers<'c> {
-    workers: Vec<&'c Process>,
+    seen: Vec<&'c Process>,
     master: Option<&'c Process>,
     /// How high a limit of open files may be at all.
     nr_open: u64,
@@ -41,7 +41,7 @@ pub(super) fn workers<'c>(case: &'c Case<'_>) -> Result<Workers<'c>, Asks> {
         Some(Ok(Observed::Absent | Observed::Unknown(_))) | None => None,
     };
     if asks.is_empty() {
-        Ok(Workers { workers, master, nr_open: nr_open.unwrap_or(DEFAULT_NR_OPEN) })
+        Ok(Workers { seen: workers, master, nr_open: nr_open.unwrap_or(DEFAULT_NR_OPEN) })
     } else {
         Err(asks)
     }
@@ -50,7 +50,7 @@ pub(super) fn workers<'c>(case: &'c Case<'_>) -> Result<Workers<'c>, Asks> {
 impl Workers<'_> {
     /// How many files each worker may have open: the smallest limit.
     pub(super) fn limit(&self) -> Option<u64> {
-        self.workers.iter().filter_map(|worker| worker.descriptors.limit).min()
+        self.seen.iter().filter_map(|worker| worker.descriptors.limit).min()
     }
 
     /// How far nginx itself can raise that limit: as far as it likes where its master has the right to, else to the hard limit.
@@ -72,18 +72,18 @@ impl Workers<'_> {
     /// The worker with the most descriptors open, and how many those are.
     pub(super) fn most_open(&self) -> Option<(u32, u64)> {
         let open = |worker: &&Process| Some((worker.pid, worker.descriptors.count?.open));
-        self.workers.iter().filter_map(open).max_by_key(|(_, open)| *open)
+        self.seen.iter().filter_map(open).max_by_key(|(_, open)| *open)
     }
 
     /// The worker with the most sockets open, and how many those are: nearly each has a slot of `worker_connections`.
     pub(super) fn most_sockets(&self) -> Option<(u32, u64)> {
         let sockets = |worker: &&Process| Some((worker.pid, worker.descriptors.count?.sockets));
-        self.workers.iter().filter_map(sockets).max_by_key(|(_, sockets)| *sockets)
+        self.seen.iter().filter_map(sockets).max_by_key(|(_, sockets)| *sockets)
     }
 
     /// The limit of open files as evidence.
     pub(super) fn limit_evidence(&self) -> Option<Evidence> {
-        let worker = self.workers.iter().min_by_key(|worker| worker.descriptors.limit.unwrap_or(u64::MAX))?;
+        let worker = self.seen.iter().min_by_key(|worker| worker.descriptors.limit.unwrap_or(u64::MAX))?;
         let limit = worker.descriptors.limit?;
         let open = worker.descriptors.count.map(|count| format!(", and has {} now", count.open));
         let says =

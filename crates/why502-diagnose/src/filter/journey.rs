@@ -27,13 +27,20 @@ pub(crate) struct Stop {
     pub(crate) doubt: Option<Doubt>,
 }
 
+/// Where a packet comes to a socket of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// A process in that network namespace; `None`: it is that of this program.
+    pub(crate) pid: Option<u32>,
+}
+
 /// The way of a packet.
 #[derive(Debug, Default)]
 pub(crate) struct Journey {
     /// What ends it, or may: the certain one last.
     pub(crate) stops: Vec<Stop>,
-    /// The process whose namespace it arrives in; `None`: it leaves this host, or is ended before.
-    pub(crate) arrived: Option<Option<u32>>,
+    /// Where it arrives; `None`: it leaves this host, or is ended before.
+    pub(crate) arrived: Option<Arrival>,
     legs: Vec<Leg>,
 }
 
@@ -118,7 +125,7 @@ pub(crate) fn send(namespaces: &[Namespace<'_>], mut packet: Packet) -> Journey 
         let inside = (packet.from, packet.to);
         if is_own(filter, packet.to.address) {
             if step(&mut journey, namespaces, at, Hook::Input, &mut packet, may_translate) {
-                journey.arrived = Some(namespaces[at].pid);
+                journey.arrived = Some(Arrival { pid: namespaces[at].pid });
             }
             let input = packet.input.clone();
             journey.legs.push(Leg { at, input, output: Interface::None, before, inside, after: inside });
@@ -172,7 +179,7 @@ pub(crate) fn answer(namespaces: &[Namespace<'_>], there: &Journey, mut packet: 
         if leg.input == Interface::None {
             turn(&mut packet, leg.before);
             if step(&mut journey, namespaces, at, Hook::Input, &mut packet, false) {
-                journey.arrived = Some(namespaces[at].pid);
+                journey.arrived = Some(Arrival { pid: namespaces[at].pid });
             }
             return journey;
         }

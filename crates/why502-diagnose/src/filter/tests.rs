@@ -264,7 +264,12 @@ fn the_way_leads_through_the_router_and_back() {
         let there = send(&namespaces, Packet { to, ..packet() });
         let reply = Packet { state: Some(ESTABLISHED), is_reply: true, flags: 18, ..packet() };
         let back = answer(&namespaces, &there, reply);
-        (there.arrived, there.end().map(|stop| stop.pid), back.arrived, back.end().map(|stop| stop.pid))
+        (
+            there.arrived.map(|own| own.pid),
+            there.end().map(|stop| stop.pid),
+            back.arrived.map(|own| own.pid),
+            back.end().map(|stop| stop.pid),
+        )
     };
     assert_eq!(run("", ""), (Some(Some(2)), None, Some(Some(0)), None));
     let forward = "-A FORWARD -i r0 -o r1 -p tcp -m tcp --dport 3000 -j DROP";

@@ -56,10 +56,9 @@ pub(super) fn decode(message: &RouteNetlinkMessage, packet: &Packet) -> Option<P
             RuleAttribute::SourcePortRange(range) => {
                 selectors.push((format!("sport {}-{}", range.start, range.end), None));
             }
-            RuleAttribute::Goto(_) | RuleAttribute::Protocol(_) | RuleAttribute::Realm(_) => {}
-            RuleAttribute::SuppressPrefixLen(_) | RuleAttribute::SuppressIfGroup(_) => {}
             RuleAttribute::L3MDev(true) => selectors.push(("l3mdev".to_owned(), None)),
             RuleAttribute::TunId(id) if *id != 0 => selectors.push((format!("tun_id {id}"), Some(false))),
+            // The others choose no packets: where to go on, who made the rule, which routes do not count.
             _ => {}
         }
     }

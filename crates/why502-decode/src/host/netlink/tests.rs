@@ -24,13 +24,13 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 /// `RTM_NEWROUTE`.
 fn route(kind: u8, length: u8, attributes: &[Vec<u8>]) -> Vec<u8> {
     let mut body = vec![2, length, 0, 0, 254, 3, 0, kind, 0, 0, 0, 0];
-    attributes.iter().for_each(|attribute| body.extend(attribute));
+    body.extend(attributes.iter().flatten());
     message(24, &body)
 }
 
 fn rule(action: u8, attributes: &[Vec<u8>]) -> Vec<u8> {
     let mut body = vec![2, 0, 0, 0, 0, 0, 0, action, 0, 0, 0, 0];
-    attributes.iter().for_each(|attribute| body.extend(attribute));
+    body.extend(attributes.iter().flatten());
     message(32, &body)
 }
 
@@ -115,7 +115,7 @@ proptest! {
     ) {
         let mut body = header;
         body.resize(body.len().next_multiple_of(4), 0);
-        attributes.iter().for_each(|(kind, value)| body.extend(attribute(*kind, value)));
+        body.extend(attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)));
         told(&message(kind, &body));
     }
 }

@@ -1,7 +1,7 @@
 use crate::fixture::Fixture;
 use crate::report::StepInfo;
 
-const FAMILY: &str = r##"
+const FAMILY: &str = r#"
 #- nginx.conf
 events {}
 http {
@@ -31,9 +31,9 @@ type=AVC msg=audit(1795228431.359:49): apparmor="DENIED" operation="create" prof
 profile /usr/sbin/nginx {
   network inet stream,
 }
-"##;
+"#;
 
-const PATH: &str = r##"
+const PATH: &str = r#"
 #- nginx.conf
 events {}
 http {
@@ -62,7 +62,7 @@ absent
 #- kernel-log
 2026-11-21T01:00:00+00:00 web1 kernel: Linux version 7.2.7
 2026-11-21T02:33:51+00:00 web1 kernel: audit: type=1400 audit(1795228431.359:12): apparmor="DENIED" operation="connect" class="file" profile="/usr/sbin/nginx" name="/run/app/app.sock" pid=101 comm="nginx" requested_mask="wr" denied_mask="wr" fsuid=33 ouid=0
-"##;
+"#;
 
 #[test]
 fn hit_the_profile_has_no_rule_for_the_family() {

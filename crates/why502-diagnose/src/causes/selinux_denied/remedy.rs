@@ -126,7 +126,7 @@ fn of_port(case: &Case<'_>, context: &str, port: u16, want: &Want) -> Remedy {
         notes.push(format!("the policy has given port {port} to another service ({type_of_port}): see that none of this host uses it"));
     }
     if decision.is_absent() || (!is_allowed && !has_boolean(case, RELAY)) {
-        return module(context, &[want.clone()]).advice_also(notes);
+        return module(context, std::slice::from_ref(want)).advice_also(notes);
     }
     let add_words: Vec<&str> = add.iter().map(String::as_str).collect();
     let mut remedy = Remedy::new(format!("Label port {port} as a web server's"), Risk::Review)
@@ -192,7 +192,7 @@ fn module(context: &str, wants: &[Want]) -> Remedy {
     for want in wants {
         let (object, class, permission) = (selinux_type(&want.object), &want.class, &want.permission);
         let object = if object == domain { "self" } else { object };
-        source.push_str(&format!("(allow {domain} {object} ({class} ({permission})))\n"));
+        source.extend(["(allow ", domain, " ", object, " (", class, " (", permission, ")))\n"]);
     }
     Remedy::new("Add the one rule that is missing, after reading it", Risk::ShowOnly)
         .create(file.clone(), source)

@@ -2,7 +2,7 @@ use crate::fixture::Fixture;
 use crate::report::{Report, StepInfo};
 
 /// The texts are those of a Debian 12 guest.
-const TCP: &str = r##"
+const TCP: &str = r#"
 #- nginx.conf
 events {}
 http {
@@ -32,9 +32,9 @@ denied
 /sys/fs/selinux/booleans/httpd_can_network_connect
 /sys/fs/selinux/booleans/httpd_can_network_connect_db
 /sys/fs/selinux/booleans/httpd_can_network_relay
-"##;
+"#;
 
-const UNIX: &str = r##"
+const UNIX: &str = r#"
 #- nginx.conf
 events {}
 http {
@@ -75,7 +75,7 @@ SELINUX=enforcing
 SELINUXTYPE=default
 #- /etc/selinux/default/contexts/files/file_contexts.subs_dist
 /var/run /run
-"##;
+"#;
 
 /// The commands and the texts of new files of the first remedy.
 fn steps(report: &Report) -> Vec<String> {

@@ -10,11 +10,11 @@ use why502_facts::{Exit, Stamp};
 /// How old a process may be that is still starting.
 pub(in super::super) const STARTING: Duration = Duration::from_mins(5);
 /// How long a service may take from its start until it listens, where nothing tells it better.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_mins(1);
 /// Who exits sooner than that, without having served, failed at start.
 const AT_START: Duration = Duration::from_secs(5);
 /// Whoever died twice and not again for so long loops no more, unless it lived longer in between.
-const MIN_LOOPING: Duration = Duration::from_secs(60);
+const MIN_LOOPING: Duration = Duration::from_mins(1);
 
 /// What became of a service, as far as it explains failures.
 #[derive(Clone, Debug)]

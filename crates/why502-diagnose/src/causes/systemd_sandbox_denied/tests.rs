@@ -5,7 +5,7 @@ use crate::report::StepInfo;
 fn drop_in(fixture: &Fixture) -> String {
     let steps = &fixture.report().findings[0].remedies[0].steps;
     match &steps[0] {
-        StepInfo::Edit { diff, .. } => diff.lines().skip(3).map(|line| format!("{}\n", &line[1..])).collect(),
+        StepInfo::Edit { diff, .. } => diff.lines().skip(3).flat_map(|line| [&line[1..], "\n"]).collect(),
         StepInfo::Command { argv, .. } => panic!("{argv:?}"),
     }
 }
