@@ -272,9 +272,13 @@ impl Table<'_> {
 
     /// That the table has room, where this was seen.
     fn room(&self) -> Ruling {
-        let Some(filled) = self.filled().filter(|_| !self.is_full()) else { return Ruling::NoSign };
-        let says =
-            format!("{filled} entries of the table of tracked connections were taken when it was looked at");
+        let looks = [self.before.as_ref().known().copied(), self.after];
+        let fullest = looks.into_iter().flatten().filter_map(permille).max();
+        let Some(filled) = fullest.filter(|_| !self.is_full()) else { return Ruling::NoSign };
+        let says = format!(
+            "less than {} % of the table of tracked connections was taken when it was looked at",
+            filled / 10 + 1
+        );
         Ruling::RuledOut(vec![Evidence::against(says, Case::setting_origin(COUNT))])
     }
 }

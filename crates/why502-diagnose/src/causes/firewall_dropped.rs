@@ -57,8 +57,10 @@ pub(super) static CAUSE: Cause = Cause {
     scope: Scope::Peer,
     supersedes: &[
         "connect-timeout-too-short",
+        "listen-backlog-full",
         "read-timeout-too-short",
         "upstream-connect-timeout",
+        "upstream-hung",
         "upstream-send-timeout",
         "upstream-slow",
     ],

@@ -1,11 +1,11 @@
 //! What keeps a server from answering anything, by the state of its processes.
 
-use crate::case::{Case, PeerSubject, count};
+use crate::case::{Case, PeerSubject, Reach, count};
 use crate::causes::app_server::Server;
 use crate::finding::{Evidence, Origin};
 use crate::remedy::{Remedy, Risk};
 use std::net::SocketAddr;
-use why502_facts::{Process, ProcessWaits, ThreadWait, WaitsFor};
+use why502_facts::{Observed, Process, ProcessWaits, ThreadWait, WaitsFor};
 
 /// The most processes of a server that are looked at.
 const MAX_PROCESSES: usize = 16;
@@ -108,7 +108,9 @@ pub(super) fn stuck<'c>(
     }
     let is_taking = |thread: &ThreadWait| matches!(thread.waits_for, WaitsFor::Accept | WaitsFor::Events);
     if table.queue(&peer.address) > 0 && n_held == 0 && is_whole && !threads().any(is_taking) {
-        return Some(Stuck::NotAccepting(first));
+        // A queue without room is listen-backlog-full: that nobody accepts is what it says.
+        let is_full = case.reach(peer) == Observed::Known(Reach::Silent);
+        return (!is_full).then_some(Stuck::NotAccepting(first));
     }
     let remote = |thread: &ThreadWait| match thread.waits_for {
         WaitsFor::Receive(remote) => remote.filter(|remote| !is_client(*remote, peer, waits)),

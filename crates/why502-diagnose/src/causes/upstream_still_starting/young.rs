@@ -37,11 +37,21 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
     let unix = table.unix.iter().filter(|socket| socket.listening).flat_map(|socket| &socket.pids);
     let listening: Vec<u32> = tcp.chain(unix).copied().collect();
     let is_gateway = |pid: u32| case.gateway.workers.contains(&pid) || case.gateway.master == Some(pid);
-    let mut young: Vec<&Process> = list
-        .processes
-        .iter()
-        .filter(|process| is_young(process) && !is_gateway(process.pid) && !listening.contains(&process.pid))
-        .collect();
+    let own = case.gateway_process();
+    // Who lives in another namespace may listen there, at the same address or path, and is not seen here.
+    let is_beside = |process: &Process| {
+        own.is_none_or(|own| match address {
+            PeerAddress::Inet(_) => own.net_namespace == process.net_namespace,
+            PeerAddress::Unix(_) => own.mount_namespace == process.mount_namespace,
+        })
+    };
+    let is_candidate = |process: &&Process| {
+        is_young(process)
+            && is_beside(process)
+            && !is_gateway(process.pid)
+            && !listening.contains(&process.pid)
+    };
+    let mut young: Vec<&Process> = list.processes.iter().filter(is_candidate).collect();
     young.sort_by_key(|process| std::cmp::Reverse(process.started));
     // One that names it on its command line needs no closer look.
     if let Some(process) = young.iter().find(|process| is_told(process, address)) {
