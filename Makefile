@@ -21,7 +21,6 @@ test: setup-test lint
 	scripts/fuzz $(FUZZ_SECONDS)
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
-	$(MAKE) lab-vm
 
 lint:
 	$(CARGO) fmt --all --check

@@ -103,6 +103,8 @@ pub struct Facts {
     pub manifest: Manifest,
     /// The part of the recorded window that is wanted; `None`: all of it.
     pub view: Option<View>,
+    /// Whether nothing can be asked any more: what an older bundle does not hold is a gap, not a question.
+    pub sealed: bool,
     answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
     log_summaries: BTreeMap<String, LogSummary>,
     /// How long those answers took that were measured by themselves, in microseconds.
@@ -141,7 +143,7 @@ impl Facts {
         log_summaries: BTreeMap<String, LogSummary>,
     ) -> Self {
         let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
-        Self { manifest, view: None, answers, log_summaries, micros: BTreeMap::new() }
+        Self { manifest, view: None, sealed: false, answers, log_summaries, micros: BTreeMap::new() }
     }
 
     /// The same, with how long some answers took, in microseconds.
@@ -155,7 +157,7 @@ impl Facts {
     pub fn look(&self, ask: &Ask) -> Observed<&Datum> {
         match self.answers.get(ask) {
             Some((_, answer)) => answer.as_ref(),
-            None => unasked(ask),
+            None => unasked(ask, self.sealed),
         }
     }
 
@@ -303,6 +305,11 @@ impl Facts {
     }
 }
 
-fn unasked<T>(ask: &Ask) -> Observed<T> {
-    Observed::Unknown(Gap { ask: ask.clone(), why: GapReason::NotYet, says: "not asked yet".to_owned() })
+fn unasked<T>(ask: &Ask, sealed: bool) -> Observed<T> {
+    let (why, says) = if sealed {
+        (GapReason::NotAsked, "nobody asked when the bundle was recorded")
+    } else {
+        (GapReason::NotYet, "not asked yet")
+    };
+    Observed::Unknown(Gap { ask: ask.clone(), why, says: says.to_owned() })
 }

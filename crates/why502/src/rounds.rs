@@ -69,6 +69,7 @@ fn pump(
 pub(crate) fn report(bundle: &Bundle, view: Option<View>) -> Report {
     let mut facts = load(bundle);
     facts.view = view;
+    facts.sealed = true;
     let model = Model::build(&facts);
     diagnose(&facts, &model)
 }

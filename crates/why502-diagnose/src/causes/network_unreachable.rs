@@ -53,7 +53,7 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &["apparmor-denied", "host-unreachable", "selinux-denied"],
+    supersedes: &["host-unreachable"],
     detect: Detect::Alone(detect),
     explain,
     remedies,

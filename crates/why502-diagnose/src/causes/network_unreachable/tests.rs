@@ -23,6 +23,8 @@ fn hit_a_prohibit_route() {
     insta::assert_snapshot!(fixture.summary(), @"
     Broken
     Confirmed network-unreachable: this host refuses what goes to 10.77.0.9:3000: route prohibit 10.77.0.0/16 [1 requests, still failing]
+    Possible selinux-denied (not a root): an access control above modes and owners may deny nginx the connection to 10.77.0.9:3000 [1 requests]
+      open: whether SELinux confines nginx: the fixture does not tell
     ");
     let report = fixture.report();
     let command = format!("{:?}", report.findings[0].remedies[0].steps);
@@ -57,6 +59,8 @@ fn hit_a_rule_for_the_user() {
     insta::assert_snapshot!(fixture.summary(), @"
     Broken
     Confirmed network-unreachable: a rule of policy routing refuses what goes to 10.77.0.9:3000: uidrange 33-33 prohibit [1 requests, still failing]
+    Possible selinux-denied (not a root): an access control above modes and owners may deny nginx the connection to 10.77.0.9:3000 [1 requests]
+      open: whether SELinux confines nginx: the fixture does not tell
     ");
 }
 
