@@ -5,7 +5,7 @@
 //! the machine does hits all alike. Nothing is judged: a time that fails a build fails it at random.
 //!
 //! Then the quiet host becomes a busy one, with thousands of processes and tens of thousands of sockets that are really there
-//! ([`crowd`]), and a whole collection is measured once more.
+//! (`crowd`), and a whole collection is measured once more.
 
 mod crowd;
 mod incidents;

@@ -3,7 +3,7 @@
 //! SELinux, AppArmor, units and cgroups of their own need a machine of their own. `scripts/guest-image` builds a small
 //! Debian and `scripts/guest-boot` boots it on User-mode Linux. Scenarios are data (`lab/guest/**/*.toml`); all that want
 //! the same security module share one boot. This program is linked statically, goes into the guest with the one under
-//! test, and there ([`inside`]) makes each scenario happen, asks why502, judges its report, takes the remedy's own steps
+//! test, and there (`inside`) makes each scenario happen, asks why502, judges its report, takes the remedy's own steps
 //! and sees whether the requests succeed.
 
 pub(crate) mod inside;
