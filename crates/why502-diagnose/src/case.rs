@@ -26,7 +26,7 @@ pub(crate) use containers::Engines;
 pub(crate) use failure::{Failure, FailureId, Symptom};
 pub(crate) use limits::Home;
 pub(crate) use logs::LogTopic;
-pub(crate) use look::{Reach, or_ask};
+pub(crate) use look::{Reach, not_yet, or_ask};
 pub(crate) use lookup::passes;
 pub(crate) use reuse::Reuse;
 pub(crate) use subject::{PeerSubject, Subject};

@@ -30,6 +30,11 @@ pub(crate) fn or_ask<T>(observed: Observed<T>) -> Result<Observed<T>, Asks> {
     }
 }
 
+/// The ask of a gap that is one because nobody asked yet, where several are gathered.
+pub(crate) fn not_yet(gap: &Gap) -> Option<Ask> {
+    (gap.why == GapReason::NotYet).then(|| gap.ask.clone())
+}
+
 impl Case<'_> {
     /// The symptoms of failed attempts on a peer, with their failures.
     pub(crate) fn symptoms_of<'s>(

@@ -36,13 +36,13 @@
 //! `ngx_http_upstream_connect`.
 
 use super::unanswered::{Unanswered, attempts};
-use crate::case::{Case, Reach, Subject, Symptom, count, or_ask};
+use crate::case::{Case, Reach, Subject, Symptom, count, not_yet, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::time::Duration;
 use why502_facts::{
-    Ask, Errno, Gap, GapReason, KernelEvent, KernelWord, NetworkLimits, Observed, PeerAddress, Phase, Phrase,
+    Errno, Gap, KernelEvent, KernelWord, NetworkLimits, Observed, PeerAddress, Phase, Phrase,
 };
 
 pub(super) static CAUSE: Cause = Cause {
@@ -160,10 +160,6 @@ fn table<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Table<'c
     });
     let unheard = log.gap().cloned();
     Ok(Some(Table { found, reach, pid, before, after, said, unheard }))
-}
-
-fn not_yet(gap: &Gap) -> Option<Ask> {
-    (gap.why == GapReason::NotYet).then(|| gap.ask.clone())
 }
 
 /// A process of the gateway's network namespace, and one of the host's own where that is another: it forwards what a container

@@ -107,15 +107,16 @@ fn tie(case: &Case<'_>, peer: &PeerSubject, service: &Service) -> Option<Tie> {
     if let Some((name, _)) = service.environment.iter().find(|(name, value)| is_set(name, value, address)) {
         return proof(format!("{} of {} names {address}", name, service.name));
     }
-    let says_listen = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        ["bind", "listen", "socket"].iter().any(|word| text.contains(word))
-    };
-    if let Some(line) = service.mentions.iter().find(|line| says_listen(&line.text)) {
+    if let Some(line) = service.mentions.iter().find(|line| says_listen(&line.text, address)) {
         return proof(format!(
             "{}:{}, which {} runs with, says {}",
             line.path, line.line, service.name, line.text
         ));
+    }
+    if let Some((name, _)) =
+        service.environment.iter().find(|(name, value)| says_where(name) && is_at(value, address))
+    {
+        return sign(format!("{} of {} names {address}, to listen or to connect to", name, service.name));
     }
     if let Some(line) = service.mentions.first() {
         return sign(format!(
@@ -180,16 +181,34 @@ fn is_told(command: &[String], address: &PeerAddress) -> bool {
             .any(|(at, word)| !word.starts_with('-') && !is_value(at) && is_at(word, address))
 }
 
-/// Whether a variable says where to listen.
+/// Whether a variable says where its own process listens: one whose name means nobody else.
 pub(super) fn is_set(name: &str, value: &str, address: &PeerAddress) -> bool {
-    says_where(name) && is_at(value, address)
+    says_where(name)
+        && name_words(name).all(|word| PLACES.contains(&&*word) || OWN.contains(&&*word))
+        && is_at(value, address)
 }
 
-/// Whether the name of a variable is that of a place to listen at.
+/// The words of a name that say where.
+const PLACES: [&str; 7] = ["ADDR", "ADDRESS", "BIND", "HTTP", "LISTEN", "PORT", "SOCKET"];
+/// The words beside them that mean nobody else. `ORDERS_PORT` may as well tell a client whom to ask.
+const OWN: [&str; 9] = ["APP", "HOST", "HTTPS", "LISTENER", "NODE", "SERVER", "TCP", "UNIX", "WEB"];
+
+/// Whether the name of a variable is that of a place, to listen at or to connect to.
 fn says_where(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let words = ["ADDR", "ADDRESS", "BIND", "HTTP", "LISTEN", "PORT", "SOCKET"];
-    name.split('_').any(|word| words.contains(&word))
+    name_words(name).any(|word| PLACES.contains(&&*word))
+}
+
+fn name_words(name: &str) -> impl Iterator<Item = String> {
+    name.split(['_', '-', '.']).map(str::to_ascii_uppercase)
+}
+
+/// Whether a line of settings says that its program listens there: `bind = "127.0.0.1:3000"`, `listen: 3000`, or a call.
+fn says_listen(line: &str, address: &PeerAddress) -> bool {
+    let around: &[_] = &[' ', '\t', '"', '\'', ',', ';'];
+    let of_setting = line
+        .split_once(['=', ':'])
+        .is_some_and(|(name, value)| is_set(name.trim_matches(around), value.trim_matches(around), address));
+    of_setting || line.contains("listen(")
 }
 
 impl Judged<'_> {

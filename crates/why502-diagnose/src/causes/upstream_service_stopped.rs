@@ -234,6 +234,14 @@ ExecMainExitTimestamp=Sat 2026-11-21 02:28:00 UTC
     }
 
     #[test]
+    fn near_miss_a_variable_may_tell_a_client_whom_to_ask() {
+        let client = Fixture::new(&HIT.replace("Environment=PORT=3000", "Environment=ORDERS_PORT=3000"));
+        assert!(client.summary().contains("Likely upstream-service-stopped"), "{}", client.summary());
+        let own = Fixture::new(&HIT.replace("Environment=PORT=3000", "Environment=APP_HTTP_PORT=3000"));
+        assert!(own.summary().contains("Confirmed upstream-service-stopped"), "{}", own.summary());
+    }
+
+    #[test]
     fn hit_a_name_alone_is_likely() {
         let text =
             HIT.replace("upstream backend", "upstream orders").replace("http://backend", "http://orders");

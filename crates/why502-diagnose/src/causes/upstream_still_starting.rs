@@ -150,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn near_miss_a_young_client_is_told_whom_to_ask() {
+        let client = hit().with(
+            "listeners",
+            "127.0.0.1:9 node started=2026-11-21T02:28:20Z mute env=ORDERS_PORT=3000 server.js\n",
+        );
+        assert!(!client.summary().contains("upstream-still-starting"), "{}", client.summary());
+    }
+
+    #[test]
     fn hit_a_variable_or_a_unit_names_it() {
         let variable = hit().with(
             "listeners",

@@ -1,6 +1,6 @@
 //! What is known of a queue that overflowed.
 
-use crate::case::{Case, Failure, FailureId, Home, PeerSubject, Reach, Subject, Symptom};
+use crate::case::{Case, Failure, FailureId, Home, PeerSubject, Reach, Subject, Symptom, not_yet};
 use crate::cause::Asks;
 use crate::causes::app_server::{SLACK, is_within, server_behind};
 use crate::causes::backlogs::{Backlog, backlog_of};
@@ -8,8 +8,7 @@ use crate::causes::workers::busy_now;
 use crate::finding::{Confidence, Evidence, Origin, Ruling};
 use std::time::Duration;
 use why502_facts::{
-    Ask, Errno, Gap, GapReason, ListenQueue, NetworkLimits, Observed, PeerAddress, Phase, Phrase, Process,
-    ServerEvent,
+    Errno, GapReason, ListenQueue, NetworkLimits, Observed, PeerAddress, Phase, Phrase, Process, ServerEvent,
 };
 
 /// A queue that is at least so long is as long as servers ask for (uWSGI 100, PHP-FPM 511): where all workers are busy, these are
@@ -73,10 +72,6 @@ pub(super) fn overflow<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<O
         reach,
         queues,
     }))
-}
-
-fn not_yet(gap: &Gap) -> Option<Ask> {
-    (gap.why == GapReason::NotYet).then(|| gap.ask.clone())
 }
 
 /// The processes that hold a peer's socket, without process 1, which keeps those that it opened for others.
