@@ -37,8 +37,8 @@ lab: setup-test
 # Both programs run in the guest, so they bring their libraries along.
 lab-vm: setup-guest
 	PCRE2_SYS_STATIC=1 OPENSSL_STATIC=1 RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --quiet \
-		--target-dir target/guest --target $(GUEST_TARGET) -p why502 -p why502-lab
-	target/guest/$(GUEST_TARGET)/debug/why502-lab guest $(SCENARIOS)
+		--profile guest --target-dir target/guest --target $(GUEST_TARGET) -p why502 -p why502-lab
+	target/guest/$(GUEST_TARGET)/guest/why502-lab guest $(SCENARIOS)
 
 fuzz: setup-test
 	scripts/fuzz $(FUZZ_SECONDS)

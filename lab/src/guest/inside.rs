@@ -54,16 +54,16 @@ impl Run<'_> {
         if !line.misses.is_empty() || done.is_err() {
             self.keep_traces();
         }
-        let cleaned = shell("systemctl stop nginx; systemctl reset-failed")
-            .and_then(|()| shell(&self.guest.scenario.cleanup).context("while cleaning up"));
+        let stopped = shell("systemctl stop nginx");
+        let cleaned = shell(&self.guest.scenario.cleanup).context("while cleaning up");
         files.take_back()?;
-        shell("systemctl daemon-reload")?;
-        done.and(cleaned)
+        done.and(stopped).and(cleaned)
     }
 
     fn break_and_mend(&self, line: &mut Line) -> Result<()> {
         let scenario = &self.guest.scenario;
-        shell(&format!("rm -f {LOGS}/*.log; systemctl daemon-reload"))?;
+        // Units of this one, and those that the one before took away.
+        shell(&format!("rm -f {LOGS}/*.log; systemctl daemon-reload; systemctl reset-failed"))?;
         shell(&scenario.setup).context("in its setup")?;
         if !scenario.manual {
             shell("systemctl start nginx").context("nginx")?;
@@ -77,6 +77,9 @@ impl Run<'_> {
         line.got = got.report.summary();
         let misses = judge::contract(&got).into_iter().chain(judge::live(&scenario.expect, &[], &got));
         line.misses.extend(misses.map(|miss| format!("{:?}: {}", miss.kind, miss.says)));
+        if !line.misses.is_empty() {
+            fs::write(self.trace("json"), got.report.pretty())?;
+        }
         if let Some(test) = &scenario.remedy
             && line.misses.is_empty()
         {
@@ -97,18 +100,22 @@ impl Run<'_> {
 
     /// What a person wants to see of a scenario that failed.
     fn keep_traces(&self) {
-        let name = self.guest.name.replace('/', "-");
-        let bundle = self.results.join(format!("{name}.tar.zst")).display().to_string();
+        let bundle = self.trace("tar.zst").display().to_string();
         // The miss is told; what cannot be kept of it is not a second one.
         let _ = ProductCall::new(["collect", "-o", &bundle]).run(self.why502);
         if let Ok(text) = ProductCall::new(["diagnose", "--color", "never"]).run(self.why502) {
-            let _ = fs::write(self.results.join(format!("{name}.text")), text.stdout);
+            let _ = fs::write(self.trace("text"), text.stdout);
         }
         let traces = "tail -n 30 /var/log/nginx/error.log /var/log/audit/audit.log; journalctl -n 40 --no-pager; \
                       systemctl status nginx --no-pager; for pid in $(pidof nginx); do cat /proc/$pid/attr/current; done";
         if let Ok(finished) = sh(traces) {
-            let _ = fs::write(self.results.join(format!("{name}.traces")), finished.stdout);
+            let _ = fs::write(self.trace("traces"), finished.stdout);
         }
+    }
+
+    /// The file in which something of this scenario is kept.
+    fn trace(&self, ending: &str) -> PathBuf {
+        self.results.join(format!("{}.{ending}", self.guest.name.replace('/', "-")))
     }
 }
 

@@ -28,6 +28,11 @@ impl Report {
         Ok(Self(serde_json::from_slice(bytes).context("no JSON report")?))
     }
 
+    /// The whole of it, as a person reads it.
+    pub(crate) fn pretty(&self) -> String {
+        format!("{:#}\n", self.0)
+    }
+
     pub(crate) fn schema(&self) -> &str {
         text(&self.0, "schema")
     }

@@ -31,6 +31,12 @@ impl Case<'_> {
         self.listed(pid)
     }
 
+    /// Whether a process would be seen to listen: the table of sockets, unix sockets too, is that of the gateway's network
+    /// namespace.
+    pub(crate) fn is_beside_gateway(&self, process: &Process) -> bool {
+        self.gateway_process().is_none_or(|own| own.net_namespace == process.net_namespace)
+    }
+
     /// What a process runs in: `the container 0123456789ab`, `app.service`; empty where nothing is known of it.
     pub(crate) fn place_of(&self, pid: u32) -> String {
         let Some(process) = self.listed(pid) else { return String::new() };

@@ -170,6 +170,8 @@ mod tests {
             .with("unit orders.service", "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=700\nExecMainStartTimestamp=Sat 2026-11-21 02:28:20 UTC")
             .with("journal orders.service", "2026-11-21T02:28:20Z systemd Started orders.service - Orders.\n");
         assert!(unit.summary().contains("Confirmed upstream-still-starting"), "{}", unit.summary());
+        let elsewhere = unit.with("listeners", "127.0.0.1:3001 node unit=orders.service server.js\n");
+        assert!(!elsewhere.summary().contains("upstream-still-starting"), "{}", elsewhere.summary());
     }
 
     #[test]

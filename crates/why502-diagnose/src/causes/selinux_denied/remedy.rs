@@ -112,12 +112,11 @@ fn of_port(case: &Case<'_>, context: &str, port: u16, want: &Want) -> Remedy {
             .advice("httpd_can_network_connect would allow connections to every port of every host");
     }
     let port = port.to_string();
-    let label =
-        |action: &str| ["semanage", "port", action, "-t", WEB_PORT, "-p", "tcp", &port].map(str::to_owned);
+    let label = |action: &str| format!("semanage port {action} -t {WEB_PORT} -p tcp {port}");
     let is_unclaimed = UNCLAIMED_PORTS.contains(&type_of_port);
-    let add = label(if is_unclaimed { "-a" } else { "-m" });
+    // An entry of the policy for this very port is modified; one for a range that holds it is not, and wants an entry beside.
+    let add = if is_unclaimed { label("-a") } else { format!("{} || {}", label("-a"), label("-m")) };
     let remove = ["semanage", "port", "-d", "-t", WEB_PORT, "-p", "tcp", &port];
-    let words = |words: &[String]| words.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let web = with_type(want, WEB_PORT);
     let decision = web.decided(case, context);
     let is_allowed = matches!(decision, Observed::Known(decision) if decision.allowed);
@@ -128,14 +127,13 @@ fn of_port(case: &Case<'_>, context: &str, port: u16, want: &Want) -> Remedy {
     if decision.is_absent() || (!is_allowed && !has_boolean(case, RELAY)) {
         return module(context, std::slice::from_ref(want)).advice_also(notes);
     }
-    let add_words: Vec<&str> = add.iter().map(String::as_str).collect();
-    let mut remedy = Remedy::new(format!("Label port {port} as a web server's"), Risk::Review)
-        .command(&add_words, &[&remove]);
+    let words: Vec<&str> = if is_unclaimed { add.split(' ').collect() } else { vec!["sh", "-c", &add] };
+    let mut remedy =
+        Remedy::new(format!("Label port {port} as a web server's"), Risk::Review).command(&words, &[&remove]);
     if !is_allowed {
         remedy = remedy.command(&["setsebool", "-P", RELAY, "on"], &[&["setsebool", "-P", RELAY, "off"]]);
         notes.push(format!(
-            "{RELAY} lets nginx connect to ports with the label of web servers, `{}` gives it to this one",
-            words(&add)
+            "{RELAY} lets nginx connect to ports with the label of web servers, `semanage port` gives it to this one"
         ));
     }
     notes.push("httpd_can_network_connect would allow connections to every port of every host".to_owned());

@@ -95,7 +95,10 @@ fn hit_the_port_has_another_label() {
     ");
     assert_eq!(
         steps(&fixture.report()),
-        ["semanage port -m -t http_port_t -p tcp 3000", "setsebool -P httpd_can_network_relay on"]
+        [
+            "sh -c semanage port -a -t http_port_t -p tcp 3000 || semanage port -m -t http_port_t -p tcp 3000",
+            "setsebool -P httpd_can_network_relay on"
+        ]
     );
 }
 

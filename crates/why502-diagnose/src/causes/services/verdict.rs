@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::causes::app_server::SLACK;
 use crate::causes::outages::Outage;
 use std::time::Duration;
-use why502_facts::{Exit, Stamp};
+use why502_facts::{Exit, Process, Stamp};
 
 /// How old a process may be that is still starting.
 pub(in super::super) const STARTING: Duration = Duration::from_mins(5);
@@ -120,7 +120,7 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
             }
         }),
         State::Starting(since) | State::Up(since) if stands => {
-            let since = since.filter(|since| now.since(*since) <= STARTING)?;
+            let since = since.filter(|since| now.since(*since) <= STARTING && !listens(case, history))?;
             // A restart leaves a gap before the start as well.
             let ended = death.or(stop).map(|event| event.from).filter(|at| *at <= since);
             Some(Verdict::standing(How::Starting(since), Some(ended.unwrap_or(since))))
@@ -135,6 +135,18 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
             Some(Verdict::over(how, ended.from, again.after(SETTLE)))
         }
     }
+}
+
+/// Whether a process of a service listens already, or may do so where nobody sees it from nginx.
+fn listens(case: &Case<'_>, history: &History<'_>) -> bool {
+    let Some(list) = case.facts.processes().known() else { return false };
+    let main = history.unit.and_then(why502_facts::Unit::main_pid);
+    let is_own =
+        |process: &Process| process.unit.as_ref() == Some(&history.service.name) || main == Some(process.pid);
+    list.processes.iter().filter(|process| is_own(process)).any(|process| {
+        !case.is_beside_gateway(process)
+            || case.sockets().known().is_some_and(|table| table.is_listening(process.pid))
+    })
 }
 
 /// Two deaths or more in the window, unless somebody stopped it since; without a journal the counter of restarts tells.

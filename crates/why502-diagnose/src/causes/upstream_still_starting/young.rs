@@ -33,23 +33,12 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
     let now = case.facts.manifest.captured_at;
     let address = &outage.peer.address;
     let is_young = |process: &Process| process.started.is_some_and(|started| now.since(started) <= STARTING);
-    let tcp = table.listeners.iter().flat_map(|listener| &listener.pids);
-    let unix = table.unix.iter().filter(|socket| socket.listening).flat_map(|socket| &socket.pids);
-    let listening: Vec<u32> = tcp.chain(unix).copied().collect();
     let is_gateway = |pid: u32| case.gateway.workers.contains(&pid) || case.gateway.master == Some(pid);
-    let own = case.gateway_process();
-    // Who lives in another namespace may listen there, at the same address or path, and is not seen here.
-    let is_beside = |process: &Process| {
-        own.is_none_or(|own| match address {
-            PeerAddress::Inet(_) => own.net_namespace == process.net_namespace,
-            PeerAddress::Unix(_) => own.mount_namespace == process.mount_namespace,
-        })
-    };
     let is_candidate = |process: &&Process| {
         is_young(process)
-            && is_beside(process)
+            && case.is_beside_gateway(process)
             && !is_gateway(process.pid)
-            && !listening.contains(&process.pid)
+            && !table.is_listening(process.pid)
     };
     let mut young: Vec<&Process> = list.processes.iter().filter(is_candidate).collect();
     young.sort_by_key(|process| std::cmp::Reverse(process.started));
