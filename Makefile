@@ -1,5 +1,5 @@
 # make demo   installs what is missing, builds, breaks a real nginx and diagnoses it
-# make test   installs what the tests need, runs all of them, the fuzz targets for FUZZ_SECONDS (20) seconds each
+# make test   installs what the tests need, runs all of them, the fuzz targets for FUZZ_SECONDS (20) seconds each, and the guest lab
 # make lab    runs every lab scenario against the real nginx and prints the accuracy table
 # make lab-vm runs the scenarios that need a kernel and a systemd of their own, in a guest on User-mode Linux
 # make fuzz   runs every fuzz target for FUZZ_SECONDS (20) seconds
@@ -8,19 +8,22 @@
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 20
-GUEST_TARGET = $(shell rustc --print host-tuple)
+HOST = $(shell rustc --print host-tuple)
+# What is tested, and taken into the guest, brings its libraries along. With --target, what runs at build time does not.
+STATIC = PCRE2_SYS_STATIC=1 OPENSSL_STATIC=1 RUSTFLAGS="-C target-feature=+crt-static"
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lab lab-vm fuzz bench fmt lint setup-test setup-demo setup-bench setup-guest
+.PHONY: demo test lab lab-vm fuzz bench fmt lint setup-test setup-demo setup-bench guest-image
 
 demo: setup-demo
 	$(CARGO) build --release --quiet -p why502
 	scripts/demo
 
-test: setup-test lint
+test: setup-test guest-image lint
 	scripts/fuzz $(FUZZ_SECONDS)
-	$(CARGO) nextest run --workspace --no-fail-fast
-	$(CARGO) test --workspace --doc --quiet
+	$(STATIC) $(CARGO) nextest run --workspace --target $(HOST) --no-fail-fast
+	$(STATIC) $(CARGO) test --workspace --target $(HOST) --doc --quiet
+	target/$(HOST)/debug/why502-lab guest
 
 lint:
 	$(CARGO) fmt --all --check
@@ -34,11 +37,15 @@ lab: setup-test
 	$(CARGO) build --release --quiet -p why502 -p why502-lab
 	target/release/why502-lab run
 
-# Both programs run in the guest, so they bring their libraries along.
-lab-vm: setup-guest
-	PCRE2_SYS_STATIC=1 OPENSSL_STATIC=1 RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --quiet \
-		--profile guest --target-dir target/guest --target $(GUEST_TARGET) -p why502 -p why502-lab
-	target/guest/$(GUEST_TARGET)/guest/why502-lab guest $(SCENARIOS)
+lab-vm: setup-test
+	$(STATIC) $(CARGO) build --quiet --target $(HOST) -p why502 -p why502-lab
+	target/$(HOST)/debug/why502-lab guest $(SCENARIOS)
+
+# The disk of the guest takes minutes and waits for mirrors: it is built beside what follows. Whoever needs it waits, and builds
+# it again should this fail.
+guest-image: setup-test
+	@mkdir -p target
+	@if [ "$$(id -u)" -eq 0 ]; then (scripts/guest-image >target/guest-image.log 2>&1 &); fi
 
 fuzz: setup-test
 	scripts/fuzz $(FUZZ_SECONDS)
@@ -52,6 +59,3 @@ setup-test setup-demo:
 
 setup-bench:
 	scripts/setup bench
-
-setup-guest:
-	scripts/setup guest

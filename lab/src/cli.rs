@@ -74,6 +74,8 @@ enum Command {
         isolated: bool,
         #[arg(long)]
         record: bool,
+        #[arg(long)]
+        bare: bool,
     },
 }
 
@@ -106,6 +108,10 @@ struct RunArgs {
     /// Keeps each run's bundle, in corpus/lab or elsewhere.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = CORPUS)]
     record: Option<PathBuf>,
+    /// Looks once more in every scenario, from a bare host: as nobody, from whom /proc hides others, without /sys, journal and
+    /// tools. What is confirmed then must be what it is.
+    #[arg(long)]
+    bare: bool,
     /// Writes all results there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -163,8 +169,8 @@ pub fn main() -> ExitCode {
         Command::Hold { n_connections } => bench::hold(n_connections).map(|()| ExitCode::SUCCESS),
         Command::Guard { arguments } => isolate::guard(&arguments),
         Command::Engine { dir } => run::try_engine(&dir).map(|()| ExitCode::SUCCESS),
-        Command::Scenario { file, dir, why502, isolated, record } => {
-            run_one(&Order { file, dir, why502, isolated, record })
+        Command::Scenario { file, dir, why502, isolated, record, bare } => {
+            run_one(&Order { file, dir, why502, isolated, record, bare })
         }
     };
     result.unwrap_or_else(|error| {
@@ -230,6 +236,7 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
         jobs: args.jobs,
         isolation,
         record: args.record.clone(),
+        bare: args.bare,
         keep: args.keep,
         ignored: args.ignore.clone(),
     };

@@ -13,7 +13,7 @@ mod scenario;
 pub use scenario::{Boot, Guest, find};
 
 use crate::output::{complain, say};
-use crate::process::run_bounded;
+use crate::process::{find_program, run_bounded};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -111,8 +111,9 @@ fn try_boot(order: &Order, boot: Boot, guests: &[Guest], lines: &mut Vec<Line>) 
     let job = tempfile::Builder::new().prefix("why502-guest-").tempdir_in("/tmp")?;
     let input = job.path().join("in");
     fs::create_dir_all(input.join("scenarios"))?;
-    fs::copy(&order.why502, input.join("why502")).context("the program under test")?;
-    fs::copy(&order.lab, input.join("why502-lab"))?;
+    for (program, name) in [(&order.why502, "why502"), (&order.lab, "why502-lab")] {
+        stripped(program, &input.join(name)).with_context(|| program.display().to_string())?;
+    }
     for guest in guests {
         let file = input.join("scenarios").join(&guest.name).with_extension("toml");
         fs::create_dir_all(file.parent().unwrap_or(&input))?;
@@ -138,6 +139,16 @@ fn try_boot(order: &Order, boot: Boot, guests: &[Guest], lines: &mut Vec<Line>) 
     if !finished.status.is_some_and(|status| status.success()) {
         let own = fs::read_to_string(job.path().join("out/stderr")).unwrap_or_default();
         bail!("the guest failed: {}", if own.is_empty() { finished.complaint() } else { own });
+    }
+    Ok(())
+}
+
+/// Copies a program without what only a debugger reads: the guest reads it through its kernel's calls to this one.
+fn stripped(program: &Path, copy: &Path) -> Result<()> {
+    let mut command = Command::new(find_program("strip")?);
+    let finished = run_bounded(command.arg("-o").arg(copy).arg(program), Duration::from_mins(1))?;
+    if !finished.status.is_some_and(|status| status.success()) {
+        bail!("strip: {}", finished.complaint());
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct Plan {
     pub isolation: Isolation,
     /// Where bundles are recorded.
     pub record: Option<PathBuf>,
+    /// Whether each is diagnosed from a bare host as well.
+    pub bare: bool,
     /// Whether the directories stay.
     pub keep: bool,
     /// What does not count.
@@ -180,6 +182,9 @@ fn try_run(plan: &Plan, named: &Named) -> Result<Outcome> {
     }
     if plan.record.is_some() {
         command.arg("--record");
+    }
+    if plan.bare {
+        command.arg("--bare");
     }
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdout = read_all(child.stdout.take());

@@ -43,6 +43,8 @@ pub struct Order {
     pub isolated: bool,
     /// Whether the run's bundle is kept in the directory.
     pub record: bool,
+    /// Whether it is diagnosed from a bare host as well.
+    pub bare: bool,
 }
 
 /// The scenario while it runs.
@@ -141,6 +143,9 @@ fn diagnose(order: &Order, stage: &Stage, outcome: &mut Outcome) -> Result<()> {
     outcome.misses.extend(product.offline()?);
     for withheld in &stage.scenario.withhold {
         outcome.misses.extend(withhold::judge(&product, stage, withheld)?);
+    }
+    if order.bare {
+        outcome.misses.extend(withhold::judge_bare(&product, stage)?);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::Stage;
 use super::product::{Caller, Product};
 use crate::judge::{self, Kind, Miss};
-use crate::scenario::{How, NOTHING, Withhold};
+use crate::scenario::{Confidence, How, NOTHING, Withhold};
 use anyhow::Result;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -59,6 +59,29 @@ pub(super) fn judge(product: &Product<'_>, stage: &Stage, withhold: &Withhold) -
         misses.push(Miss::new(Kind::Withheld, format!("no gap names {topic}")));
     }
     Ok(misses.into_iter().map(|miss| miss.about(&label)).collect())
+}
+
+/// Runs why502 on a bare host: whatever the scenario, what is confirmed there is confirmed with everything in sight.
+pub(super) fn judge_bare(product: &Product<'_>, stage: &Stage) -> Result<Vec<Miss>> {
+    let caller = caller(stage, How::Bare);
+    if caller == Caller::Own {
+        return Ok(Vec::new());
+    }
+    let mut call = product.call_by_files();
+    call.caller = caller;
+    let got = product.report(&call)?;
+    let contract = judge::contract(&got).into_iter().map(|miss| miss.of(Kind::Withheld));
+    let expect = &stage.scenario.expect;
+    let (roots, causes, effects) = (expect.roots(), &expect.cause, &expect.effects);
+    let is_known = |id: &str| roots.contains(&id) || causes.iter().chain(effects).any(|known| known == id);
+    let findings = got.report.findings();
+    let confirmed = findings
+        .iter()
+        .filter(|finding| finding.confidence() == Confidence::Confirmed && finding.is_likely_root());
+    let wrong = confirmed
+        .filter(|finding| !is_known(finding.cause()))
+        .map(|finding| Miss::new(Kind::OverConfident, finding.summary()));
+    Ok(contract.chain(wrong).map(|miss| miss.about("on a bare host")).collect())
 }
 
 /// Who calls the program: rights are withheld by root alone, and a bare host is made by namespaces alone.

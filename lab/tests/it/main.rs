@@ -80,6 +80,7 @@ fn run(named: Named, isolation: &Isolation) -> Result<(), Failed> {
         jobs: 1,
         isolation: isolation.clone(),
         record: None,
+        bare: false,
         keep: false,
         ignored: Vec::new(),
     };
