@@ -213,7 +213,7 @@ impl<'r> Finding<'r> {
         )
     }
 
-    fn summary(self) -> String {
+    pub(crate) fn summary(self) -> String {
         let root = if self.0["root"] == true { "" } else { " (not a root)" };
         let effects = self.effects();
         let effects = if effects.is_empty() { String::new() } else { format!(" -> {}", effects.join(" ")) };

@@ -43,7 +43,9 @@ use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling}
 use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use why502_facts::{Crash, ErrorRecord, KernelEvent, KernelLog, KernelWord, Observed, Phrase, Stamp};
+use why502_facts::{
+    Crash, ErrorRecord, KernelEvent, KernelLog, KernelWord, Observed, OomKill, Phrase, Process, Stamp,
+};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "gateway-worker-crashed",
@@ -88,7 +90,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let log = observed.as_ref().known();
     let crash = log.and_then(|log| faults.iter().rev().find_map(|end| Some((*log, crash_of(log, end)?))));
     let starved =
-        log.and_then(|log| killed.iter().rev().find_map(|end| Some((*log, end, kill_of(log, end)?))));
+        log.and_then(|log| killed.iter().rev().find_map(|end| Some((*log, end, kill_of(case, log, end)?))));
     let finding = |confidence: Confidence, shown: &End<'_>, n: u64| {
         let core = if shown.has_core { ", with a core dump" } else { "" };
         let says = format!(
@@ -117,7 +119,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let Some(newest) = killed.last() else { return Ok(Ruling::NoSign) };
     match observed {
-        Observed::Known(log) if log.covers(newest.at.before(MAX_NOTICE), newest.at.after(SECOND)) => {
+        Observed::Known(log)
+            if !is_contained(case) && log.covers(newest.at.before(MAX_NOTICE), newest.at.after(SECOND)) =>
+        {
             let says = format!(
                 "signal {SIGKILL} ended process {}, and the kernel killed nobody for want of memory then: somebody sent it",
                 newest.pid
@@ -141,6 +145,17 @@ fn ends<'c>(case: &'c Case<'_>) -> Vec<End<'c>> {
             Some(End { record, at: record.at.at_offset(clock.offset_seconds), pid, signal, has_core })
         })
         .collect();
+    // Whoever had said that it exits had no client any more: some modules crash while they are taken down.
+    let exiting: Vec<(Stamp, u32)> = case
+        .error_logs
+        .iter()
+        .flat_map(|digest| &digest.records)
+        .filter(|record| matches!(record.detail.as_deref(), Some("exiting" | "exit")))
+        .map(|record| (record.at.at_offset(clock.offset_seconds), record.pid))
+        .collect();
+    ends.retain(|end| {
+        !exiting.iter().any(|(at, pid)| *pid == end.pid && *at <= end.at && end.at.since(*at) <= MAX_NOTICE)
+    });
     // The same line may stand in several logs.
     let mut seen: BTreeSet<(Stamp, u32)> = BTreeSet::new();
     ends.sort_by_key(|end| (end.at, end.pid));
@@ -173,11 +188,28 @@ fn crash_of<'c>(log: &'c KernelLog, end: &End<'_>) -> Option<(&'c KernelWord, &'
     by_pid.or_else(by_name).copied()
 }
 
-/// The kernel's word about the kill of a worker.
-fn kill_of<'c>(log: &'c KernelLog, end: &End<'_>) -> Option<&'c KernelWord> {
-    let is_own =
-        |word: &&KernelWord| matches!(&word.event, KernelEvent::OomKill(kill) if kill.pid == end.pid);
-    log.words.iter().filter(|word| is_then(word, end)).find(is_own)
+/// The kernel's word about the kill of a worker. In a container the log of nginx has ids of its own: then the name and the
+/// control group must do.
+fn kill_of<'c>(case: &Case<'_>, log: &'c KernelLog, end: &End<'_>) -> Option<&'c KernelWord> {
+    let own_group = master(case).and_then(|master| master.memory_cgroup.as_ref());
+    let is_own = |kill: &OomKill| {
+        if is_contained(case) {
+            kill.comm == "nginx" && own_group.is_some() && kill.cgroup.as_ref() == own_group
+        } else {
+            kill.pid == end.pid
+        }
+    };
+    let killed = |word: &&KernelWord| matches!(&word.event, KernelEvent::OomKill(kill) if is_own(kill));
+    log.words.iter().filter(|word| is_then(word, end)).find(killed)
+}
+
+fn master<'c>(case: &'c Case<'_>) -> Option<&'c Process> {
+    case.facts.processes().known()?.get(case.gateway.master?)
+}
+
+/// Whether nginx runs in a container, or may: then the ids of its log are not those of the kernel's.
+fn is_contained(case: &Case<'_>) -> bool {
+    master(case).is_none_or(|master| master.container.is_some())
 }
 
 fn crash_words(crash: &Crash) -> String {
@@ -185,17 +217,22 @@ fn crash_words(crash: &Crash) -> String {
     format!("the kernel saw {} (pid {}) die of signal {}{module}", crash.comm, crash.pid, crash.signal)
 }
 
-/// The newest crash that the kernel tells of, and the newest end.
-fn newest<'c>(case: &'c Case<'_>) -> Option<(End<'c>, Option<&'c Crash>)> {
-    let end =
-        ends(case).into_iter().rev().find(|end| FAULTS.contains(&end.signal) || end.signal == SIGKILL)?;
-    let observed = case.facts.kernel_log();
-    let crash = observed.known().and_then(|log| crash_of(log, &end)).map(|(_, crash)| crash);
-    Some((end, crash))
+/// The end that a finding is about, and what the kernel tells of it: the newest fault, else the newest kill for want of memory.
+fn shown<'c>(case: &'c Case<'_>) -> Option<(End<'c>, Option<&'c Crash>)> {
+    let log = case.facts.kernel_log().known();
+    let mut ends = ends(case);
+    if let Some(at) = ends.iter().rposition(|end| FAULTS.contains(&end.signal)) {
+        let end = ends.swap_remove(at);
+        let crash = log.and_then(|log| crash_of(log, &end)).map(|(_, crash)| crash);
+        return Some((end, crash));
+    }
+    let is_starved =
+        |end: &End<'_>| end.signal == SIGKILL && log.is_some_and(|log| kill_of(case, log, end).is_some());
+    Some((ends.into_iter().rev().find(is_starved)?, None))
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let found = newest(case);
+    let found = shown(case);
     let signal = found.as_ref().map_or(0, |(end, _)| end.signal);
     let title = match finding.confidence {
         Confidence::Confirmed if signal == SIGKILL => {
@@ -216,7 +253,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some((end, crash)) = newest(case) else { return Vec::new() };
+    let Some((end, crash)) = shown(case) else { return Vec::new() };
     if end.signal == SIGKILL && finding.confidence == Confidence::Confirmed {
         return vec![
             Remedy::new("Give nginx the memory that it needs, or let it need less", Risk::Review)
@@ -309,6 +346,44 @@ HTTP/1.1 200 OK
         assert_eq!(killed.with("error.log", ended).summary(), "Healthy\n");
         let helper = KILLED.replace("worker", "cache manager").replace("signal 9", "signal 11");
         assert_eq!(killed.with("error.log", &helper).summary(), "Healthy\n");
+    }
+
+    #[test]
+    fn hit_somebody_ended_another_one_later() {
+        let later = Fixture::new(HIT);
+        let errors = later.section("error.log").to_owned()
+            + &KILLED.replace("02:28:30", "02:28:31").replace("77", "78");
+        let summary = later.with("error.log", &errors).summary();
+        assert!(
+            summary.contains("Confirmed gateway-worker-crashed: nginx's workers crash: signal 11"),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn near_miss_it_had_done_its_work() {
+        let errors = "2026/11/21 02:28:29 [notice] 77#77: gracefully shutting down\n\
+                      2026/11/21 02:28:30 [notice] 77#77: exiting\n2026/11/21 02:28:30 [notice] 77#77: exit\n\
+                      2026/11/21 02:28:30 [alert] 100#100: worker process 77 exited on signal 11\n";
+        assert_eq!(Fixture::new(HIT).with("error.log", errors).summary(), "Healthy\n");
+    }
+
+    #[test]
+    fn hit_in_a_container_the_name_and_the_control_group_tell() {
+        let kill = |group: &str| {
+            format!(
+                "2026-11-20T00:00:01+00:00 shop kernel: [1.0] Linux version 6.18\n\
+                 2026-11-21T02:28:30+00:00 shop kernel: [9.2] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={group},task_memcg={group},task=nginx,pid=4077,uid=33\n\
+                 2026-11-21T02:28:30+00:00 shop kernel: [9.3] Memory cgroup out of memory: Killed process 4077 (nginx) total-vm:80000kB, anon-rss:60000kB\n"
+            )
+        };
+        let id = "ab".repeat(32);
+        let contained =
+            Fixture::new(HIT).with("error.log", KILLED).with("options", &format!("container={id}"));
+        let own = contained.with("kernel-log", &kill(&format!("/docker/{id}")));
+        assert!(own.summary().contains("for want of memory"), "{}", own.summary());
+        let other = contained.with("kernel-log", &kill("/docker/cd"));
+        assert!(!other.summary().contains("gateway-worker-crashed"), "{}", other.summary());
     }
 
     #[test]

@@ -228,7 +228,11 @@ fn by_own_network(
     let sandbox = Sandbox::new(unit, "PrivateNetwork", "yes");
     let of_host = case.facts.processes().known().and_then(|list| list.get(1)?.net_namespace);
     let is_apart = worker.net_namespace.zip(of_host).map(|(own, host)| own != host);
-    if is_apart == Some(false) {
+    // Where another unit's network is joined, being apart is meant: whoever it should find is in there.
+    let is_joined = ["JoinsNamespaceOf", "NetworkNamespacePath"]
+        .into_iter()
+        .any(|name| unit.property(name).is_some_and(|value| !value.is_empty()));
+    if is_apart == Some(false) || is_joined {
         return Ruling::NoSign;
     }
     let fails = matches!(

@@ -174,7 +174,9 @@ impl<'c> Scene<'_, 'c> {
         let is_soon = self.is_between(word);
         let confidence = match owner {
             Belongs::Own if is_at_once || !refused.is_empty() => Confidence::Confirmed,
-            Belongs::Own | Belongs::Alike if !sudden.is_empty() || !refused.is_empty() => Confidence::Likely,
+            Belongs::Own if !sudden.is_empty() || !refused.is_empty() => Confidence::Likely,
+            // A name is borne by many: the kill must also fall between an answer and a refusal, or cut a request off.
+            Belongs::Alike if is_at_once || (!refused.is_empty() && is_soon) => Confidence::Likely,
             Belongs::Perhaps | Belongs::Doubtful if !refused.is_empty() && is_at_once => Confidence::Likely,
             // Several services may die in the same minute.
             Belongs::Perhaps if !refused.is_empty() && is_soon => Confidence::Possible,

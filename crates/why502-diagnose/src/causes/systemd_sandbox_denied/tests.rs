@@ -132,6 +132,11 @@ fn near_miss_the_option_does_not_cover_the_address() {
         hidden().with("worker-unit", "nginx.service seccomp=0"),
         hidden().with("worker-unit", "none"),
         network("101: Network is unreachable", "errno Network is unreachable", "PrivateNetwork=no"),
+        network(
+            "101: Network is unreachable",
+            "errno Network is unreachable",
+            "PrivateNetwork=yes\nJoinsNamespaceOf=shop.service",
+        ),
     ] {
         let report = fixture.report();
         assert!(

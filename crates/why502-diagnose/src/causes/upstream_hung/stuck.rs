@@ -116,12 +116,18 @@ pub(super) fn stuck<'c>(
         WaitsFor::Receive(remote) => remote.filter(|remote| !is_client(*remote, peer, waits)),
         _ => None,
     };
-    if let Some(remote) = threads().find_map(remote) {
+    let waits_for_others = |thread: &ThreadWait| remote(thread).is_some();
+    // One that listens to a queue of messages, as always, while others wait for something else, tells nothing.
+    if threads().all(|thread| is_taking(thread) || waits_for_others(thread))
+        && let Some(remote) = threads().find_map(remote)
+    {
         return Some(Stuck::Receiving(first, remote));
     }
     // Whoever sleeps for a while, or reads what a client sends, may go on.
     let rests = |thread: &ThreadWait| {
-        matches!(thread.waits_for, WaitsFor::Lock | WaitsFor::FileLock) || is_taking(thread)
+        matches!(thread.waits_for, WaitsFor::Lock | WaitsFor::FileLock)
+            || is_taking(thread)
+            || waits_for_others(thread)
     };
     (n_held > 0 && is_whole && threads().all(rests)).then(|| Stuck::Idle(first, outgoing(peer, waits)))
 }

@@ -69,6 +69,16 @@ fn near_miss_another_service_was_killed() {
 }
 
 #[test]
+fn near_miss_others_live_in_the_same_control_group() {
+    let shared = "127.0.0.1:3000 node unit=shop.service\n127.0.0.1:6000 ruby unit=shop.service\n";
+    let summary = worker_killed().with("listeners", shared).summary();
+    assert!(summary.contains("Likely upstream-oom-killed"), "{summary}");
+    let other = KILL.replace("(node)", "(ruby)").replace("task=node", "task=ruby");
+    let summary = worker_killed().with("listeners", shared).with("kernel-log", &other).summary();
+    assert!(!summary.contains("upstream-oom-killed"), "{summary}");
+}
+
+#[test]
 fn near_miss_it_was_long_before() {
     let old = KILL.replace("2026-11-21T02:28", "2026-11-21T01:02");
     for log in [worker_killed(), killed_as_a_whole()] {

@@ -9,6 +9,11 @@ use why502_facts::{KernelWord, OomKill, Process, ServerEvent};
 /// The signal of every such kill.
 pub(super) const SIGKILL: u32 = 9;
 
+/// How far the parents of a process are followed.
+const MAX_PARENTS: usize = 8;
+/// The names of programs that start several others: the ones beside the server may be gone.
+const SUPERVISORS: [&str; 7] = ["PM2", "circusd", "monit", "pm2", "runsv", "s6-", "supervisord"];
+
 /// Whose a killed process was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Belongs {
@@ -44,11 +49,14 @@ pub(super) fn belongs(
     }
     let processes = || std::iter::once(server.master).chain(server.workers.iter().copied());
     let own_group = processes().find(|process| process.memory_cgroup.as_deref() == group);
-    if let (Some(group), Some(process)) = (group, own_group) {
+    if let (Some(group), Some(process)) = (group, own_group)
+        && !is_shared(case, server, group)
+    {
         let says = format!("{} (pid {}) is in the same control group, {group}", process.comm, process.pid);
         return Ok((Belongs::Own, Evidence::supporting(says, cgroup_of(process))));
     }
     let is_elsewhere = group.is_some()
+        && own_group.is_none()
         && processes()
             .all(|process| process.memory_cgroup.as_deref().is_some_and(|own| is_telling(case, own)));
     let alike = processes().find(|process| process.comm == kill.comm).filter(|_| !is_elsewhere);
@@ -60,6 +68,27 @@ pub(super) fn belongs(
         }
         None => (Belongs::Foreign, Evidence::against("it was another service's", Origin::Derived)),
     })
+}
+
+/// Whether others than the server live in a control group, or may: what a supervisor starts is with it in one.
+fn is_shared(case: &Case<'_>, server: &Server<'_>, group: &str) -> bool {
+    let observed = case.facts.processes();
+    let Some(list) = observed.known() else { return false };
+    let parents = |process: &Process| {
+        let begin = list.get(process.parent);
+        std::iter::successors(begin, |own| list.get(own.parent)).take(MAX_PARENTS)
+    };
+    let is_of = |one: &Process, other: &Process| parents(one).any(|parent| parent.pid == other.pid);
+    let inside: Vec<&Process> = list
+        .processes
+        .iter()
+        .filter(|process| process.memory_cgroup.as_deref() == Some(group) && process.pid != server.master.pid)
+        .collect();
+    let is_supervised = inside.iter().any(|process| {
+        is_of(server.master, process) && SUPERVISORS.iter().any(|name| process.comm.starts_with(name))
+    });
+    is_supervised
+        || inside.iter().any(|process| !is_of(server.master, process) && !is_of(process, server.master))
 }
 
 /// Nobody listens any more: a service that listens elsewhere and lived through the kill shows that it was not the peer's.
