@@ -30,6 +30,9 @@ use why502_facts::{
 /// The argument that makes the program a helper.
 pub const ARGUMENT: &str = "__helper";
 
+/// How long starting, entering and the last reply take at most beyond the tasks' own time: on a host that is short of processor
+/// time, which is when somebody looks, a process needs seconds to start.
+const STARTING: Duration = Duration::from_secs(4);
 /// So many tasks are done at once: enough that silent peers do not hold up the others, and fewer descriptors than a
 /// process is allowed by default (1024).
 const MAX_AT_ONCE: usize = 256;
@@ -147,12 +150,11 @@ pub(crate) fn run_job(job: &Job, end: Instant) -> Vec<Performed> {
             return vec![(Answer::unknown(GapReason::Failed, says), None); job.tasks.len()];
         }
     };
-    // Starting, entering and the last reply take a moment beyond the tasks' own time.
     let lanes = lanes(&job.tasks);
     let time = |at: &usize| job.tasks[*at].1 + job.tasks[*at].0.idle();
     let longest: Duration = lanes.iter().map(|lane| lane.iter().map(time).sum()).max().unwrap_or_default();
     let n_turns = u32::try_from(lanes.len().div_ceil(MAX_AT_ONCE)).unwrap_or(u32::MAX);
-    let patience = longest.saturating_mul(n_turns).saturating_add(Duration::from_millis(500));
+    let patience = longest.saturating_mul(n_turns).saturating_add(STARTING);
     let deadline = Instant::now().checked_add(patience).map_or(end, |own| own.min(end));
     let (sender, replies) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
