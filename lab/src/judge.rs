@@ -114,6 +114,9 @@ pub(crate) fn contract(got: &Got) -> Vec<Miss> {
             }
         }
     }
+    if report.verdict() == Verdict::Healthy.name() && !report.changes().is_empty() {
+        says.push(format!("healthy, and told what changed: {}", report.changes().join("; ")));
+    }
     // With a URL its own findings come first, and which they are is not told.
     if !report.has_url() && !findings.is_sorted_by_key(|finding| finding.rank()) {
         says.push(format!("the findings are out of order: {}", report.summary()));

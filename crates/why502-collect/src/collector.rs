@@ -2,7 +2,7 @@
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::{
-    access_control, engine, file_systems, files, host, kernel_log, logs, network_limits, processes,
+    access_control, changes, engine, file_systems, files, host, kernel_log, logs, network_limits, processes,
     server_logs, services, sockets, units, waiting,
 };
 use std::borrow::Cow;
@@ -250,6 +250,10 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             let (root, path) = (*root, path.clone());
             file_systems::within(stop, move || file_systems::read_file_system(root, &path))
         }
+        Ask::FileTimes { root, paths } => {
+            let (root, paths) = (*root, paths.clone());
+            file_systems::within(stop, move || changes::read_file_times(root, &paths))
+        }
         Ask::Glob { root, pattern } => files::list_matches(*root, pattern),
         Ask::Host => host::read_host(),
         Ask::KernelLog => kernel_log::read_kernel_log(stop),
@@ -264,6 +268,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
         }
         Ask::LogTail { root, path, kind, .. } => logs::read_tail(*root, path, kind),
         Ask::OtherSockets { pid } => sockets::read_other_sockets(*pid),
+        Ask::PackageLog { manager } => changes::read_package_log(*manager),
         Ask::Process { pid } => processes::read_process(*pid),
         Ask::Processes => processes::read_processes(),
         Ask::ServerLogs { pid } => server_logs::read_server_logs(*pid),

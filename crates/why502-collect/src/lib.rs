@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access_control;
+mod changes;
 mod collector;
 mod command;
 mod echo;

@@ -59,9 +59,14 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::ErrorLog(digest) => Datum::ErrorLog(digest.clone()),
         FactBody::File(file) => Datum::File(file.clone()),
         FactBody::FileSystem(record) => Datum::FileSystem(host::decode_file_system(record)),
+        FactBody::FileTimes(times) => Datum::FileTimes(times.clone()),
         FactBody::Host(host) => Datum::Host(host.clone()),
         FactBody::KernelLog(record) => Datum::KernelLog(host::decode_kernel_log(record, zone)),
         FactBody::LogTail(tail) => Datum::LogTail(tail.clone()),
+        FactBody::PackageLog(record) => {
+            let Ask::PackageLog { manager } = ask else { return None };
+            Datum::PackageLog(host::decode_package_log(*manager, record, zone))
+        }
         FactBody::PacketFilter(record) => Datum::PacketFilter(host::decode_packet_filter(record)),
         FactBody::NetworkLimits(record) => Datum::NetworkLimits(host::decode_network_limits(record)),
         FactBody::OtherSockets(sockets) => Datum::OtherSockets(host::decode_other_sockets(sockets)),

@@ -19,6 +19,7 @@
 //!                          server name), `deep` (verified to any depth), `wide` (everything offered), `tls1.2` (that version alone)
 //! #- resolve app           addresses, or `absent`
 //! #- ask SERVER app        what a name server (`10.0.0.53:53`, or `system`) says: addresses, absent, silent, refused, SERVFAIL
+//! #- file-times, #- package-log dpkg   when files were changed, what was installed: see `fixture/changes.rs`
 //! #- kernel-log            the kernel's log as journalctl -o short-iso prints it; its first line tells how far it reaches back
 //! #- route 10.0.0.7:3000   the way there, and `#- echo 10.0.0.7`: see `fixture/route.rs`
 //! #- server-log            the log file that every listening process holds open
@@ -38,12 +39,13 @@
 //! #- worker-unit           the unit of nginx and how it is apart, see `fixture/access_control.rs`, as all of access control
 //! #- options               key=value, one per line: offline, config-gone, own-pid=…, url=…, version=1.22.1, now=…,
 //!                          net=7 (nginx's network namespace), container=ab (nginx's container), since=…, no-probe, no-sockets,
-//!                          hides-processes, other-worker=… (a worker of another master, of /b.conf)
+//!                          workers=… (when further workers were started), hides-processes, other-worker=… (a worker of another master, of /b.conf)
 //! ```
 //!
 //! A fixture that holds no log has an empty error log. What a fixture does not hold is a gap: nobody could look. `#- listeners` without lines means: nothing listens.
 
 mod access_control;
+mod changes;
 mod elsewhere;
 mod engine;
 mod files;
@@ -255,6 +257,9 @@ impl Fixture {
                 .sections
                 .get(&format!("echo {target}"))
                 .map_or_else(unseen, |text| route::echo(text, sizes)),
+            Ask::FileTimes { .. } | Ask::PackageLog { .. } => {
+                changes::answer(&self.sections, ask).unwrap_or_else(unseen)
+            }
             Ask::Host => Answer::known(FactBody::Host(self.host())),
             Ask::KernelLog => {
                 self.sections.get("kernel-log").map_or_else(unseen, |text| kernel_log(text, self.now()))
@@ -387,6 +392,11 @@ impl Fixture {
             access_control::put_into_unit(self, &mut master);
             processes.push(master);
             processes.push(self.worker());
+            let further = self.option("workers").unwrap_or_default();
+            for (place, moment) in (0..).zip(further.split(',').filter(|moment| !moment.is_empty())) {
+                let record = process(WORKER + 1 + place, MASTER, "nginx", "nginx: worker process");
+                processes.push(self.started(record, Some(moment)));
+            }
         }
         if let Some(pid) = self.option("other-worker") {
             let title = "nginx: master process /usr/sbin/nginx -c /b.conf";

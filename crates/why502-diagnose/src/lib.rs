@@ -9,6 +9,7 @@
 mod case;
 mod cause;
 mod causes;
+mod changes;
 mod durations;
 mod engine;
 mod filter;

@@ -3,12 +3,15 @@
 //! Fields may be added; a meaning never changes. No face computes anything: text, HTML and the rest are views of this.
 
 mod assemble;
+mod change;
 mod diff;
 mod gaps;
 mod replay;
 mod summary;
 
 pub(crate) use assemble::{build_report, sent};
+pub use change::{ChangeInfo, ChangeKind, FirstFailureInfo};
+pub(crate) use summary::first_seen;
 
 use crate::{ActsOn, Confidence, Maker, Risk, Role};
 use schemars::JsonSchema;
@@ -51,6 +54,12 @@ pub struct Report {
     pub undecided: Vec<Undecided>,
     /// Failed requests that nothing found accounts for.
     pub unexplained: Unexplained,
+    /// The failure that `changes` count back from; null where nothing failed.
+    #[serde(default)]
+    pub first_failure: Option<FirstFailureInfo>,
+    /// What changed in the hour before the first failure, the nearest to it first: context, no proof of anything.
+    #[serde(default)]
+    pub changes: Vec<ChangeInfo>,
     /// What the failing request met when it was replayed; null without `--replay`, or where nothing could be.
     #[serde(default)]
     pub replay: Option<ReplayInfo>,

@@ -2,10 +2,10 @@
 
 use crate::{
     AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, ContainerRecord, DecisionRecord, EchoRecord,
-    EngineRecord, ErrorDigest, FileContent, FileSystemRecord, FilterRecord, HostRecord, JournalRecord,
-    KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord, OtherSocketsRecord, PathWalk, ProcessRecord,
-    ProcessTable, RouteRecord, ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript,
-    WaitingRecord,
+    EngineRecord, ErrorDigest, FileContent, FileSystemRecord, FileTimes, FilterRecord, HostRecord,
+    JournalRecord, KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord, OtherSocketsRecord,
+    PackageLogRecord, PathWalk, ProcessRecord, ProcessTable, RouteRecord, ServerLogRecord, ServiceRecord,
+    SocketRecord, Stamp, Transcript, WaitingRecord,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -79,6 +79,8 @@ pub enum FactBody {
     File(FileContent),
     /// The file system under a path.
     FileSystem(FileSystemRecord),
+    /// When files were changed, one entry per path.
+    FileTimes(Vec<FileTimes>),
     /// What is known of the host as a whole.
     Host(HostRecord),
     /// What the kernel says of deaths, refusals and shortages.
@@ -87,6 +89,8 @@ pub enum FactBody {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// The end of a package manager's log.
+    PackageLog(PackageLogRecord),
     /// The packet filters of a network namespace.
     PacketFilter(FilterRecord),
     /// Limits and counters of a network namespace.

@@ -1,6 +1,6 @@
 //! What may be asked of the world.
 
-use crate::{FilterMoment, LogClock, PeerAddress, ProbeSpec, Stamp};
+use crate::{FilterMoment, LogClock, PackageManager, PeerAddress, ProbeSpec, Stamp};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -69,6 +69,13 @@ pub enum Ask {
         /// An absolute path; where it does not exist, what exists of it is looked at.
         path: String,
     },
+    /// When files and directories were changed last: their status, not their content (at most 512).
+    FileTimes {
+        /// Whose file system.
+        root: Root,
+        /// Absolute paths in it.
+        paths: Vec<String>,
+    },
     /// The paths that a glob(7) pattern matches, as glob(3) sorts them in the C locale.
     Glob {
         /// Whose file system.
@@ -93,6 +100,11 @@ pub enum Ask {
         owner: String,
         /// What it holds.
         kind: LogKind,
+    },
+    /// What a package manager installed, replaced and removed: the end of its log.
+    PackageLog {
+        /// Whose log.
+        manager: PackageManager,
     },
     /// The rules of the packet filters of a network namespace, with their counters, and its addresses and routes.
     PacketFilter {
@@ -204,6 +216,10 @@ pub enum Ask {
 pub const TOPICS: &[(&str, &str)] = &[
     ("access-control", "SELinux and AppArmor: how the gateway is confined, and what the kernel denied"),
     ("access-log", "an access log: how many requests, and which failed"),
+    (
+        "changes",
+        "what was changed before the failures: when files were written, what package managers installed",
+    ),
     ("container-engine", "a container engine: its containers, their networks and what became of them"),
     ("echo", "what answers an ICMP echo request to a peer's address"),
     ("error-log", "an error log: what the gateway says of each failure"),
@@ -237,6 +253,7 @@ impl Ask {
             Self::Container { .. } | Self::Engine { .. } => "container-engine",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::FileSystem { .. } => "file-system",
+            Self::FileTimes { .. } | Self::PackageLog { .. } => "changes",
             Self::Echo { .. } => "echo",
             Self::Host => "host",
             Self::KernelLog => "kernel-log",

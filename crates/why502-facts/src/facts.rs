@@ -4,10 +4,10 @@ mod host;
 
 use crate::{
     AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, Decision, EchoRecord, Engine, ErrorDigest,
-    FailedRequest, FileContent, FileSystem, FilterMoment, Gap, GapReason, HostRecord, JournalEntry,
-    KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets, PacketFilter,
-    PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, ProcessWaits, Resolver, Root,
-    Security, ServerWord, Service, SocketTable, Stamp, Unit,
+    FailedRequest, FileContent, FileSystem, FileTimes, FilterMoment, Gap, GapReason, HostRecord,
+    JournalEntry, KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets,
+    PackageLog, PacketFilter, PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
+    ProcessWaits, Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +38,8 @@ pub enum Datum {
     File(FileContent),
     /// The file system under a path.
     FileSystem(FileSystem),
+    /// When files were changed, one entry per path.
+    FileTimes(Vec<FileTimes>),
     /// The host as a whole.
     Host(HostRecord),
     /// What the kernel says of deaths, refusals and shortages.
@@ -46,6 +48,8 @@ pub enum Datum {
     LogTail(LogTail),
     /// What name servers say of a name.
     NameReply(NameReply),
+    /// What a package manager did.
+    PackageLog(PackageLog),
     /// The packet filters of a network namespace.
     PacketFilter(PacketFilter),
     /// Limits and counters of a network namespace.

@@ -17,6 +17,7 @@ mod answer;
 mod ask;
 mod bundle;
 mod bytes;
+mod change;
 mod engine;
 mod errno;
 mod facts;
@@ -55,6 +56,9 @@ pub use ask::{
 };
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
+pub use change::{
+    FileTimes, PackageAction, PackageChange, PackageLog, PackageLogRecord, PackageManager, PathTimes,
+};
 pub use engine::{
     Attachment, Container, ContainerDetail, ContainerPort, ContainerRecord, Engine, EngineNetwork,
     EngineRecord,

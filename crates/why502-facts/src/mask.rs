@@ -212,6 +212,7 @@ fn mask_body(body: &mut FactBody) {
         FactBody::File(file) => mask_blob(&mut file.content),
         FactBody::KernelLog(log) => mask_blob(&mut log.lines),
         FactBody::LogTail(tail) => mask_blob(&mut tail.bytes),
+        FactBody::PackageLog(log) => mask_blob(&mut log.lines),
         FactBody::Probe(transcript) => {
             let mut bytes = transcript.received.as_slice().to_vec();
             mask_streams(&mut bytes, |text| mask_secrets(text).into_owned());
@@ -261,6 +262,7 @@ fn mask_body(body: &mut FactBody) {
         | FactBody::Confinement(_)
         | FactBody::Decision(_)
         | FactBody::FileSystem(_)
+        | FactBody::FileTimes(_)
         | FactBody::Echo(_)
         | FactBody::Host(_)
         | FactBody::NameReply(_)

@@ -21,6 +21,7 @@ mod loader;
 mod locate;
 mod logs;
 mod modules;
+mod named_files;
 mod parameters;
 mod pass;
 mod pattern;

@@ -1,5 +1,6 @@
 //! The faces of a report. No face computes anything: what is not in the report is not shown.
 
+mod changes;
 mod command;
 mod escape;
 mod lines;

@@ -39,6 +39,13 @@ pub(crate) fn live(expect: &Expect, marked: &[(String, u64)], got: &Got) -> Vec<
     let text = report.text();
     let unsaid = expect.says.iter().filter(|words| !text.contains(words.as_str()));
     misses.extend(unsaid.map(|words| Miss::new(Kind::Detail, format!("{words:?} is nowhere"))));
+    let changes = report.changes();
+    let is_told = |words: &&String| changes.iter().any(|says| says.contains(words.as_str()));
+    let untold = expect.changed.iter().filter(|words| !is_told(words));
+    misses.extend(
+        untold
+            .map(|words| Miss::new(Kind::Detail, format!("no change is {words:?}: {}", changes.join("; ")))),
+    );
     misses
 }
 
@@ -124,6 +131,19 @@ mod tests {
         assert_eq!(kinds(&live(&expect("a"), &[("/f".to_owned(), 4)], &got("broken", A))), [Kind::Detail]);
         let modest = Expect { max_confidence: Some(Confidence::Possible), ..expect("a") };
         assert_eq!(kinds(&live(&modest, &[], &got("broken", A))), [Kind::OverConfident]);
+    }
+
+    #[test]
+    fn what_changed_is_looked_for_among_the_changes_alone() {
+        let json = r#"{"schema":"why502.report/1","verdict":"broken","findings":[],"changes":[{"says":"b.conf changed"}]}"#;
+        let report = Report::parse(json.as_bytes()).unwrap();
+        let got = Got { report, exit: Some(1), elapsed: Duration::ZERO };
+        let changed = |words: &str| {
+            let expect = Expect { changed: vec![words.to_owned()], ..Expect::default() };
+            let misses = live(&expect, &[], &got);
+            misses.iter().filter(|miss| miss.says.starts_with("no change")).count()
+        };
+        assert_eq!((changed("b.conf"), changed("broken")), (0, 1));
     }
 
     #[test]

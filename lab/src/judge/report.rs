@@ -81,6 +81,11 @@ impl Report {
         own.chain(undecided).chain(open).any(|gap| text(gap, "topic") == topic)
     }
 
+    /// What is told to have changed before the first failure.
+    pub(crate) fn changes(&self) -> Vec<&str> {
+        list(&self.0, "changes").iter().map(|change| text(change, "says")).collect()
+    }
+
     /// Gaps that are not of the published form.
     pub(crate) fn malformed_gaps(&self) -> Vec<String> {
         const WHYS: [&str; 5] = ["not-asked", "denied", "unsupported", "timed-out", "failed"];
@@ -117,8 +122,9 @@ impl Report {
     }
 }
 
-/// What differs between two runs a moment apart.
-const VOLATILE: [&str; 5] = ["captured_at", "window", "origin", "evidence", "gaps"];
+/// What differs between two runs a moment apart. When a process was started is counted from when the host was booted, and
+/// that is known to a millisecond or two.
+const VOLATILE: [&str; 7] = ["at", "captured_at", "evidence", "gaps", "origin", "seconds_before", "window"];
 
 fn strip(value: &mut Value) {
     match value {

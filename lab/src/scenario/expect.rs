@@ -38,6 +38,8 @@ pub struct Expect {
     pub forbid: Vec<String>,
     /// Words that must be somewhere in the report.
     pub says: Vec<String>,
+    /// Words each of which must be in something that is told to have changed before the first failure.
+    pub changed: Vec<String>,
 }
 
 impl Expect {

@@ -114,7 +114,7 @@ fn unix_stamp(text: &[u8]) -> Option<Stamp> {
 }
 
 /// The stamp of RFC 3164, `Nov 30 12:26:03`, of the last year in which it is not later than the file was written.
-fn without_year(line: &[u8], modified: Stamp, zone: i32) -> Option<Stamp> {
+pub(super) fn without_year(line: &[u8], modified: Stamp, zone: i32) -> Option<Stamp> {
     let newest = Civil::of(modified.after(MAX_AHEAD), zone);
     let year = newest.to_string().get(..4)?.parse::<i16>().ok()?;
     let (month, day, time) = month_day_time(line)?;

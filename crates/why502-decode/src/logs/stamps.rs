@@ -32,14 +32,19 @@ pub(crate) fn time_local(text: &[u8]) -> Option<Stamp> {
 
 /// `$time_iso8601`: `2026-11-21T02:28:30+00:00`; also with a fraction or `Z`, as other writers have it.
 pub(crate) fn time_iso8601(text: &[u8]) -> Option<Stamp> {
-    let (date, rest) = (text.get(..19)?, text.get(19..)?);
+    let civil = date_time(text)?;
+    let (millis, zone) = fraction(text.get(19..)?)?;
+    let offset = if zone == b"Z" { 0 } else { zone_offset(zone)? };
+    Some(Stamp(civil.at_offset(offset).0 + i64::from(millis)))
+}
+
+/// `2026-11-21 02:28:30`, the begin of a text, without a zone.
+pub(crate) fn date_time(text: &[u8]) -> Option<Civil> {
+    let date = text.get(..19)?;
     if date[4] != b'-' || date[7] != b'-' || !matches!(date[10], b'T' | b' ') {
         return None;
     }
-    let (millis, zone) = fraction(rest)?;
-    let civil = civil(&date[..4], number(&date[5..7])?, &date[8..10], &date[11..])?;
-    let offset = if zone == b"Z" { 0 } else { zone_offset(zone)? };
-    Some(Stamp(civil.at_offset(offset).0 + i64::from(millis)))
+    civil(&date[..4], number(&date[5..7])?, &date[8..10], &date[11..])
 }
 
 /// The first stamp in a line of an application server, and where it stands in the line.

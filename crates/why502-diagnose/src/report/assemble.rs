@@ -1,11 +1,13 @@
 //! The report, put together from what the engine found.
 
+use super::change::{change_infos, first_failure_info};
 use super::summary::{explains, group, impact, masked, peers, place, route_info, routes, statuses};
 use super::{
     ActionInfo, ActionKind, EvidenceInfo, FindingInfo, GatewayInfo, HostInfo, OriginInfo, REPORT_SCHEMA,
     RemedyInfo, Report, RuledOut, StepInfo, Tool, Undecided, Unexplained, WindowInfo, diff, gaps, replay,
 };
 use crate::case::{Case, Failure, FailureId, Subject, count};
+use crate::changes::changes;
 use crate::engine::{Judged, n_failed, verdict};
 use crate::finding::{Confidence, Evidence, Finding, Origin};
 use crate::remedy::{Remedy, Risk, Step};
@@ -18,6 +20,7 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
     let host = facts.host().known();
     let gateways: Vec<GatewayInfo> = model.gateways.iter().map(gateway_info).collect();
     let verdict = verdict(cases, judged);
+    let changed = changes(cases, judged, verdict);
     let mut findings: Vec<FindingInfo> = Vec::new();
     let mut report_ruled_out = BTreeMap::new();
     let mut undecided = BTreeMap::new();
@@ -69,9 +72,11 @@ pub(crate) fn build_report(facts: &Facts, model: &Model, cases: &[Case<'_>], jud
         ruled_out: report_ruled_out.into_values().collect(),
         undecided: undecided.into_values().collect(),
         unexplained: unexplained(cases, judged),
+        first_failure: changed.first.as_ref().map(|first| first_failure_info(first, judged)),
+        changes: change_infos(&changed),
         replay: replayed,
         actions: actions(facts.iter()),
-        gaps: gaps::gaps(facts, cases),
+        gaps: gaps::gaps(facts, cases, &changed.gaps),
         notes,
     }
 }

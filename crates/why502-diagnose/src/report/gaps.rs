@@ -19,9 +19,9 @@ pub(super) fn open_info(open: &Open) -> GapInfo {
     info
 }
 
-/// Everything that could not be looked at, once per topic and wording.
-pub(super) fn gaps(facts: &Facts, cases: &[Case<'_>]) -> Vec<GapInfo> {
-    let mut gaps: BTreeSet<GapInfo> = BTreeSet::new();
+/// Everything that could not be looked at, once per topic and wording, with gaps that no fact of its own tells.
+pub(super) fn gaps(facts: &Facts, cases: &[Case<'_>], further: &[Gap]) -> Vec<GapInfo> {
+    let mut gaps: BTreeSet<GapInfo> = further.iter().map(gap_info).collect();
     for (ask, answer) in facts.iter() {
         if let Observed::Unknown(gap) = answer
             && is_worth_telling(ask)

@@ -123,16 +123,21 @@ pub(super) fn masked(text: &str) -> String {
     lossy(&mask_secrets(text.as_bytes()))
 }
 
-/// What a finding explains.
-pub(super) fn explains(case: &Case<'_>, finding: &Finding) -> Explains {
+/// The first failure that a finding explains; its onset may lie before the window.
+pub(crate) fn first_seen(case: &Case<'_>, finding: &Finding) -> Option<Stamp> {
     let failures: Vec<&Failure> = finding.explains.iter().map(|id| case.failure(*id)).collect();
     let onset =
         case.earlier.iter().filter(|earlier| failures.iter().any(|failure| same_kind(failure, earlier)));
-    let first: Option<Stamp> = failures.iter().copied().chain(onset).map(|failure| failure.at).min();
+    failures.iter().copied().chain(onset).map(|failure| failure.at).min()
+}
+
+/// What a finding explains.
+pub(super) fn explains(case: &Case<'_>, finding: &Finding) -> Explains {
+    let last = finding.explains.iter().map(|id| case.failure(*id).at).max();
     Explains {
         requests: case.n_requests(&finding.explains),
-        first_seen: first.map(|at| at.to_string()),
-        last_seen: failures.iter().map(|failure| failure.at).max().map(|at| at.to_string()),
+        first_seen: first_seen(case, finding).map(|at| at.to_string()),
+        last_seen: last.map(|at| at.to_string()),
         still_failing: finding.still_failing,
     }
 }

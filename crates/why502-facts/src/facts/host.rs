@@ -2,9 +2,9 @@
 
 use super::{Datum, Facts, ProcessList};
 use crate::{
-    Ask, AuditLog, Confinement, ContainerDetail, Decision, Engine, HostRecord, JournalEntry, KernelLog,
-    NetworkLimits, Observed, OtherSockets, Process, ProcessWaits, ServerWord, Service, SocketTable, Stamp,
-    Unit,
+    Ask, AuditLog, Confinement, ContainerDetail, Decision, Engine, FileTimes, HostRecord, JournalEntry,
+    KernelLog, NetworkLimits, Observed, OtherSockets, PackageLog, PackageManager, Process, ProcessWaits,
+    Root, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 
 impl Facts {
@@ -67,6 +67,19 @@ impl Facts {
     pub fn server_words(&self, pid: u32) -> Observed<&Vec<ServerWord>> {
         self.typed(&Ask::ServerLogs { pid }, |datum| {
             if let Datum::ServerLogs(words) = datum { Some(words) } else { None }
+        })
+    }
+
+    /// When files were changed, one entry per path.
+    pub fn file_times(&self, root: Root, paths: &[String]) -> Observed<&Vec<FileTimes>> {
+        let ask = Ask::FileTimes { root, paths: paths.to_vec() };
+        self.typed(&ask, |datum| if let Datum::FileTimes(times) = datum { Some(times) } else { None })
+    }
+
+    /// What a package manager did; absent where it keeps no log here.
+    pub fn package_log(&self, manager: PackageManager) -> Observed<&PackageLog> {
+        self.typed(&Ask::PackageLog { manager }, |datum| {
+            if let Datum::PackageLog(log) = datum { Some(log) } else { None }
         })
     }
 

@@ -1,5 +1,6 @@
 //! The text report, in the manner of rustc: three lines that stand alone, then the argument, then what to do.
 
+use super::changes;
 use super::command::command_line;
 use super::escape::terminal;
 use super::lines::{cut, grouped, shorten, wrap, wrap_at_most, wrap_command};
@@ -150,6 +151,15 @@ impl Page<'_> {
             let n_examples = if self.style.verbose { 3 } else { 1 };
             for example in report.unexplained.examples.iter().take(n_examples) {
                 self.line(&format!("  {}", cut(example, MAX_EXAMPLE)));
+            }
+        }
+        if !changes::is_of_first_finding(report) {
+            for (label, says) in changes::notes(report, self.style.verbose) {
+                let says = terminal(&format!("{label}: {says}"));
+                let most = if self.style.verbose { usize::MAX } else { MAX_NOTE_LINES };
+                for line in hanging(&wrap_at_most(&says, WIDTH - 2, most), "", "  ") {
+                    self.whole_line(&line);
+                }
             }
         }
         for note in &report.notes {
@@ -376,6 +386,9 @@ fn notes(report: &Report, finding: &FindingInfo, verbose: bool) -> Vec<(&'static
     let mut notes: Vec<(&'static str, String)> = Vec::new();
     notes.push(("cause", format!("{}, {}", finding.cause, confidence(finding))));
     notes.extend(finding.evidence.iter().map(evidence));
+    if changes::is_of_first_finding(report) {
+        notes.extend(changes::notes(report, verbose));
+    }
     if verbose {
         notes.push(("why", finding.why.clone()));
     }
