@@ -140,6 +140,11 @@ impl Evidence {
     pub(crate) fn context(says: impl Into<String>, origin: Origin) -> Self {
         Self { role: Role::Context, says: says.into(), origin }
     }
+
+    /// Whether it speaks for a cause by what this program saw, which elsewhere may look otherwise.
+    pub(crate) fn is_seen_from_here(&self) -> bool {
+        self.role == Role::For && matches!(self.origin, Origin::Host(_) | Origin::Probe(_))
+    }
 }
 
 /// Which side of an argument a piece of evidence is on.

@@ -210,6 +210,8 @@ impl<'r> Finding<'r> {
     pub(crate) fn rank(self) -> impl Ord + 'r {
         let requests = self.0["explains"]["requests"].as_u64().unwrap_or(0);
         (
+            // That nobody is served comes first.
+            self.cause() != "gateway-not-running",
             self.0["root"] != true,
             self.confidence() == Confidence::Possible,
             Reverse(requests.checked_ilog10().map_or(0, |digits| digits + 1)),

@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::finding::Origin;
-use why502_facts::{Observed, OtherSockets, PathWalk, Process, Root};
+use why502_facts::{Observed, OtherSockets, PathWalk, Process, ProcessList, Root};
 
 impl Case<'_> {
     /// The listening sockets of all other network namespaces than the gateway's.
@@ -29,6 +29,15 @@ impl Case<'_> {
     pub(crate) fn gateway_process(&self) -> Option<&Process> {
         let pid = self.gateway.workers.first().copied().or(self.gateway.master)?;
         self.listed(pid)
+    }
+
+    /// Whether the gateway may run where nobody looks: `/proc` hides its processes, so that its network and its files need not
+    /// be those of this program.
+    pub(crate) fn may_be_elsewhere(&self) -> bool {
+        let hides = |list: &ProcessList| list.hidden;
+        !self.facts.manifest.invocation.offline
+            && self.gateway.master.is_none()
+            && self.facts.processes().known().is_some_and(hides)
     }
 
     /// Whether a process would be seen to listen: the table of sockets, unix sockets too, is that of the gateway's network

@@ -252,6 +252,16 @@ connected
     }
 
     #[test]
+    fn gap_what_is_seen_from_elsewhere_confirms_nothing() {
+        let seen = Fixture::new(crate::causes::upstream_closed_before_response::tests::HIT)
+            .with("probe 127.0.0.1:3000", "refused")
+            .with("listeners", "0.0.0.0:80 hidden\n");
+        assert!(seen.summary().contains("Confirmed upstream-not-listening"), "{}", seen.summary());
+        let hidden = seen.with("options", "not-running\nhides-processes").summary();
+        assert!(hidden.contains("upstream-not-listening") && !hidden.contains("Confirmed"), "{hidden}");
+    }
+
+    #[test]
     fn gap_processes_are_hidden() {
         let hidden = Fixture::new(HIT).with("options", "not-running\nhides-processes");
         insta::assert_snapshot!(hidden.summary(), @"

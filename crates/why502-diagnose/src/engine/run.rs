@@ -4,7 +4,7 @@ use super::{merge::merge, rank::rank, supersede::supersede};
 use crate::case::{Case, Subject};
 use crate::cause::{Asks, Cause, Detect, Scope};
 use crate::causes::CAUSES;
-use crate::finding::{Evidence, Finding, Ruling};
+use crate::finding::{Confidence, Evidence, Finding, Ruling};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use why502_facts::{Gap, GapReason, Observed};
 
@@ -46,6 +46,9 @@ pub(crate) fn judge(case: &Case<'_>) -> Judged {
     let mut findings = supersede(case, first, merge(case, over));
     for finding in &mut findings {
         finding.evidence.extend(case.hops_evidence(&finding.explains));
+        if case.may_be_elsewhere() && finding.evidence.iter().any(Evidence::is_seen_from_here) {
+            finding.confidence = finding.confidence.min(Confidence::Likely);
+        }
     }
     judged.findings = rank(case, findings);
     judged.tidy();
