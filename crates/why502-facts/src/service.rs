@@ -246,8 +246,10 @@ pub enum UnitEvent {
     Exited(Exit),
     /// `Failed with result '…'.`
     Failed,
-    /// `Failed with result 'oom-kill'.`, or a process of the unit was killed by the OOM killer.
+    /// `Failed with result 'oom-kill'.`
     OutOfMemory,
+    /// `A process of this unit has been killed by the OOM killer.`, or by systemd-oomd.
+    ProcessOutOfMemory,
     /// `Scheduled restart job, restart counter is at …`.
     RestartScheduled(u32),
     /// `Started …`.

@@ -54,6 +54,10 @@ pub(in super::super) enum What {
     Died(Option<Exit>),
     /// It is started no more, because it died too often.
     GaveUp,
+    /// A process of it was killed for want of memory; it may live on.
+    LostProcess,
+    /// It ended for want of memory: its main process was killed, or it was ended because another process of it was.
+    OutOfMemory,
     /// It was started.
     Started,
     /// Somebody had it stopped.
@@ -61,6 +65,11 @@ pub(in super::super) enum What {
 }
 
 impl What {
+    /// Whether nobody runs after it who did before, and nobody asked for that.
+    pub(super) fn is_death(self) -> bool {
+        matches!(self, Self::Died(_) | Self::OutOfMemory)
+    }
+
     /// How it died: `: exit code 3`; nothing where nobody says.
     pub(in super::super) fn words(self) -> String {
         match self {
@@ -70,7 +79,12 @@ impl What {
                 let name = name.map(|(_, name)| format!(" ({name})")).unwrap_or_default();
                 format!(": signal {signal}{name}")
             }
-            Self::Died(None) | Self::GaveUp | Self::Started | Self::Stopped => String::new(),
+            Self::Died(None)
+            | Self::GaveUp
+            | Self::LostProcess
+            | Self::OutOfMemory
+            | Self::Started
+            | Self::Stopped => String::new(),
         }
     }
 }
@@ -100,8 +114,6 @@ pub(in super::super) struct History<'c> {
     pub(in super::super) unit: Option<&'c Unit>,
     /// What its processes wrote into the journal.
     pub(super) words: Vec<&'c JournalEntry>,
-    /// Whether it was killed for want of memory.
-    pub(in super::super) is_out_of_memory: bool,
     pub(in super::super) open: Vec<Open>,
 }
 
@@ -119,7 +131,6 @@ pub(super) fn of<'c>(
         events: Vec::new(),
         unit: None,
         words: Vec::new(),
-        is_out_of_memory: false,
         open: Vec::new(),
     };
     match service.supervisor {
@@ -153,7 +164,6 @@ impl<'c> History<'c> {
         let Some(unit) = unit.known() else { return Ok(()) };
         self.unit = Some(unit);
         self.state = state_of(unit);
-        self.is_out_of_memory = unit.result() == "oom-kill";
         if let Some(gap) = journal.gap() {
             self.open.push(Case::open(gap.clone(), "what the service wrote before it ended"));
         }
@@ -169,7 +179,8 @@ impl<'c> History<'c> {
         let mut is_stopping = false;
         for entry in entries {
             let Some(event) = entry.event else { continue };
-            let is_started = self.events.last().is_none_or(|event| event.what == What::Started);
+            let last = self.events.iter().rev().find(|event| event.what != What::LostProcess);
+            let is_started = last.is_none_or(|event| event.what == What::Started);
             let what = match event {
                 UnitEvent::Exited(exit) if !is_stopping => Some(What::Died(Some(exit))),
                 // Success is told by this alone; a failure without an end of its main process as well.
@@ -179,8 +190,7 @@ impl<'c> History<'c> {
                 UnitEvent::StartLimitHit => Some(What::GaveUp),
                 UnitEvent::Started | UnitEvent::Starting => {
                     is_stopping = false;
-                    let is_new = self.events.last().is_none_or(|event| event.what != What::Started);
-                    is_new.then_some(What::Started)
+                    last.is_none_or(|event| event.what != What::Started).then_some(What::Started)
                 }
                 UnitEvent::Stopping => {
                     is_stopping = true;
@@ -190,13 +200,25 @@ impl<'c> History<'c> {
                     is_stopping = false;
                     None
                 }
-                UnitEvent::OutOfMemory => {
-                    self.is_out_of_memory = true;
-                    None
+                UnitEvent::ProcessOutOfMemory if !is_stopping => Some(What::LostProcess),
+                // That comes last, and says why what ended just now did.
+                UnitEvent::OutOfMemory if !is_stopping => {
+                    let died = self.events.iter_mut().rev().take_while(|event| event.what != What::Started);
+                    let mut died = died.filter(|event| matches!(event.what, What::Died(_)));
+                    match died.next() {
+                        Some(death) => {
+                            death.what = What::OutOfMemory;
+                            entry.message.clone_into(&mut death.says);
+                            None
+                        }
+                        None => Some(What::OutOfMemory),
+                    }
                 }
                 UnitEvent::Deactivated
                 | UnitEvent::Exited(_)
                 | UnitEvent::Failed
+                | UnitEvent::OutOfMemory
+                | UnitEvent::ProcessOutOfMemory
                 | UnitEvent::RestartScheduled(_) => None,
             };
             let origin = Origin::Host(format!("journalctl --unit={}", self.service.name));
@@ -213,19 +235,27 @@ impl<'c> History<'c> {
     /// What systemd itself remembers of the last run, as far as the journal does not tell it.
     fn read_last_run(&mut self, unit: &Unit) {
         let origin = || Origin::Host(format!("systemctl show {}", unit.name));
+        let is_then =
+            |event: &Event, at: Stamp| event.to.after(AT_ONCE) >= at && event.from <= at.after(AT_ONCE);
         let is_told = |events: &[Event], at: Stamp| {
-            events.iter().any(|event| {
-                matches!(event.what, What::Died(_) | What::Stopped)
-                    && event.to.after(AT_ONCE) >= at
-                    && event.from <= at.after(AT_ONCE)
-            })
+            let mut ends = events.iter().filter(|event| event.what.is_death() || event.what == What::Stopped);
+            ends.any(|event| is_then(event, at))
         };
+        let is_shortage = unit.result() == "oom-kill";
         let push = |events: &mut Vec<Event>, at: Stamp, what: What, says: String| {
             // A moment of systemctl is a whole second.
             events.push(Event { from: at, to: Stamp(at.0 + 999), what, says, origin: origin() });
         };
+        // The journal may lack the entry that says why.
+        if let Some(at) = unit.exited().filter(|_| is_shortage) {
+            let deaths = self.events.iter_mut().filter(|event| matches!(event.what, What::Died(_)));
+            for death in deaths.filter(|death| is_then(death, at)) {
+                death.what = What::OutOfMemory;
+            }
+        }
         if let Some(at) = unit.exited().filter(|at| !is_told(&self.events, *at)) {
             let what = match unit.exit().filter(|_| unit.result() != "success") {
+                Some(_) if is_shortage => What::OutOfMemory,
                 Some(exit) => What::Died(Some(exit)),
                 None => What::Stopped,
             };
@@ -272,7 +302,7 @@ impl<'c> History<'c> {
                 | ServerEvent::TimedOut => continue,
             };
             self.state = match what {
-                What::Died(_) => State::Waiting,
+                What::Died(_) | What::LostProcess | What::OutOfMemory => State::Waiting,
                 What::GaveUp => State::Failed,
                 What::Started => State::Up(word.from),
                 What::Stopped => State::Down,
@@ -295,9 +325,9 @@ impl<'c> History<'c> {
         self.state = state;
         let directory = self.service.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let says = match what {
-            What::Died(_) | What::GaveUp => "it is wanted up and has no process".to_owned(),
             What::Started => "it was started".to_owned(),
             What::Stopped => "it is wanted down".to_owned(),
+            _ => "it is wanted up and has no process".to_owned(),
         };
         let origin = Origin::Host(format!("{directory}/supervise/status"));
         self.events.push(Event { from: runit.since, to: runit.since, what, says, origin });

@@ -34,7 +34,7 @@ impl History<'_> {
                 evidence.push(told(death));
                 evidence.extend(self.words_evidence(death));
             }
-            How::Looping(deaths) => {
+            How::Looping(deaths) | How::OutOfMemory(deaths) => {
                 if let [first, .., last] = deaths.as_slice() {
                     let says = format!(
                         "it died {} between {} and {}",
