@@ -1,5 +1,6 @@
-//! Limits of memory for backends: control groups of their own, so that the kernel kills these and nobody else.
+//! Limits for backends: control groups of their own, so that the kernel kills or stops these and nobody else.
 
+use crate::scenario::Backend;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,57 +8,106 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-/// The hierarchy of the memory controller of version 1, and the unified one.
-const HIERARCHIES: [(&str, &str); 2] =
-    [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+/// Where the unified hierarchy is mounted, and below it those of version 1.
+const ROOT: &str = "/sys/fs/cgroup";
 /// How the names of all groups of the lab begin.
 const PREFIX: &str = "why502-lab-";
 /// How often a group is removed that its last process has not left yet.
 const MAX_TRIES: u32 = 100;
+/// The period of a limit of processor time, in microseconds.
+const PERIOD: u32 = 100_000;
 
-/// Why no process can be limited here; `None` if one can.
-pub(crate) fn lacks_limits() -> Option<String> {
-    let is_there = find_hierarchy().is_some();
-    (!is_there)
-        .then(|| "needs the memory controller of control groups, and the right to make some".to_owned())
+/// What is limited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Controller {
+    /// Memory.
+    Memory,
+    /// Time on a processor.
+    Processor,
 }
 
-/// The hierarchy whose groups have limits of memory, with the name of the file of the limit.
-fn find_hierarchy() -> Option<(&'static Path, &'static str)> {
-    HIERARCHIES.iter().map(|(root, limit)| (Path::new(*root), *limit)).find(|(root, limit)| {
-        let has_it = match *limit {
-            "memory.max" => fs::read_to_string(root.join("cgroup.subtree_control"))
-                .is_ok_and(|controllers| controllers.split_ascii_whitespace().any(|own| own == "memory")),
-            limit => root.join(limit).exists(),
+impl Controller {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Processor => "cpu",
+        }
+    }
+
+    /// The file of the limit in version 1, and in the unified hierarchy.
+    fn files(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Memory => ("memory.limit_in_bytes", "memory.max"),
+            Self::Processor => ("cpu.cfs_quota_us", "cpu.max"),
+        }
+    }
+
+    /// The hierarchy whose groups have such limits, with the name of the file of the limit.
+    fn hierarchy(self) -> Option<(PathBuf, &'static str)> {
+        let (first, unified) = self.files();
+        let own = Path::new(ROOT).join(self.name());
+        let found = if own.join(first).exists() {
+            (own, first)
+        } else {
+            let root = PathBuf::from(ROOT);
+            let controllers = fs::read_to_string(root.join("cgroup.subtree_control")).ok()?;
+            controllers.split_ascii_whitespace().any(|own| own == self.name()).then_some((root, unified))?
         };
-        has_it && rustix::fs::access(*root, rustix::fs::Access::WRITE_OK).is_ok()
+        rustix::fs::access(&found.0, rustix::fs::Access::WRITE_OK).is_ok().then_some(found)
+    }
+}
+
+/// Why no process can be limited so here; `None` if one can.
+pub(crate) fn lacks_limits(controller: Controller) -> Option<String> {
+    controller.hierarchy().is_none().then(|| {
+        format!("needs the {} controller of control groups, and the right to make some", controller.name())
     })
 }
 
-/// The same command in a control group of its own, whose processes together may not take more than so many bytes. It never
-/// starts outside of it. `owner` is the process whose [`remove_groups`] takes the group away.
-pub(crate) fn limited(command: &Command, name: &str, bytes: &str, owner: u32) -> Result<Command> {
-    let (root, limit) = find_hierarchy().context("no process can be limited here")?;
-    let group = root.join(format!("{}{name}", prefix(owner)));
-    fs::create_dir_all(&group).with_context(|| format!("cannot make {}", group.display()))?;
-    fs::write(group.join(limit), bytes)?;
-    let set = fs::read_to_string(group.join(limit))?;
-    if set.trim().parse::<u64>().is_err() {
-        bail!("{} has no limit", group.display());
+/// The same command in control groups of its own, whose processes together may not take more than its backend says. It never
+/// starts outside of them. `owner` is the process whose [`remove_groups`] takes the groups away.
+pub(crate) fn limited(command: Command, backend: &Backend, owner: u32) -> Result<Command> {
+    let quota = backend.processor_percent.map(|percent| percent * (PERIOD / 100));
+    let wanted = [
+        (Controller::Memory, backend.memory.clone()),
+        (Controller::Processor, quota.map(|own| own.to_string())),
+    ];
+    let mut groups: Vec<PathBuf> = Vec::new();
+    for (controller, value) in wanted {
+        let Some(value) = value else { continue };
+        let (root, limit) = controller.hierarchy().context("no process can be limited here")?;
+        let group = root.join(format!("{}{}", prefix(owner), backend.name));
+        fs::create_dir_all(&group).with_context(|| format!("cannot make {}", group.display()))?;
+        fs::write(group.join(limit), &value)?;
+        let set = fs::read_to_string(group.join(limit))?;
+        if set.split_whitespace().next().is_none_or(|set| set.parse::<u64>().is_err()) {
+            bail!("{} has no limit", group.display());
+        }
+        groups.push(group.join("cgroup.procs"));
     }
+    if groups.is_empty() {
+        return Ok(command);
+    }
+    groups.dedup();
     let mut inside = Command::new("/bin/sh");
-    inside.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group.join("cgroup.procs"));
-    inside.arg(command.get_program()).args(command.get_args());
+    inside.args([
+        "-c",
+        "while [ \"$1\" != -- ]; do echo $$ > \"$1\" || exit; shift; done; shift; exec \"$@\"",
+        "sh",
+    ]);
+    inside.args(groups).arg("--").arg(command.get_program()).args(command.get_args());
     Ok(inside)
 }
 
 /// Removes the groups that were made for a process, once nothing runs in them.
 pub(crate) fn remove_groups(owner: u32) {
-    let Some((root, _)) = find_hierarchy() else { return };
     let prefix = prefix(owner);
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
-    own.for_each(|entry| remove(&entry.path()));
+    for (root, _) in [Controller::Memory, Controller::Processor].into_iter().filter_map(Controller::hierarchy)
+    {
+        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+        own.for_each(|entry| remove(&entry.path()));
+    }
 }
 
 fn remove(group: &Path) {
