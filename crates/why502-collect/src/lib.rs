@@ -8,6 +8,7 @@
 mod access_control;
 mod collector;
 mod command;
+mod control_groups;
 mod echo;
 mod engine;
 mod file_systems;

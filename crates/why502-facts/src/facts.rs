@@ -3,11 +3,11 @@
 mod host;
 
 use crate::{
-    AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, Decision, EchoRecord, Engine, ErrorDigest,
-    FailedRequest, FileContent, FileSystem, FilterMoment, Gap, GapReason, HostRecord, JournalEntry,
-    KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets, PacketFilter,
-    PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, ProcessWaits, Resolver, Root,
-    Security, ServerWord, Service, SocketTable, Stamp, Unit,
+    AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, ControlGroup, Decision, EchoRecord, Engine,
+    ErrorDigest, FailedRequest, FileContent, FileSystem, FilterMoment, Gap, GapReason, HostRecord,
+    JournalEntry, KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets,
+    PacketFilter, PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process, ProcessWaits, Resolver,
+    Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +30,8 @@ pub enum Datum {
     Echo(EchoRecord),
     /// One container of an engine in detail.
     Container(ContainerDetail),
+    /// What the control groups of processes may have, and what they lack.
+    ControlGroups(Vec<ControlGroup>),
     /// All containers and networks of an engine.
     Engine(Engine),
     /// The digest of an error log's window.

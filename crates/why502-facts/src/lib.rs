@@ -17,6 +17,7 @@ mod answer;
 mod ask;
 mod bundle;
 mod bytes;
+mod control_group;
 mod engine;
 mod errno;
 mod facts;
@@ -55,9 +56,13 @@ pub use ask::{
 };
 pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
+pub use control_group::{
+    ControlGroup, ControlGroupFile, ControlGroupMember, ControlGroupRecord, MemoryLimit, Pressure,
+    ProcessorLimit, Resource,
+};
 pub use engine::{
     Attachment, Container, ContainerDetail, ContainerPort, ContainerRecord, Engine, EngineNetwork,
-    EngineRecord,
+    EngineRecord, RestartPolicy,
 };
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};

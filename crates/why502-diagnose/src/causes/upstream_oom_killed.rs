@@ -18,7 +18,8 @@
 //! Confirmed: the kernel's log tells of a process that was killed so, it is of the server behind this peer (by its control
 //! group, or because the server itself names that worker), and requests broke off at that moment or were refused from it
 //! on. The same where systemd recorded it of the unit behind the peer (`Result=oom-kill`, or its words in the journal): the unit whose
-//! definition names the address, or whose process listens there. Likely: its name is that of the server's processes or the unit's name
+//! definition names the address, or whose process listens there; and of a container that a port of the host is published for
+//! (`OOMKilled`). Likely: its name is that of the server's processes or the unit's name
 //! alone ties it to the upstream, or a request broke off at that very moment and nobody listens since. Possible: the server says that a
 //! worker got SIGKILL, and the kernel's log may not be read.
 //!

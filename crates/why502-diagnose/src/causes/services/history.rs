@@ -1,5 +1,6 @@
 //! What became of a service: its state now, and when it was started, stopped, or died, by whoever supervises it.
 
+use super::Candidate;
 use crate::case::{Case, or_ask};
 use crate::cause::Asks;
 use crate::causes::outages::Outage;
@@ -7,7 +8,7 @@ use crate::causes::ties::Tie;
 use crate::finding::{Open, Origin};
 use std::time::Duration;
 use why502_facts::{
-    Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
+    ContainerDetail, Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
 };
 
 /// How long before the first failure is looked for what became of a service.
@@ -106,12 +107,16 @@ const SIGNALS: [(u32, &str); 11] = [
 
 /// A service with its state and its past.
 pub(in super::super) struct History<'c> {
-    pub(in super::super) service: &'c Service,
+    pub(in super::super) service: Service,
     pub(in super::super) tie: Tie,
     pub(in super::super) state: State,
     /// By time.
     pub(in super::super) events: Vec<Event>,
     pub(in super::super) unit: Option<&'c Unit>,
+    /// What its engine says of it, if it is a container.
+    pub(in super::super) container: Option<&'c ContainerDetail>,
+    /// How often its supervisor started it again, as far as that is counted.
+    pub(super) n_restarts: u32,
     /// What its processes wrote into the journal.
     pub(super) words: Vec<&'c JournalEntry>,
     pub(in super::super) open: Vec<Open>,
@@ -121,21 +126,23 @@ pub(in super::super) struct History<'c> {
 pub(super) fn of<'c>(
     case: &'c Case<'_>,
     outage: &Outage<'_>,
-    service: &'c Service,
-    tie: Tie,
+    candidate: Candidate<'c>,
 ) -> Result<History<'c>, Asks> {
     let mut history = History {
-        service,
-        tie,
+        service: candidate.service,
+        tie: candidate.tie,
+        container: candidate.container,
+        n_restarts: 0,
         state: State::Unknown,
         events: Vec::new(),
         unit: None,
         words: Vec::new(),
         open: Vec::new(),
     };
-    match service.supervisor {
+    match history.service.supervisor {
+        Supervisor::Engine => history.read_container(),
         Supervisor::Systemd => history.read_unit(case, outage)?,
-        Supervisor::Supervisord => history.read_words(case)?,
+        Supervisor::Pm2 | Supervisor::Supervisord => history.read_words(case)?,
         Supervisor::Runit => history.read_runit(),
     }
     history.events.sort_by_key(|event| (event.from, event.to));
@@ -163,6 +170,7 @@ impl<'c> History<'c> {
         // A unit that systemd knows nothing of has never been started.
         let Some(unit) = unit.known() else { return Ok(()) };
         self.unit = Some(unit);
+        self.n_restarts = unit.n_restarts();
         self.state = state_of(unit);
         if let Some(gap) = journal.gap() {
             self.open.push(Case::open(gap.clone(), "what the service wrote before it ended"));
@@ -275,16 +283,21 @@ impl<'c> History<'c> {
         }
     }
 
-    /// The words of supervisord.
+    /// The words of supervisord or PM2.
     fn read_words(&mut self, case: &'c Case<'_>) -> Result<(), Asks> {
-        let Some(pid) = self.service.supervisor_pid else { return Ok(()) };
+        let Some(pid) = self.service.supervisor_pid else {
+            // Nothing runs without the daemon, unless that may not be seen.
+            let is_whole = case.facts.processes().known().is_some_and(|list| !list.hidden);
+            self.state = if is_whole { State::Down } else { State::Unknown };
+            return Ok(());
+        };
         let observed = or_ask(case.facts.server_words(pid))?;
         if let Some(gap) = observed.gap() {
-            self.open.push(Case::open(gap.clone(), "what supervisord says of its programs"));
+            self.open.push(Case::open(gap.clone(), "what its supervisor says of its programs"));
         }
         let words = observed.known().map_or(&[][..], Vec::as_slice);
-        let own: Vec<&ServerWord> = words.iter().filter(|word| is_of(word, &self.service.name)).collect();
-        // In the foreground it writes the same to its standard output: one account is enough.
+        let own: Vec<&ServerWord> = words.iter().filter(|word| is_of(word, &self.service)).collect();
+        // In the foreground supervisord writes the same to its standard output: one account is enough.
         let count = |path: &str| own.iter().filter(|word| word.path == path).count();
         let Some(path) = own.iter().map(|word| word.path.as_str()).max_by_key(|path| count(path)) else {
             return Ok(());
@@ -301,6 +314,12 @@ impl<'c> History<'c> {
                 | ServerEvent::Restarted
                 | ServerEvent::TimedOut => continue,
             };
+            // PM2 tells of the end of a process that it was told to stop, too.
+            if matches!(what, What::Died(_))
+                && self.events.last().is_some_and(|event| event.what == What::Stopped)
+            {
+                continue;
+            }
             self.state = match what {
                 What::Died(_) | What::LostProcess | What::OutOfMemory => State::Waiting,
                 What::GaveUp => State::Failed,
@@ -346,10 +365,16 @@ impl<'c> History<'c> {
     }
 }
 
-/// Whether a word is about a program of supervisord: itself, or one of its processes, `shop_00`.
-fn is_of(word: &ServerWord, program: &str) -> bool {
-    let own = word.pool.as_deref().and_then(|pool| pool.rsplit(':').next()).unwrap_or_default();
-    own.strip_prefix(program).is_some_and(|rest| {
+/// Whether a word is about a program of supervisord, itself or one of its processes, `shop_00`; or about an application of PM2,
+/// or its script.
+fn is_of(word: &ServerWord, service: &Service) -> bool {
+    let pool = word.pool.as_deref().unwrap_or_default();
+    if service.supervisor == Supervisor::Pm2 {
+        let is_script = || service.commands.iter().flatten().any(|part| part == pool);
+        return pool == service.name || word.event == ServerEvent::GaveUp && is_script();
+    }
+    let own = pool.rsplit(':').next().unwrap_or_default();
+    own.strip_prefix(service.name.as_str()).is_some_and(|rest| {
         rest.is_empty()
             || rest.strip_prefix('_').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     })

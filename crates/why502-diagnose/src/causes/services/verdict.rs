@@ -173,8 +173,7 @@ fn how_ended(death: &Event, mut shortages: Vec<Event>) -> (How, Stamp) {
 fn looping(history: &History<'_>, deaths: &[Event], stands: bool, now: Stamp) -> Option<Verdict> {
     let first = deaths.first()?;
     let last = deaths.last()?;
-    let n_restarts = history.unit.map_or(0, why502_facts::Unit::n_restarts);
-    let is_counted = n_restarts >= 2 && matches!(history.state, State::Waiting | State::Failed);
+    let is_counted = history.n_restarts >= 2 && matches!(history.state, State::Waiting | State::Failed);
     if deaths.len() < 2 && !is_counted {
         return None;
     }
