@@ -34,10 +34,10 @@ pub(super) fn entries(matches: &[String], wanted: &Wanted) -> Result<Option<(Fil
     if output.stdout.is_empty() {
         let complaint = output.complaint;
         let is_denied = complaint.contains("ermission") || complaint.contains("not seeing messages");
-        return match is_denied {
-            true => Err(Answer::unknown(GapReason::Denied, format!("journalctl: {complaint}"))),
-            false => Ok(None),
-        };
+        if is_denied {
+            return Err(Answer::unknown(GapReason::Denied, format!("journalctl: {complaint}")));
+        }
+        return Ok(None);
     }
     let failed = |error: &dyn std::fmt::Display| {
         Answer::unknown(GapReason::Failed, format!("the output of journalctl cannot be kept: {error}"))
