@@ -4,7 +4,7 @@
 //! allowed, and a subreaper else: whatever daemon the scenario leaves behind becomes its child. It ends everything when the
 //! inner one is done, when its time is up, or when the orchestrator goes away (its standard input ends).
 
-use crate::memory::remove_groups;
+use crate::limits::remove_groups;
 use crate::process::{PATH, find_program, run_bounded};
 use anyhow::Result;
 use rustix::process::{Pid, Signal, WaitOptions};

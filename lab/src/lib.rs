@@ -18,7 +18,7 @@ pub mod cli;
 pub mod guest;
 pub mod isolate;
 pub mod judge;
-mod memory;
+mod limits;
 pub mod orchestrate;
 mod output;
 mod place;

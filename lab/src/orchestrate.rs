@@ -2,7 +2,7 @@
 
 use crate::isolate::Isolation;
 use crate::judge::{Kind, Miss, Outcome};
-use crate::memory::lacks_limits;
+use crate::limits::{Controller, lacks_limits};
 use crate::output::complain;
 use crate::process::wait_until;
 use crate::replay::Recorder;
@@ -123,7 +123,8 @@ pub fn reason_to_skip(named: &Named, isolation: &Isolation) -> Option<String> {
     let is_root = rustix::process::geteuid().is_root();
     named.scenario.needs.iter().find_map(|need| match (need, isolation) {
         (Need::Engine, Isolation::Namespaces(_)) => reason_without_engine(isolation),
-        (Need::MemoryLimit, _) => lacks_limits(),
+        (Need::MemoryLimit, _) => lacks_limits(Controller::Memory),
+        (Need::ProcessorLimit, _) => lacks_limits(Controller::Processor),
         (Need::Engine | Need::OwnHost, Isolation::None(why)) => {
             Some(format!("needs namespaces of its own: {why}"))
         }

@@ -92,6 +92,8 @@ pub enum Need {
     OwnHost,
     /// Control groups that limit the memory of its backends.
     MemoryLimit,
+    /// Control groups that limit the processor time of its backends.
+    ProcessorLimit,
     /// To be root: nginx's workers run as another user.
     Root,
 }

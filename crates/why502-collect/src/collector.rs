@@ -2,8 +2,8 @@
 
 use crate::helper::{Job, Standing, Task, out_of_time, run_job};
 use crate::{
-    access_control, changes, engine, file_systems, files, host, kernel_log, logs, network_limits, processes,
-    server_logs, services, sockets, units, waiting,
+    access_control, changes, control_groups, engine, file_systems, files, host, kernel_log, logs,
+    network_limits, processes, server_logs, services, sockets, units, waiting,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -244,6 +244,7 @@ fn look(ask: &Ask, route: &RouteOfOwner, stop: Instant) -> Answer {
             access_control::read_decision(subject, object, class, permission)
         }
         Ask::Container { socket, id } => engine::read_container(socket, id),
+        Ask::ControlGroups { pids } => control_groups::read_control_groups(pids),
         Ask::Engine { socket } => engine::read_engine(socket),
         Ask::File { root, path } => files::read_file(*root, path),
         Ask::FileSystem { root, path } => {

@@ -9,6 +9,7 @@ mod access_control;
 mod changes;
 mod collector;
 mod command;
+mod control_groups;
 mod echo;
 mod engine;
 mod file_systems;

@@ -17,18 +17,17 @@ pub use self::follow::{Checkpoint, FollowFrom, Follower, PollSummary, Position};
 pub use self::inputs::{InputError, LogFile, LogSet, ReadSummary, open_logs};
 pub use self::surveyor::LogSurveyor;
 
-use self::console::{Located, Peeler, locate, peel};
+use self::console::{Located, Peeler, Wanted, locate, peel};
 use self::lines::{Source, read_lines};
 use self::rotation::{Rotated, rotated};
 use self::start::{find_end, find_start};
 use crate::files::unreadable;
-use crate::root::RootDir;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
     guess_format, stamp_of_error_line,
@@ -41,22 +40,27 @@ use why502_facts::{
 const TAIL: u64 = 64 * 1024;
 /// How much of an error log before the window is searched for the onset of its failures.
 const LOOK_BACK: u64 = 4 << 20;
+/// So many of the newest lines are read of what the journal keeps: for a log's end, and for a window.
+const JOURNAL_LINES: (u32, u32) = (200, 20_000);
+/// How long the end of a log may take that the journal keeps.
+const TAIL_PATIENCE: Duration = Duration::from_secs(4);
 
 /// The last whole lines of a log; of its newest sibling if it was just rotated.
 pub(crate) fn read_tail(root: Root, path: &str, kind: &LogKind) -> Answer {
-    let located = match locate(root, path) {
+    let wanted = Wanted { from: None, n_lines: JOURNAL_LINES.0, deadline: Instant::now() + TAIL_PATIENCE };
+    let located = match locate(root, path, &wanted) {
         Ok(located) => located,
         Err(answer) => return answer,
     };
-    let Located { directory, path, envelope } = &located;
-    let tail = tail_of(directory, path).map(|tail| {
-        if !tail.bytes.as_slice().is_empty() {
+    let tail = tail_of(&located, &located.path).map(|tail| {
+        if !tail.bytes.as_slice().is_empty() || located.is_alone() {
             return tail;
         }
-        let sibling = rotated(directory, path).into_iter().rev().find(|file| !file.is_compressed());
-        sibling.and_then(|sibling| tail_of(directory, &sibling.path).ok()).unwrap_or(tail)
+        let siblings = rotated(&located.directory, &located.path);
+        let sibling = siblings.into_iter().rev().find(|file| !file.is_compressed());
+        sibling.and_then(|sibling| tail_of(&located, &sibling.path).ok()).unwrap_or(tail)
     });
-    match (tail, envelope) {
+    match (tail, &located.envelope) {
         (Ok(tail), Some(envelope)) => {
             let bytes = peel(*envelope, kind, tail.bytes.as_slice()).into();
             Answer::known(FactBody::LogTail(LogTail { bytes, ..tail }))
@@ -66,8 +70,8 @@ pub(crate) fn read_tail(root: Root, path: &str, kind: &LogKind) -> Answer {
     }
 }
 
-fn tail_of(directory: &RootDir, path: &str) -> Result<LogTail, Errno> {
-    let (mut file, stat) = directory.open_file(path)?;
+fn tail_of(located: &Located, path: &str) -> Result<LogTail, Errno> {
+    let (mut file, stat) = located.open(path)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let begin = size.saturating_sub(TAIL);
     let bytes = read_range(&mut file, begin, TAIL).map_err(|error| errno(&error))?;
@@ -82,7 +86,8 @@ fn tail_of(directory: &RootDir, path: &str) -> Result<LogTail, Errno> {
 
 /// The digest of a window of a log.
 pub(crate) fn read_slice(slice: &LogSlice, route: &RouteOf<'_>, deadline: Instant) -> Answer {
-    let located = match locate(slice.root, &slice.path) {
+    let wanted = Wanted { from: slice.from, n_lines: JOURNAL_LINES.1, deadline };
+    let located = match locate(slice.root, &slice.path, &wanted) {
         Ok(located) => located,
         Err(answer) => return answer,
     };
@@ -142,9 +147,9 @@ impl Format {
 }
 
 fn guess(located: &Located, kind: &LogKind) -> Result<AccessLogFormat, Answer> {
-    let Located { directory, path, envelope } = located;
-    let tail = tail_of(directory, path).map_err(|errno| unreadable(errno, path))?;
-    let bare = envelope.map(|envelope| peel(envelope, kind, tail.bytes.as_slice()));
+    let path = &located.path;
+    let tail = tail_of(located, path).map_err(|errno| unreadable(errno, path))?;
+    let bare = located.envelope.map(|envelope| peel(envelope, kind, tail.bytes.as_slice()));
     let bytes = bare.as_deref().unwrap_or(tail.bytes.as_slice());
     let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     if lines.is_empty() {
@@ -191,13 +196,13 @@ impl Reader<'_> {
     /// The files that hold the window, oldest first, and where in the oldest of them it begins.
     fn parts(&self) -> Result<Parts, Errno> {
         let Located { directory, path, .. } = self.located;
-        let siblings = rotated(directory, path);
+        let siblings = if self.located.is_alone() { Vec::new() } else { rotated(directory, path) };
         let live = Rotated::live(path);
         let mut parts = Vec::new();
         let mut complete = false;
         let mut left = self.slice.max_bytes.unwrap_or(u64::MAX);
         for file in std::iter::once(&live).chain(siblings.iter().rev()) {
-            let opened = Source::open(directory, file);
+            let opened = self.located.open(&file.path).and_then(|(file, stat)| Source::of(file, &stat));
             let mut source = match opened {
                 Ok(source) => source,
                 // The log itself must be there; a sibling may be gone by now.
@@ -213,8 +218,10 @@ impl Reader<'_> {
             }
         }
         // All there is was read: nothing older is missing if the log was never rotated away.
-        let is_whole = siblings.is_empty() && parts.first().is_some_and(|part| part.range.start == 0);
-        complete |= is_whole || self.slice.from.is_none();
+        let is_whole = !self.located.is_cut()
+            && siblings.is_empty()
+            && parts.first().is_some_and(|part| part.range.start == 0);
+        complete |= is_whole || self.slice.from.is_none() && !self.located.is_cut();
         parts.reverse();
         Ok(Parts { parts, complete })
     }

@@ -225,17 +225,19 @@ fn root_identity(path: &str) -> Option<(u64, u64)> {
     Some((stat.st_dev, stat.st_ino))
 }
 
-/// The variables that say where to listen, by their names, as far as they are no longer than an address or a path.
+/// The variables that say where to listen.
 fn listen_variables(environ: &[u8]) -> Vec<String> {
     let entries = environ.split(|byte| *byte == 0).map(why502_facts::lossy);
-    let is_wanted = |entry: &String| {
-        entry.split_once('=').is_some_and(|(name, value)| {
-            let name = name.to_ascii_uppercase();
-            let words = ["PORT", "LISTEN", "BIND", "ADDR", "SOCKET"];
-            value.len() <= MAX_VARIABLE && words.iter().any(|word| name.contains(word))
-        })
-    };
+    let is_wanted =
+        |entry: &String| entry.split_once('=').is_some_and(|(name, value)| is_listen_variable(name, value));
     entries.filter(is_wanted).take(MAX_VARIABLES).collect()
+}
+
+/// Whether a variable says where to listen, by its name and as far as it is no longer than an address or a path.
+pub(crate) fn is_listen_variable(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words = ["PORT", "LISTEN", "BIND", "ADDR", "SOCKET"];
+    value.len() <= MAX_VARIABLE && words.iter().any(|word| name.contains(word))
 }
 
 fn time_zone(environ: &[u8]) -> Option<String> {

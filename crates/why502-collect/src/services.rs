@@ -1,8 +1,10 @@
-//! Services of the host by what their definitions name: unit files of systemd, programs of supervisord, services of runit.
+//! Services of the host by what their definitions name: unit files of systemd, programs of supervisord, services of runit,
+//! applications of PM2.
 //!
 //! A service that does not run has no process to look at. What is left of it is its definition, and a port, a socket's path
 //! or a name in that tells whose it is.
 
+mod pm2;
 mod runit;
 mod supervisord;
 mod systemd;
@@ -25,7 +27,7 @@ const MAX_NAMED: usize = 8;
 pub(crate) fn read_services(marks: &[String], stop: Instant) -> Answer {
     let mut services = Vec::new();
     let mut gaps = Vec::new();
-    for read in [systemd::read, supervisord::read, runit::read] {
+    for read in [systemd::read, supervisord::read, runit::read, pm2::read] {
         match read(marks, stop) {
             Ok(found) => services.extend(found),
             Err(says) => gaps.push(says),

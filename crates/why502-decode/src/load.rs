@@ -75,6 +75,7 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Audit(record) => Datum::Audit(host::decode_audit(record)),
         FactBody::Confinement(record) => Datum::Confinement(host::decode_confinement(record)),
         FactBody::Decision(record) => Datum::Decision(host::decode_decision(record)?),
+        FactBody::ControlGroups(record) => Datum::ControlGroups(host::decode_control_groups(record)),
         FactBody::Probe(transcript) => Datum::Probe(decode_transcript(ask, transcript)),
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),

@@ -55,6 +55,7 @@ mod outages;
 mod own_answers;
 mod passive_ejection;
 mod plaintext_to_tls_upstream;
+mod pressure;
 mod protocol_mismatch;
 mod proxy_loop;
 mod proxy_pass_variable_invalid;

@@ -32,6 +32,7 @@
 //!                          `#- path /run/app.sock @200`: as that process sees it; `path-in-process`: as nginx does, where it sees others
 //! #- engine                what a container engine says, see `engine.rs`
 //! #- elsewhere             who listens in other network namespaces, see `elsewhere.rs`
+//! #- control-group /GROUP  what a control group may have and lacks, see `fixture/control_group.rs`
 //! #- waiting               what processes wait for, see `fixture/waiting.rs`
 //! #- worker                uid gid groups…: the worker's credentials (default 33 33 33)
 //! #- descriptors           of the worker and its master: `limit=1024/4096` (soft, hard), `open=20`, `sockets=15`, `may-raise=yes`
@@ -46,6 +47,7 @@
 
 mod access_control;
 mod changes;
+mod control_group;
 mod elsewhere;
 mod engine;
 mod files;
@@ -242,6 +244,7 @@ impl Fixture {
             Ask::Container { socket, id } => {
                 self.sections.get("engine").map_or_else(unseen, |text| engine::container(socket, id, text))
             }
+            Ask::ControlGroups { pids } => control_group::answer(&self.sections, pids),
             Ask::Engine { socket } => {
                 self.sections.get("engine").map_or_else(unseen, |text| engine::engine(socket, text))
             }

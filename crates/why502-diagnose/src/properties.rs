@@ -92,13 +92,13 @@ fn logs_that_nobody_can_read_make_nobody_healthy() {
             report.gaps.into_iter().map(|gap| format!("{}: {}", gap.topic, gap.says)).collect();
         (report.verdict, report.window.failed, gaps)
     };
-    let (verdict, failed, gaps) = with("stderr", "off");
+    let (verdict, failed, gaps) = with("memory:32m", "off");
     assert_eq!((verdict, failed), (crate::Verdict::Inconclusive, None));
     assert_eq!(
         gaps,
         [
             "access-log: access_log off (/etc/nginx/nginx.conf:4): no request is told there",
-            "error-log: error_log stderr (/etc/nginx/nginx.conf:1): it cannot be read here",
+            "error-log: error_log memory:32m (/etc/nginx/nginx.conf:1): it cannot be read here",
         ]
     );
     let (verdict, failed, gaps) = with("/var/log/nginx/error.log", "syslog:server=10.0.0.1");

@@ -1,11 +1,11 @@
 //! Facts, and the three values of every observation.
 
 use crate::{
-    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, ContainerRecord, DecisionRecord, EchoRecord,
-    EngineRecord, ErrorDigest, FileContent, FileSystemRecord, FileTimes, FilterRecord, HostRecord,
-    JournalRecord, KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord, OtherSocketsRecord,
-    PackageLogRecord, PathWalk, ProcessRecord, ProcessTable, RouteRecord, ServerLogRecord, ServiceRecord,
-    SocketRecord, Stamp, Transcript, WaitingRecord,
+    AccessDigest, Ask, AuditRecord, Blob, ConfinementRecord, ContainerRecord, ControlGroupRecord,
+    DecisionRecord, EchoRecord, EngineRecord, ErrorDigest, FileContent, FileSystemRecord, FileTimes,
+    FilterRecord, HostRecord, JournalRecord, KernelLogRecord, LogTail, NameReply, NetworkLimitsRecord,
+    OtherSocketsRecord, PackageLogRecord, PathWalk, ProcessRecord, ProcessTable, RouteRecord,
+    ServerLogRecord, ServiceRecord, SocketRecord, Stamp, Transcript, WaitingRecord,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -71,6 +71,8 @@ pub enum FactBody {
     Echo(EchoRecord),
     /// One container of an engine in detail.
     Container(ContainerRecord),
+    /// Two looks at the control groups of processes.
+    ControlGroups(ControlGroupRecord),
     /// All containers and networks of an engine.
     Engine(EngineRecord),
     /// The digest of an error log's window.

@@ -50,6 +50,11 @@ pub enum Ask {
         /// The container's id, or its first digits.
         id: String,
     },
+    /// What the control groups of processes may have, and what they lack: two looks at them, a moment apart.
+    ControlGroups {
+        /// The processes.
+        pids: Vec<u32>,
+    },
     /// All containers and networks of a container engine, as its API on a unix socket tells them.
     Engine {
         /// The socket.
@@ -85,8 +90,7 @@ pub enum Ask {
     },
     /// The host: name, release, kernel, boot time, time zone.
     Host,
-    /// What the kernel says of deaths, refusals and shortages, as far back as its ring buffer, the journal or a file of
-    /// syslog reaches.
+    /// What the kernel says of deaths, refusals and shortages, as far back as anybody keeps it.
     KernelLog,
     /// A digest of a window of a log.
     Log(LogSlice),
@@ -221,13 +225,11 @@ pub const TOPICS: &[(&str, &str)] = &[
         "what was changed before the failures: when files were written, what package managers installed",
     ),
     ("container-engine", "a container engine: its containers, their networks and what became of them"),
+    ("control-group", "the control group of a process: its limits, and what it waits for"),
     ("echo", "what answers an ICMP echo request to a peer's address"),
     ("error-log", "an error log: what the gateway says of each failure"),
     ("file", "a file of the configuration, or one that it names"),
-    (
-        "file-system",
-        "the file system under a path that the gateway writes to: whether it is full or read-only",
-    ),
+    ("file-system", "the file system that the gateway writes to: whether it is full or read-only"),
     ("gateway-binary", "the gateway's program: its version and its compiled-in paths"),
     ("host", "the host: its name, its kernel, its time zone"),
     ("journal", "the journal: what a unit's processes wrote, and what systemd says of them"),
@@ -251,6 +253,7 @@ impl Ask {
         match self {
             Self::Audit { .. } | Self::Confinement { .. } | Self::Decision { .. } => "access-control",
             Self::Container { .. } | Self::Engine { .. } => "container-engine",
+            Self::ControlGroups { .. } => "control-group",
             Self::File { .. } | Self::Glob { .. } => "file",
             Self::FileSystem { .. } => "file-system",
             Self::FileTimes { .. } | Self::PackageLog { .. } => "changes",

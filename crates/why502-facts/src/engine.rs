@@ -88,14 +88,58 @@ pub struct ContainerDetail {
     pub oom_killed: bool,
     /// How often the engine restarted it.
     pub restarts: u64,
+    /// When its process was started last.
+    pub started: Option<Stamp>,
     /// When its process ended last.
     pub finished: Option<Stamp>,
+    /// Whether, and when, the engine starts it again.
+    pub restart_policy: RestartPolicy,
+    /// The ports that it opens while it runs, as they were set.
+    pub ports: Vec<ContainerPort>,
+    /// What its process may take of memory, in bytes.
+    pub memory_limit: Option<u64>,
     /// What kept it from starting, in the engine's words; empty if nothing did.
     pub error: String,
     /// Who takes its output: `json-file`, `journald`, …
     pub log_driver: String,
     /// The file of its output on the host; empty if the driver has none.
     pub log_path: String,
+}
+
+/// When an engine starts a container again that ended (`docker run --restart`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whenever it ends, and with the engine.
+    Always,
+    /// Never.
+    #[default]
+    No,
+    /// When it ends with another code than 0; so often at most, if that is set.
+    OnFailure(Option<u64>),
+    /// Whenever it ends, and with the engine, unless somebody stopped it.
+    UnlessStopped,
+}
+
+impl RestartPolicy {
+    /// Its name, as the engine's command line takes it.
+    pub fn words(self) -> String {
+        match self {
+            Self::Always => "always".to_owned(),
+            Self::No => "no".to_owned(),
+            Self::OnFailure(Some(most)) => format!("on-failure:{most}"),
+            Self::OnFailure(None) => "on-failure".to_owned(),
+            Self::UnlessStopped => "unless-stopped".to_owned(),
+        }
+    }
+
+    /// Whether a container that ended with such a code is started again, unless somebody stopped it or it was so often already.
+    pub fn restarts(self, code: i64) -> bool {
+        match self {
+            Self::Always | Self::UnlessStopped => true,
+            Self::OnFailure(_) => code != 0,
+            Self::No => false,
+        }
+    }
 }
 
 impl Engine {

@@ -3,8 +3,8 @@
 mod host;
 
 use crate::{
-    AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, Decision, EchoRecord, Engine, ErrorDigest,
-    FailedRequest, FileContent, FileSystem, FileTimes, FilterMoment, Gap, GapReason, HostRecord,
+    AccessDigest, Ask, AuditLog, Confinement, ContainerDetail, ControlGroup, Decision, EchoRecord, Engine,
+    ErrorDigest, FailedRequest, FileContent, FileSystem, FileTimes, FilterMoment, Gap, GapReason, HostRecord,
     JournalEntry, KernelLog, LogClock, LogTail, Manifest, NameReply, NetworkLimits, Observed, OtherSockets,
     PackageLog, PacketFilter, PathToPeer, PathWalk, PeerAddress, ProbeReport, ProbeSpec, Process,
     ProcessWaits, Resolver, Root, Security, ServerWord, Service, SocketTable, Stamp, Unit,
@@ -30,6 +30,8 @@ pub enum Datum {
     Echo(EchoRecord),
     /// One container of an engine in detail.
     Container(ContainerDetail),
+    /// What the control groups of processes may have, and what they lack.
+    ControlGroups(Vec<ControlGroup>),
     /// All containers and networks of an engine.
     Engine(Engine),
     /// The digest of an error log's window.

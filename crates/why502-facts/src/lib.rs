@@ -18,6 +18,7 @@ mod ask;
 mod bundle;
 mod bytes;
 mod change;
+mod control_group;
 mod engine;
 mod errno;
 mod facts;
@@ -59,9 +60,13 @@ pub use bytes::{Blob, lossy};
 pub use change::{
     FileTimes, PackageAction, PackageChange, PackageLog, PackageLogRecord, PackageManager, PathTimes,
 };
+pub use control_group::{
+    ControlGroup, ControlGroupFile, ControlGroupMember, ControlGroupRecord, MemoryLimit, Pressure,
+    ProcessorLimit, Resource,
+};
 pub use engine::{
     Attachment, Container, ContainerDetail, ContainerPort, ContainerRecord, Engine, EngineNetwork,
-    EngineRecord,
+    EngineRecord, RestartPolicy,
 };
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};

@@ -260,6 +260,7 @@ fn mask_body(body: &mut FactBody) {
         FactBody::Addresses(_)
         | FactBody::Audit(_)
         | FactBody::Confinement(_)
+        | FactBody::ControlGroups(_)
         | FactBody::Decision(_)
         | FactBody::FileSystem(_)
         | FactBody::FileTimes(_)

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Supervisor {
+    /// A container engine.
+    Engine,
+    /// PM2.
+    Pm2,
     /// runit (runsv(8)).
     Runit,
     /// supervisord.
@@ -21,7 +25,7 @@ pub enum Supervisor {
 pub struct ServiceRecord {
     /// Who runs it.
     pub supervisor: Supervisor,
-    /// Its name: `shop.service`, the program of supervisord, the directory of runit.
+    /// Its name: `shop.service`, the program of supervisord, the directory of runit, the application of PM2.
     pub name: String,
     /// Its definition: the unit file, then its drop-ins; the file of supervisord with its section; the run script.
     pub files: Vec<ServiceFile>,
@@ -85,7 +89,7 @@ pub struct Service {
     pub runtime_directories: Vec<String>,
     /// Lines with a mark in files that its command names.
     pub mentions: Vec<Mention>,
-    /// The process that supervises it, where that is not process 1.
+    /// The process that supervises it, where that is not process 1 and runs.
     pub supervisor_pid: Option<u32>,
     /// What runit says of it.
     pub runit: Option<RunitState>,
@@ -246,8 +250,10 @@ pub enum UnitEvent {
     Exited(Exit),
     /// `Failed with result '…'.`
     Failed,
-    /// `Failed with result 'oom-kill'.`, or a process of the unit was killed by the OOM killer.
+    /// `Failed with result 'oom-kill'.`
     OutOfMemory,
+    /// `A process of this unit has been killed by the OOM killer.`, or by systemd-oomd.
+    ProcessOutOfMemory,
     /// `Scheduled restart job, restart counter is at …`.
     RestartScheduled(u32),
     /// `Started …`.

@@ -90,6 +90,14 @@ impl Gateway {
         self.version.map(|own| own >= version)
     }
 
+    /// Whose file system a log of it belongs to: a standard stream is that of its master.
+    pub fn root_of_log(&self, path: &str) -> Root {
+        match self.master {
+            Some(master) if STANDARD_STREAMS.contains(&path) => Root::Process(master),
+            _ => self.root,
+        }
+    }
+
     /// The owner under which its logs are asked for.
     pub fn owner(&self) -> String {
         match self.master {
@@ -164,12 +172,15 @@ pub struct LogSink {
     pub copies: u64,
 }
 
+/// The paths of standard streams, by which logs are asked for that are written to these.
+pub(crate) const STANDARD_STREAMS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+
 /// Where a log goes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogTarget {
-    /// A file.
+    /// A file, or a standard stream of a running master.
     File(String),
-    /// Nowhere that can be read: standard error, syslog, memory, a name with variables, or `off`. The text as written.
+    /// Nowhere that can be read: a standard stream of nobody who runs, syslog, memory, a name with variables, or `off`. The text as written.
     Elsewhere(String),
 }
 

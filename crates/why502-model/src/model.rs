@@ -114,7 +114,10 @@ impl Model {
 
     /// The asks for the ends of a gateway's logs.
     pub fn log_tails(facts: &Facts, gateway: &Gateway) -> Vec<Ask> {
-        let tail = |(path, kind)| Ask::LogTail { root: gateway.root, path, owner: gateway.owner(), kind };
+        let tail = |(path, kind): (String, LogKind)| {
+            let root = gateway.root_of_log(&path);
+            Ask::LogTail { root, path, owner: gateway.owner(), kind }
+        };
         Self::logs(facts, gateway).into_iter().map(tail).collect()
     }
 
@@ -148,9 +151,9 @@ impl Model {
         let owner = gateway.owner();
         let clock =
             facts.clock(&owner).unwrap_or(LogClock { offset_seconds: 0, source: LogClockSource::Assumed });
-        let slice = |(path, kind)| {
-            let owner = owner.clone();
-            Ask::Log(LogSlice { root: gateway.root, path, owner, kind, from, to, clock, max_bytes: None })
+        let slice = |(path, kind): (String, LogKind)| {
+            let (root, owner) = (gateway.root_of_log(&path), owner.clone());
+            Ask::Log(LogSlice { root, path, owner, kind, from, to, clock, max_bytes: None })
         };
         Self::logs(facts, gateway).into_iter().map(slice).collect()
     }

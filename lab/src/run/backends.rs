@@ -1,7 +1,7 @@
 //! Starting and ending backends.
 
 use super::listening::listens;
-use crate::memory::limited;
+use crate::limits::limited;
 use crate::place::Place;
 use crate::process::{PATH, find_program, wait_until};
 use crate::scenario::{Backend, BackendKind};
@@ -51,10 +51,8 @@ impl Backends {
             BackendKind::Program => program(&backend, place)?,
             BackendKind::Serve | BackendKind::Dns => server(&backend, place)?,
         };
-        if let Some(bytes) = &backend.memory {
-            // The guard, which is this process's parent, removes the group at the end.
-            command = limited(&command, name, bytes, std::os::unix::process::parent_id())?;
-        }
+        // The guard, which is this process's parent, removes the groups at the end.
+        command = limited(command, &backend, std::os::unix::process::parent_id())?;
         command.env_clear().env("PATH", PATH).env("HOME", &place.dir).env("LANG", "C.UTF-8");
         // A compiled module would be a file that appears while why502 looks.
         command.env("PYTHONDONTWRITEBYTECODE", "1").envs(&backend.env);

@@ -25,6 +25,9 @@ pub struct Backend {
     /// The memory, in bytes, that it may take with all that it starts; a suffix K or M is understood. It runs in a control
     /// group of its own, and the kernel kills one of its processes where it wants more.
     pub memory: Option<String>,
+    /// The part of one processor, in percent, that it may use with all that it starts. It runs in a control group of its own,
+    /// and the kernel stops it where it wants more.
+    pub processor_percent: Option<u32>,
 
     /// Of a server of the lab: the name of its process and further words of its command line.
     pub process: Option<Vec<String>>,

@@ -84,11 +84,17 @@ fn check(scenario: &Scenario) -> Result<(), String> {
             return Err(format!("no backend is called {name:?}"));
         }
     }
-    let mut limited = scenario.backend.iter().filter(|backend| backend.memory.is_some());
-    if limited.clone().any(|backend| backend.kind != super::BackendKind::Program)
-        || limited.next().is_some() && !scenario.needs.contains(&super::Need::MemoryLimit)
-    {
-        return Err("memory is limited of programs alone, and needs \"memory-limit\"".to_owned());
+    for backend in &scenario.backend {
+        let is_program = backend.kind == super::BackendKind::Program;
+        let has = |need: super::Need| scenario.needs.contains(&need);
+        if backend.memory.is_some() && !(is_program && has(super::Need::MemoryLimit)) {
+            return Err("memory is limited of programs alone, and needs \"memory-limit\"".to_owned());
+        }
+        if backend.processor_percent.is_some() && !(is_program && has(super::Need::ProcessorLimit)) {
+            return Err(
+                "processor time is limited of programs alone, and needs \"processor-limit\"".to_owned()
+            );
+        }
     }
     if !scenario.mounts.is_empty() && !scenario.needs.contains(&super::Need::OwnHost) {
         return Err("mounts need \"own-host\"".to_owned());

@@ -2,8 +2,7 @@
 
 use super::packing::Packing;
 use super::read_range;
-use super::rotation::Rotated;
-use crate::root::RootDir;
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -27,8 +26,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(directory: &RootDir, file: &Rotated) -> Result<Self, Errno> {
-        let (file, stat) = directory.open_file(&file.path)?;
+    pub(super) fn of(file: File, stat: &Stat) -> Result<Self, Errno> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let packing = packing_of(&file).map_err(|error| super::errno(&error))?;
         Ok(Self { file, size, packing })
@@ -317,8 +315,9 @@ mod tests {
         let path = directory.path().join("a.log.1").display().to_string();
         for bytes in [gzip.finish().unwrap(), zstd, text.to_vec()] {
             std::fs::write(&path, bytes).unwrap();
-            let root = RootDir::open(why502_facts::Root::Host).unwrap();
-            let source = Source::open(&root, &Rotated::live(&path)).unwrap();
+            let root = crate::root::RootDir::open(why502_facts::Root::Host).unwrap();
+            let (file, stat) = root.open_file(&path).unwrap();
+            let source = Source::of(file, &stat).unwrap();
             let mut n_lines = 0;
             let deadline = Instant::now() + Duration::from_secs(10);
             assert!(read_lines(&source, 0..u64::MAX, deadline, |_, _| n_lines += 1).unwrap());

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use why502_facts::{
-    Attachment, Civil, Container, ContainerDetail, ContainerPort, Engine, EngineNetwork, EngineRecord, Stamp,
+    Attachment, Civil, Container, ContainerDetail, ContainerPort, Engine, EngineNetwork, EngineRecord,
+    RestartPolicy, Stamp,
 };
 
 /// Decodes the containers and networks of an engine; `None` if the answer is none of such an API.
@@ -26,7 +27,11 @@ pub fn decode_container(inspected: &[u8]) -> Option<ContainerDetail> {
         exit_code: state.get("ExitCode").and_then(Value::as_i64),
         oom_killed: state.get("OOMKilled").and_then(Value::as_bool).unwrap_or(false),
         restarts: value.get("RestartCount").and_then(Value::as_u64).unwrap_or(0),
+        started: state.get("StartedAt").and_then(Value::as_str).and_then(moment),
         finished: state.get("FinishedAt").and_then(Value::as_str).and_then(moment),
+        restart_policy: value.pointer("/HostConfig/RestartPolicy").map(restart_policy).unwrap_or_default(),
+        ports: value.pointer("/HostConfig/PortBindings").map(bindings).unwrap_or_default(),
+        memory_limit: value.pointer("/HostConfig/Memory").and_then(Value::as_u64).filter(|bytes| *bytes > 0),
         error: text(state, "Error"),
         log_driver: value
             .pointer("/HostConfig/LogConfig/Type")
@@ -35,6 +40,33 @@ pub fn decode_container(inspected: &[u8]) -> Option<ContainerDetail> {
             .to_owned(),
         log_path: text(&value, "LogPath"),
     })
+}
+
+fn restart_policy(value: &Value) -> RestartPolicy {
+    let most = value.get("MaximumRetryCount").and_then(Value::as_u64).filter(|most| *most > 0);
+    match value.get("Name").and_then(Value::as_str) {
+        Some("always") => RestartPolicy::Always,
+        Some("on-failure") => RestartPolicy::OnFailure(most),
+        Some("unless-stopped") => RestartPolicy::UnlessStopped,
+        _ => RestartPolicy::No,
+    }
+}
+
+/// `{"3000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]}`: a port that the engine chooses has no number before it runs.
+fn bindings(value: &Value) -> Vec<ContainerPort> {
+    let own = |(inner, outer): (&String, &Value)| -> Vec<ContainerPort> {
+        let Some(inner) = inner.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else {
+            return Vec::new();
+        };
+        let published = |binding: &Value| {
+            let port = binding.get("HostPort")?.as_str()?.parse().ok().filter(|port| *port != 0)?;
+            let ip = binding.get("HostIp").and_then(Value::as_str).filter(|ip| !ip.is_empty());
+            Some(SocketAddr::new(ip.unwrap_or("0.0.0.0").parse().ok()?, port))
+        };
+        let bindings = outer.as_array().into_iter().flatten();
+        bindings.map(|binding| ContainerPort { inner, published: published(binding) }).collect()
+    };
+    value.as_object().into_iter().flatten().flat_map(own).collect()
 }
 
 fn container(value: &Value) -> Option<Container> {
@@ -111,7 +143,8 @@ mod tests {
         "Ports":[{"IP":"0.0.0.0","PrivatePort":3000,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":53,"Type":"udp"}],
         "NetworkSettings":{"Networks":{"shop_default":{"IPAddress":"172.18.0.3","Gateway":"172.18.0.1","GlobalIPv6Address":""}}}}]"#;
     const INSPECTED: &str = r#"{"Id":"ab12","State":{"Status":"exited","OOMKilled":true,"ExitCode":137,"Error":"","FinishedAt":"2026-11-21T03:28:30.5+01:00"},
-        "RestartCount":3,"LogPath":"/var/lib/docker/containers/ab12/ab12-json.log","HostConfig":{"LogConfig":{"Type":"json-file"}}}"#;
+        "RestartCount":3,"LogPath":"/var/lib/docker/containers/ab12/ab12-json.log","HostConfig":{"LogConfig":{"Type":"json-file"},"Memory":67108864,
+        "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"PortBindings":{"3000/tcp":[{"HostIp":"","HostPort":"8080"}],"53/udp":[]}}}"#;
 
     #[test]
     fn containers_are_read_with_their_networks_and_ports() {
@@ -133,6 +166,10 @@ mod tests {
         assert_eq!((detail.exit_code, detail.oom_killed, detail.restarts), (Some(137), true, 3));
         let finished = Civil::from_parts((2026, 11, 21), (2, 28, 30)).unwrap().at_offset(0);
         assert_eq!(detail.finished, Some(finished));
+        assert_eq!(detail.restart_policy, RestartPolicy::OnFailure(Some(5)));
+        let published = "0.0.0.0:8080".parse().ok();
+        assert_eq!(detail.ports, [ContainerPort { inner: 3000, published }]);
+        assert_eq!((detail.memory_limit, detail.started), (Some(64 << 20), None));
         assert_eq!(moment("0001-01-01T00:00:00Z"), None);
     }
 

@@ -1,6 +1,6 @@
 //! The words of application servers about their own workers.
 
-use super::supervisor_words;
+use super::{pm2, supervisor_words};
 use why502_facts::ServerEvent;
 
 /// What one line tells.
@@ -56,7 +56,7 @@ const PHP_FPM_RESTARTS: [&str; 4] =
 ///
 /// The words must begin the message: what an application or a client wrote into the middle of a line is no such word.
 pub(super) fn told(line: &str) -> Option<Told> {
-    if let Some(told) = supervisor_words::told(line) {
+    if let Some(told) = supervisor_words::told(line).or_else(|| pm2::told(line)) {
         return Some(told);
     }
     let (message, pool) = message(line);

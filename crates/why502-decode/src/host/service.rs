@@ -1,9 +1,10 @@
 //! Definitions of services: unit files (systemd.syntax(7), systemd.exec(5), systemd.socket(5)), programs of supervisord, run
-//! scripts of runit.
+//! scripts of runit, entries of PM2's list.
 
 mod words;
 
 use self::words::{expand, split_words};
+use super::pm2::read_application;
 use why502_facts::{
     Mention, RunitState, Service, ServiceFile, ServiceFileKind, ServiceRecord, Stamp, Supervisor, lossy,
 };
@@ -44,6 +45,9 @@ pub fn decode_service(record: &ServiceRecord) -> Option<(Service, Vec<String>)> 
         match record.supervisor {
             Supervisor::Systemd => read_unit(&text, &mut service, &mut commands, &mut environment_files),
             Supervisor::Supervisord => read_program(&text, &mut service, &mut commands),
+            Supervisor::Pm2 => read_application(&text, &mut service, &mut commands),
+            // What an engine runs has no files here.
+            Supervisor::Engine => {}
             Supervisor::Runit => read_script(&text, &mut service, &mut commands),
         }
     }

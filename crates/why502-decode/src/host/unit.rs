@@ -78,12 +78,13 @@ fn event(message: &str) -> Option<UnitEvent> {
     if let Some(counter) = says.strip_prefix("Scheduled restart job, restart counter is at ") {
         return Some(UnitEvent::RestartScheduled(counter.trim_end_matches('.').parse().ok()?));
     }
-    if says.starts_with("Failed with result 'oom-kill'")
-        || says.starts_with("A process of this unit has been killed by the OOM killer")
-    {
-        return Some(UnitEvent::OutOfMemory);
+    // `src/core/unit.c`: `unit_check_oom` and `unit_check_oomd_kill`.
+    if says.starts_with("systemd-oomd killed ") && says.ends_with(" process(es) in this unit.") {
+        return Some(UnitEvent::ProcessOutOfMemory);
     }
     [
+        ("A process of this unit has been killed by the OOM killer", UnitEvent::ProcessOutOfMemory),
+        ("Failed with result 'oom-kill'", UnitEvent::OutOfMemory),
         ("Failed with result '", UnitEvent::Failed),
         ("Start request repeated too quickly", UnitEvent::StartLimitHit),
         ("Deactivated successfully", UnitEvent::Deactivated),
@@ -116,7 +117,8 @@ mod tests {
     #[test]
     fn the_manager_s_words_are_understood_and_others_are_not() {
         use UnitEvent::{
-            Deactivated, Exited, Failed, OutOfMemory, RestartScheduled, StartLimitHit, Started, Stopping,
+            Deactivated, Exited, Failed, OutOfMemory, ProcessOutOfMemory, RestartScheduled, StartLimitHit,
+            Started, Stopping,
         };
         for (message, expected) in [
             ("shop.service: Main process exited, code=exited, status=1/FAILURE", Some(Exited(Exit::Code(1)))),
@@ -127,6 +129,11 @@ mod tests {
             ),
             ("shop.service: Failed with result 'exit-code'.", Some(Failed)),
             ("shop.service: Failed with result 'oom-kill'.", Some(OutOfMemory)),
+            (
+                "shop.service: A process of this unit has been killed by the OOM killer.",
+                Some(ProcessOutOfMemory),
+            ),
+            ("shop.service: systemd-oomd killed 3 process(es) in this unit.", Some(ProcessOutOfMemory)),
             ("shop.service: Scheduled restart job, restart counter is at 3.", Some(RestartScheduled(3))),
             ("shop.service: Start request repeated too quickly.", Some(StartLimitHit)),
             ("shop.service: Deactivated successfully.", Some(Deactivated)),

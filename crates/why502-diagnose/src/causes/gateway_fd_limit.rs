@@ -24,7 +24,8 @@
 //! ## What to do
 //!
 //! Set `worker_rlimit_nofile`. A master that runs as root with `CAP_SYS_RESOURCE` raises it as far as `fs.nr_open`; any other
-//! one to its hard limit, which the unit's `LimitNOFILE` or the container's ulimit sets.
+//! one to its hard limit, which the unit's `LimitNOFILE` or the container's ulimit sets: that has to be raised first. The
+//! directive is the narrowest change where it suffices; without it the workers have what their unit gives.
 //!
 //! ## Not to be confused with
 //!
@@ -35,6 +36,9 @@
 //!
 //! getrlimit(2); nginx: `ngx_worker_process_init`, `ngx_event_accept`, `ngx_event_connect_peer`, `ngx_event_module_init`.
 
+mod source;
+
+use self::source::{raise_unit, source};
 use super::worker_limits::{Workers, is_loaded_since, raise_from_outside, workers};
 use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -90,16 +94,18 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
             let detail = record.detail.as_deref().unwrap_or("the limit is low");
             Evidence::supporting(format!("nginx said so itself: {detail}"), Origin::Log(record.line.clone()))
         });
-    let at = settings.open_files.as_ref().and_then(|own| own.at.clone()).or(settings.events);
+    let at = settings.open_files.as_ref().and_then(|own| own.at.clone()).or(settings.events.clone());
     let gap = Workers::ask(case).filter(|_| workers.limit().is_none()).and_then(|ask| {
         let Observed::Unknown(Gap { why, says, .. }) = case.facts.look(&ask) else { return None };
         Some(Case::open(Gap { ask, why, says }, "how many descriptors a worker may have open"))
     });
     let still_failing = if is_mended { Some(false) } else { is_used_up.then_some(true) };
+    let set_by = source(case, &workers, &settings)?.filter(|_| !is_mended);
     let finding = Finding::new(&CAUSE, Confidence::Confirmed, subject)
         .explaining(ids)
         .still_failing(still_failing)
         .with(line.into_iter().chain(paused).chain(warned).chain(workers.limit_evidence()))
+        .with(set_by)
         .open(gap)
         .at(at);
     Ok(Ruling::found(finding))
@@ -175,12 +181,16 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let wanted = (now * 2).max(settings.connections.value * 2).max(LEAST_ADVISED).min(workers.nr_open());
     let verify = "`Max open files` in /proc/PID/limits of a worker is as high, and the error log has no new `(24: Too many open files)` lines";
     let outside = raise_from_outside(&workers, wanted);
-    if workers.reach().is_some_and(|reach| reach < wanted) {
-        return vec![
-            Remedy::new(format!("Let nginx have {wanted} open files"), Risk::ShowOnly)
-                .advice(format!("its master has no right to go beyond its hard limit, so worker_rlimit_nofile alone would be refused: {outside}"))
-                .verify(verify),
-        ];
+    if let Some(reach) = workers.reach().filter(|reach| *reach < wanted) {
+        let refused = format!(
+            "its master has no right to go beyond its hard limit of {reach}, so worker_rlimit_nofile alone would be refused: {outside}"
+        );
+        let also = settings.open_files.as_ref().filter(|own| own.value < wanted).map(|own| {
+            format!("worker_rlimit_nofile {} is lower, and has to be raised or removed as well", own.value)
+        });
+        let remedy = raise_unit(case, &workers, wanted)
+            .unwrap_or_else(|| Remedy::new(format!("Let nginx have {wanted} open files"), Risk::ShowOnly));
+        return vec![remedy.advice_also(also).advice_also([refused]).verify(verify)];
     }
     let mut remedy =
         Remedy::new(format!("Let each worker have {wanted} open files"), Risk::Review).verify(verify);
@@ -271,6 +281,33 @@ HTTP/1.1 200 OK
             remedy.steps.is_empty() && remedy.advice.as_ref().unwrap().contains("LimitNOFILE=8192"),
             "{remedy:?}"
         );
+    }
+
+    #[test]
+    fn hit_the_limit_is_the_unit_s() {
+        let unit = Fixture::new(HIT)
+            .with("descriptors", "limit=1024/1024 open=40 may-raise=no")
+            .with("worker-unit", "nginx.service")
+            .with("unit nginx.service", "LoadState=loaded\nLimitNOFILE=1024\nLimitNOFILESoft=1024\n");
+        let report = unit.report();
+        let text = format!("{:?}", report.findings[0]);
+        assert!(text.contains("it is what nginx.service gives: 1024, at most 1024"), "{text}");
+        assert!(text.contains("LimitNOFILE=8192") && text.contains("hard limit of 1024"), "{text}");
+        // A master with its rights needs no more than the directive, whatever the unit says.
+        let rights = unit.with("descriptors", "limit=1024/1024 open=40 may-raise=yes");
+        let diff = first_diff(&rights.report());
+        assert!(diff.contains("+worker_rlimit_nofile 8192;"), "{diff}");
+        // Where systemd may not be asked, the limit itself is known.
+        let blind = unit.without("unit nginx.service").report();
+        let text = format!("{:?}", blind.findings[0]);
+        assert!(text.contains("whoever started nginx") && text.contains("LimitNOFILE=8192"), "{text}");
+    }
+
+    #[test]
+    fn hit_the_directive_is_not_what_the_workers_have() {
+        let config = HIT.replace("events {", "worker_rlimit_nofile 65536;\nevents {");
+        let text = format!("{:?}", Fixture::new(&config).report().findings[0]);
+        assert!(text.contains("worker_rlimit_nofile is 65536, and the workers have 1024"), "{text}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if let Some((log, end, word)) = starved
         && let KernelEvent::OomKill(kill) = &word.event
     {
-        let evidence = kill_evidence(log, word, kill);
+        let evidence = kill_evidence(&log.source, word, kill);
         return Ok(Ruling::found(finding(Confidence::Confirmed, end, killed.len() as u64).with([evidence])));
     }
     let Some(newest) = killed.last() else { return Ok(Ruling::NoSign) };

@@ -3,6 +3,8 @@
 //! A service is tied to an address by its definition: a socket unit or an option that says where to listen, a variable of its
 //! environment, a file that its command names. Its name alone makes it likely at most.
 
+mod acts;
+mod containers;
 mod history;
 mod verdict;
 mod words;
@@ -13,10 +15,9 @@ pub(super) use self::verdict::{How, StopKind, Verdict};
 use super::outages::{Outage, outage};
 use super::ties::{Tie, core_of, is_application_server, is_at, is_listen, names, options_of};
 use crate::case::{Case, PeerSubject, Subject, or_ask};
-use crate::cause::{Asks, Cause};
-use crate::finding::{Confidence, Evidence, Finding, Origin};
-use crate::remedy::Remedy;
-use why502_facts::{PeerAddress, Service, Supervisor};
+use crate::cause::Asks;
+use crate::finding::{Confidence, Finding};
+use why502_facts::{ContainerDetail, PeerAddress, Service, Supervisor};
 
 /// So many services with the strongest tie are looked at.
 const MAX_CANDIDATES: usize = 4;
@@ -36,11 +37,11 @@ pub(super) fn judged<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Opt
     let is_alone = candidates.len() == 1;
     let mut asks = Vec::new();
     let mut found: Option<(History<'c>, Verdict)> = None;
-    for (service, mut tie) in candidates.into_iter().take(MAX_CANDIDATES) {
+    for mut candidate in candidates.into_iter().take(MAX_CANDIDATES) {
         if !is_alone {
-            tie.strength = tie.strength.min(Confidence::Likely);
+            candidate.tie.strength = candidate.tie.strength.min(Confidence::Likely);
         }
-        match history::of(case, &outage, service, tie) {
+        match history::of(case, &outage, candidate) {
             Err(more) => asks.extend(more),
             Ok(history) => {
                 let verdict = verdict::of(case, &outage, &history);
@@ -54,14 +55,31 @@ pub(super) fn judged<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Opt
     Ok(found.map(|(history, verdict)| Judged { outage, history, verdict }))
 }
 
+/// A service that may be the peer's.
+struct Candidate<'c> {
+    service: Service,
+    tie: Tie,
+    /// What its engine says of it, if it is a container.
+    container: Option<&'c ContainerDetail>,
+}
+
 /// The services that are tied to a peer, those of the strongest tie.
-fn candidates<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Result<Vec<(&'c Service, Tie)>, Asks> {
-    let observed = or_ask(case.facts.services(&marks(case, peer)))?;
+fn candidates<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Result<Vec<Candidate<'c>>, Asks> {
+    let (observed, containers) =
+        match (or_ask(case.facts.services(&marks(case, peer))), containers::candidates(case, peer)) {
+            (Ok(services), Ok(containers)) => (services, containers),
+            (services, containers) => {
+                return Err(services.err().into_iter().chain(containers.err()).flatten().collect());
+            }
+        };
     let services = observed.known().map_or(&[][..], Vec::as_slice);
-    let tied: Vec<(&Service, Tie)> =
-        services.iter().filter_map(|service| Some((service, tie(case, peer, service)?))).collect();
-    let strongest = tied.iter().map(|(_, tie)| tie.strength).max();
-    Ok(tied.into_iter().filter(|(_, tie)| Some(tie.strength) == strongest).collect())
+    let tied = services.iter().filter_map(|service| {
+        let tie = tie(case, peer, service)?;
+        Some(Candidate { service: service.clone(), tie, container: None })
+    });
+    let tied: Vec<Candidate<'_>> = tied.chain(containers).collect();
+    let strongest = tied.iter().map(|candidate| candidate.tie.strength).max();
+    Ok(tied.into_iter().filter(|candidate| Some(candidate.tie.strength) == strongest).collect())
 }
 
 /// What the definition of a peer's service may hold: its port or its socket, and the names of the upstream.
@@ -211,62 +229,11 @@ fn says_listen(line: &str, address: &PeerAddress) -> bool {
     of_setting || line.contains("listen(")
 }
 
-impl Judged<'_> {
-    /// A finding about the failures that the verdict explains.
-    pub(super) fn finding(&self, case: &Case<'_>, cause: &'static Cause, subject: &Subject) -> Finding {
-        let stands = self.outage.stands(case);
-        let still_failing = if self.verdict.is_over {
-            Some(false)
-        } else {
-            (stands || self.outage.is_gone()).then_some(true)
-        };
-        let cap = if still_failing.is_none() { Confidence::Likely } else { Confidence::Confirmed };
-        let confidence = self.history.tie.strength.min(cap);
-        let definition = Origin::Host(self.history.service.path.clone());
-        self.outage
-            .finding(case, cause, confidence, subject, |at| self.verdict.holds(at))
-            .still_failing(still_failing)
-            .with([Evidence::supporting(self.history.tie.says.clone(), definition)])
-            .with(self.history.evidence(&self.verdict))
-            .open(self.history.open.clone())
-    }
-
-    /// `shop.service`, `the program shop of supervisord`.
-    pub(super) fn name(&self) -> String {
-        let name = &self.history.service.name;
-        match self.history.service.supervisor {
-            Supervisor::Systemd => name.clone(),
-            Supervisor::Supervisord => format!("supervisord's program {name}"),
-            Supervisor::Runit => format!("runit's service {name}"),
-        }
-    }
-
-    /// A remedy with the step that starts the service; where it has to be forgotten first that it failed, with that.
-    pub(super) fn started_by(&self, remedy: Remedy, has_failed: bool) -> Remedy {
-        let service = self.history.service;
-        let name = service.name.as_str();
-        match service.supervisor {
-            Supervisor::Systemd => {
-                let remedy = if has_failed {
-                    remedy.command(&["systemctl", "reset-failed", name], &[])
-                } else {
-                    remedy
-                };
-                remedy.command(&["systemctl", "start", name], &[&["systemctl", "stop", name]])
-            }
-            Supervisor::Supervisord => {
-                remedy.command(&["supervisorctl", "start", name], &[&["supervisorctl", "stop", name]])
-            }
-            Supervisor::Runit => {
-                let directory = service.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                remedy.command(&["sv", "up", directory], &[&["sv", "down", directory]])
-            }
-        }
-    }
-}
-
 /// The service behind the first peer of a finding, as it was judged.
 pub(super) fn judged_again<'c>(case: &'c Case<'_>, finding: &'c Finding) -> Option<Judged<'c>> {
     let subject = finding.subjects.iter().find(|subject| subject.peer().is_some())?;
     judged(case, subject).ok().flatten()
 }
+
+#[cfg(test)]
+mod tests;

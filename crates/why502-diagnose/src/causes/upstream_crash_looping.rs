@@ -13,7 +13,7 @@
 //! ## How we know
 //!
 //! Confirmed: whoever supervises the service recorded two deaths or more shortly before and during the failures (the journal,
-//! systemd's counter of restarts, supervisord's log), and its definition names the peer's address. Likely: its name alone ties
+//! systemd's or a container engine's counter of restarts, supervisord's or PM2's log), and its definition names the peer's address. Likely: its name alone ties
 //! it to the upstream.
 //!
 //! ## What would disprove it
@@ -31,14 +31,14 @@
 //!
 //! ## References
 //!
-//! systemd.service(5) on `Restart=`, systemd.unit(5) on `StartLimitIntervalSec=`; supervisord: `startretries`.
+//! systemd.service(5) on `Restart=`, systemd.unit(5) on `StartLimitIntervalSec=`; supervisord: `startretries`;
+//! Docker: restart policies; PM2: `max_restarts`, `min_uptime`.
 
 use super::services::{Event, How, Judged, judged, judged_again};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::Supervisor;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-crash-looping",
@@ -85,10 +85,7 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some(judged) = judged_again(case, finding) else { return Vec::new() };
     let Some(death) = last_death(&judged) else { return Vec::new() };
-    let service = judged.history.service;
-    let name = service.name.as_str();
-    let is_systemd = service.supervisor == Supervisor::Systemd;
-    let log = if is_systemd { format!("journalctl --unit={name}") } else { "its log".to_owned() };
+    let log = judged.log();
     let wrote = judged.history.last_words(death.to);
     let wrote = wrote.map(|line| format!("; before the last death it wrote: {line}")).unwrap_or_default();
     let find = Remedy::new("Mend what it dies of", Risk::ShowOnly)

@@ -13,7 +13,7 @@
 //! ## How we know
 //!
 //! Confirmed: whoever supervises the process recorded its death (the journal, systemd's own memory of the unit, supervisord's
-//! log, runit's status), at or before the failures, and its definition names the peer's address. Likely: its name alone ties
+//! or PM2's log, runit's status, a container engine), at or before the failures, and its definition names the peer's address. Likely: its name alone ties
 //! it to the upstream. A process that is merely younger than the failures proves no death.
 //!
 //! ## What would disprove it
@@ -38,7 +38,6 @@ use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
-use why502_facts::Supervisor;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-crashed",
@@ -83,23 +82,16 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some(judged) = judged_again(case, finding) else { return Vec::new() };
     let Some(death) = death(&judged) else { return Vec::new() };
-    let service = judged.history.service;
-    let is_systemd = service.supervisor == Supervisor::Systemd;
     let wrote = judged.history.last_words(death.to);
     let wrote = wrote.map(|line| format!("; before it ended it wrote: {line}")).unwrap_or_default();
-    let log = if is_systemd { format!("journalctl --unit={}", service.name) } else { "its log".to_owned() };
+    let log = judged.log();
     let find = Remedy::new("Find out why it died", Risk::ShowOnly)
         .advice(format!("look at {} in {log}, and for a core dump (coredumpctl){wrote}", death.from))
         .verify("the cause of its end is known");
     if finding.still_failing == Some(false) {
         return vec![find];
     }
-    let restart = judged.history.unit.and_then(|unit| unit.property("Restart"));
-    let advice = if restart == Some("no") {
-        "systemd does not start it again by itself: Restart=on-failure in its unit has that done"
-    } else {
-        "it may die again of the same thing"
-    };
+    let advice = judged.comes_back().unwrap_or_else(|| "it may die again of the same thing".to_owned());
     let has_failed = judged.history.has_given_up();
     let start = judged
         .started_by(Remedy::new("Start it again", Risk::Review), has_failed)

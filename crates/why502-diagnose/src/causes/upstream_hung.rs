@@ -27,7 +27,8 @@
 //!
 //! ## What to do
 //!
-//! Find out who stopped it and let it go on; or see what its threads wait for, and restart it.
+//! Find out who stopped it and let it go on; or see what its threads wait for, and restart it. Where its control group is throttled
+//! all the time, raise its quota of processor time.
 //!
 //! ## Not to be confused with
 //!
@@ -43,6 +44,7 @@ mod stuck;
 
 use super::app_server::{Server, server_behind};
 use super::late_answers::{begin, is_late};
+use super::pressure::{self, shortages};
 use super::unanswered::{Unanswered, attempts};
 use super::workers::busy_now;
 use crate::case::{Case, PeerSubject, Reach, Subject, Symptom, count, or_ask};
@@ -110,6 +112,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let mut finding =
         found.finding(case, &CAUSE, confidence, subject, says).with(evidence).still_failing(still_failing);
     finding.fails_clients_now = still_failing == Some(true) && case.is_felt(found.peer);
+    let lacks = shortages(case, found.peer, &finding)?;
+    finding.evidence.extend(lacks.into_iter().map(|shortage| shortage.evidence));
     Ok(Ruling::found(finding))
 }
 
@@ -307,10 +311,12 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             peer.address
         ))
         .verify("requests of all routes are answered again");
-    match stuck_of(case, peer) {
+    let mut remedies = match stuck_of(case, peer) {
         Some((_, stuck)) => stuck.remedy(restart),
         None => vec![restart],
-    }
+    };
+    remedies.extend(pressure::remedies(case, finding, peer));
+    remedies
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@
 //!
 //! ## What to do
 //!
-//! Find the slow requests that hold the workers. Only where memory allows it, give the server more of them.
+//! Find the slow requests that hold the workers. Only where memory allows it, give the server more of them; where its control group
+//! is throttled, more of them get nothing done, and its quota of processor time comes first.
 //!
 //! ## Not to be confused with
 //!
@@ -41,6 +42,7 @@
 
 use super::app_server::{Server, is_narrow, is_program, is_within, open_log, server_behind, word_evidence};
 use super::late_answers::{begin, is_late};
+use super::pressure;
 use super::unanswered::{Unanswered, attempts};
 use super::workers::{Capacity, busy_now, capacity, command_line};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Subject, Symptom, count};
@@ -107,6 +109,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .open(open_log(told.gap).filter(|_| confidence < Confidence::Confirmed))
         .still_failing(still_failing);
     finding.fails_clients_now = still_failing == Some(true) && case.is_felt(found.peer);
+    let lacks = pressure::shortages(case, found.peer, &finding)?;
+    finding.evidence.extend(lacks.into_iter().map(|shortage| shortage.evidence));
     Ok(Ruling::found(finding))
 }
 
@@ -310,18 +314,22 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         }
         n_paths => format!(" ({n_paths} different pages failed: most of them only waited)"),
     };
-    vec![
+    let lacking = finding.peer().map(|peer| pressure::remedies(case, finding, peer)).unwrap_or_default();
+    let more_workers = "Give the server more workers, as far as memory allows";
+    let own = [
         Remedy::new("Find the slow requests that hold the workers", Risk::ShowOnly)
             .advice(format!(
                 "the requests that are slow by themselves are the root{named}: {slow_log}; give the calls that they make \
                  a time limit, or move the work into the background"
             ))
             .verify("quick pages answer in their usual time under the same load"),
-        Remedy::new("Give the server more workers, as far as memory allows", Risk::ShowOnly).advice(format!(
+        Remedy::new(more_workers, Risk::ShowOnly).advice(format!(
             "raise {settings}; every one of them takes the memory that one takes now, and all together must fit into the host's \
              memory or the limit of its cgroup; while the work stays as slow, more workers only fill later"
         )),
-    ]
+    ];
+    // More workers get nothing done where all of them share too little of a processor.
+    lacking.into_iter().chain(own).collect()
 }
 
 /// What sets how many workers a server has, and where it tells what they do.

@@ -12,9 +12,10 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: the definition of a service of this host (a unit of systemd, a program of supervisord, a service of runit)
-//! names the address: in its socket unit, its command, its variables, or a file that its command names. Whoever supervises it
-//! says that it does not run, and nobody listens. Likely: the name of the service alone ties it to the upstream, or several
+//! Confirmed: the definition of a service of this host (a unit of systemd, a program of supervisord, a service of runit, an
+//! application in PM2's list) names the address: in its socket unit, its command, its variables, or a file that its command
+//! names; or it is a container that a port of the host is published for. Whoever supervises it says that it does not run, and
+//! nobody listens. A container that its restart policy would have started again, and that stays down, was stopped. Likely: the name of the service alone ties it to the upstream, or several
 //! services fit. Only failures since it was stopped are explained.
 //!
 //! ## What would disprove it
@@ -32,7 +33,8 @@
 //!
 //! ## References
 //!
-//! systemctl(1), systemd.service(5), systemd.unit(5) on masking; supervisord: "Process States"; runit: sv(8).
+//! systemctl(1), systemd.service(5), systemd.unit(5) on masking; supervisord: "Process States"; runit: sv(8);
+//! Docker: "Start containers automatically" (restart policies); PM2: "Persistent Applications".
 
 use super::services::{How, Judged, StopKind, judged, judged_again};
 use crate::case::{Case, Subject};
@@ -111,7 +113,8 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         StopKind::NotStarted | StopKind::Stopped => {
             let remedy = judged
                 .started_by(Remedy::new("Start the service", Risk::Review), false)
-                .advice("somebody may have stopped it on purpose")
+                .advice_also(judged.comes_back())
+                .advice_also(["somebody may have stopped it on purpose".to_owned()])
                 .verify(verify);
             let is_disabled =
                 judged.history.unit.and_then(|unit| unit.property("UnitFileState")) == Some("disabled");

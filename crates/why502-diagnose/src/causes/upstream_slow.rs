@@ -15,7 +15,8 @@
 //!
 //! Confirmed: nginx's message, nine in ten successful answers of the route within less than half of the limit, and a
 //! request that began later was answered by the same peer while one of these waited: neither the limit nor a queue held
-//! it up. Likely: nginx's message alone, or just that time in the access log. Possible: three routes to the peer or
+//! it up. What its control group lacks is told beside that: it was throttled by a quota of processor time, its memory is taken
+//! back at its limit, its tasks wait for a disk. Likely: nginx's message alone, or just that time in the access log. Possible: three routes to the peer or
 //! more got no answer, and none of its routes got one since.
 //!
 //! ## What would disprove it
@@ -24,7 +25,8 @@
 //!
 //! ## What to do
 //!
-//! Find what the backend does in these requests: its own log and its slow queries at that time.
+//! Find what the backend does in these requests: its own log and its slow queries at that time. Where a quota holds it up, raise
+//! that, or have fewer workers share it.
 //!
 //! ## Not to be confused with
 //!
@@ -34,9 +36,11 @@
 //!
 //! ## References
 //!
-//! nginx: `ngx_http_upstream_process_header`, `ngx_http_upstream_next` (`NGX_HTTP_UPSTREAM_FT_TIMEOUT`).
+//! nginx: `ngx_http_upstream_process_header`, `ngx_http_upstream_next` (`NGX_HTTP_UPSTREAM_FT_TIMEOUT`). Linux:
+//! Documentation/scheduler/sched-bwc.rst (`nr_throttled`), Documentation/accounting/psi.rst.
 
 use super::late_answers::{Late, UsualOf, begin, late, times_gap};
+use super::pressure::{self, shortages};
 use super::timer::Timer;
 use crate::case::{Case, Failure, PeerSubject, Subject, Success, Symptom};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -84,7 +88,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     };
     let gap = late.usual.is_none().then(|| times_gap(case)).flatten();
     let pass = late.route.and_then(|route| case.pass_of(route, None));
-    let finding = Finding::new(&CAUSE, confidence, subject)
+    let mut finding = Finding::new(&CAUSE, confidence, subject)
         .explaining(late.failures())
         .with(late.shown())
         .with(late.timer.as_ref().map(Timer::evidence))
@@ -93,7 +97,18 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .with(silent.filter(|_| confidence == Confidence::Possible))
         .open(gap.map(|gap| Case::open(gap, "how long this route takes when it answers")))
         .at(pass.map(|pass| pass.at.clone()));
+    if let Some(peer) = slow_peer(case, &finding, &late) {
+        let lacks = shortages(case, peer, &finding)?.into_iter().map(|shortage| shortage.evidence);
+        finding.evidence.extend(lacks);
+    }
     Ok(Ruling::found(finding))
+}
+
+/// The peer that was slow: of the attempts that a finding explains, the newest one's.
+fn slow_peer<'c>(case: &'c Case<'_>, finding: &Finding, late: &Late<'_>) -> Option<&'c PeerSubject> {
+    let own = late.attempts.iter().filter(|(id, ..)| finding.explains.contains(id));
+    let (_, _, symptom) = own.max_by_key(|(_, failure, _)| failure.at)?;
+    case.peers_at(symptom.peer.as_ref()?).next()
 }
 
 /// That routes to the same peer got no answer, several of them, and none got one since: it may be slow at nothing, and hang.
@@ -185,11 +200,13 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         1 => format!(", in requests for {}", paths.first().copied().unwrap_or_default()),
         _ => String::new(),
     };
-    vec![
-        Remedy::new("Find what the backend does so long", Risk::ShowOnly)
-            .advice(format!("look into its own log, its slow queries and the calls that it makes{at}{which}"))
-            .verify("these requests are answered in their usual time"),
-    ]
+    let late = finding.subjects.first().and_then(|subject| late(case, subject).ok().flatten());
+    let peer = late.as_ref().and_then(|late| slow_peer(case, finding, late));
+    let lacking = peer.map(|peer| pressure::remedies(case, finding, peer)).unwrap_or_default();
+    let find = Remedy::new("Find what the backend does so long", Risk::ShowOnly)
+        .advice(format!("look into its own log, its slow queries and the calls that it makes{at}{which}"))
+        .verify("these requests are answered in their usual time");
+    lacking.into_iter().chain([find]).collect()
 }
 
 #[cfg(test)]

@@ -86,8 +86,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 fn by_service(case: &Case<'_>, judged: &Judged<'_>, subject: &Subject) -> Finding {
     let mut finding = judged.finding(case, &CAUSE, subject);
-    // runit tells the last start alone: whoever dies at once is always young.
-    if judged.history.service.supervisor == Supervisor::Runit {
+    // runit and engines tell the last start alone: whoever dies at once is always young.
+    if matches!(judged.history.service.supervisor, Supervisor::Engine | Supervisor::Runit) {
         finding.confidence = finding.confidence.min(Confidence::Likely);
     }
     finding

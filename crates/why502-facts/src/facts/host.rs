@@ -2,9 +2,9 @@
 
 use super::{Datum, Facts, ProcessList};
 use crate::{
-    Ask, AuditLog, Confinement, ContainerDetail, Decision, Engine, FileTimes, HostRecord, JournalEntry,
-    KernelLog, NetworkLimits, Observed, OtherSockets, PackageLog, PackageManager, Process, ProcessWaits,
-    Root, ServerWord, Service, SocketTable, Stamp, Unit,
+    Ask, AuditLog, Confinement, ContainerDetail, ControlGroup, Decision, Engine, FileTimes, HostRecord,
+    JournalEntry, KernelLog, NetworkLimits, Observed, OtherSockets, PackageLog, PackageManager, Process,
+    ProcessWaits, Root, ServerWord, Service, SocketTable, Stamp, Unit,
 };
 
 impl Facts {
@@ -106,6 +106,12 @@ impl Facts {
     pub fn waiting(&self, pids: &[u32]) -> Observed<&Vec<ProcessWaits>> {
         let ask = Ask::Waiting { pids: pids.to_vec() };
         self.typed(&ask, |datum| if let Datum::Waiting(waits) = datum { Some(waits) } else { None })
+    }
+
+    /// What the control groups of processes may have, and what they lack.
+    pub fn control_groups(&self, pids: &[u32]) -> Observed<&Vec<ControlGroup>> {
+        let ask = Ask::ControlGroups { pids: pids.to_vec() };
+        self.typed(&ask, |datum| if let Datum::ControlGroups(groups) = datum { Some(groups) } else { None })
     }
 
     /// The sockets of a network namespace.

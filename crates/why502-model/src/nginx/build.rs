@@ -43,6 +43,7 @@ pub(crate) fn build_gateway(facts: &Facts, instance: Instance) -> (Gateway, Vec<
             .clone()
             .or_else(|| instance.build.path("--error-log-path", "logs/error.log", &instance.prefix)),
         access: instance.build.path("--http-log-path", "logs/access.log", &instance.prefix),
+        is_running: instance.master.is_some(),
     };
     let default_temporary_paths = default_temporary_paths(&instance);
     let sources = files(&config);

@@ -4,6 +4,7 @@ use super::config::{Config, NodeId};
 use super::instance::absolute;
 use super::parameters::Levels;
 use super::routes::Routes;
+use crate::gateway::STANDARD_STREAMS;
 use crate::{LogContent, LogSink, LogTarget};
 use why502_facts::{AccessLogFormat, AccessWriting, ErrorLevel, FormatEscape};
 
@@ -19,6 +20,8 @@ pub(crate) struct DefaultLogs {
     pub(crate) error: Option<String>,
     /// What the binary was built with.
     pub(crate) access: Option<String>,
+    /// Whether there is a process whose standard streams can be looked at.
+    pub(crate) is_running: bool,
 }
 
 /// The logs that some route of a configuration writes to.
@@ -198,6 +201,9 @@ fn level(text: &str) -> Option<ErrorLevel> {
 }
 
 fn target(text: &str, defaults: &DefaultLogs) -> LogTarget {
+    if let Some(stream) = stream(text).filter(|_| defaults.is_running) {
+        return LogTarget::File(stream.to_owned());
+    }
     let is_elsewhere = text == "stderr"
         || text.starts_with("syslog:")
         || text.starts_with("memory:")
@@ -210,12 +216,20 @@ fn target(text: &str, defaults: &DefaultLogs) -> LogTarget {
     }
 }
 
+/// The standard stream that a log is written to. `stderr` is nginx's own word for it, and stands for descriptor 2.
+fn stream(text: &str) -> Option<&'static str> {
+    match text {
+        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Some(STANDARD_STREAMS[0]),
+        "stderr" | "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => Some(STANDARD_STREAMS[1]),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::World;
     use crate::{LogContent, LogTarget};
-    use why502_facts::AccessWriting;
-    use why502_facts::FormatEscape;
+    use why502_facts::{AccessWriting, FormatEscape, Root};
 
     /// Target, content and servers of every sink.
     fn sinks(http: &str) -> Vec<String> {
@@ -265,7 +279,7 @@ mod tests {
             [
                 "/var/log/nginx/error.log error Error []",
                 "/l/e error Warn [0]",
-                "(stderr) error Info [0]",
+                "/dev/stderr error Info [0]",
                 "(off) access none [0]",
                 "/l/x access 4 Selected [0]",
                 "(syslog:server=10.0.0.1) access 4 [0]",
@@ -321,9 +335,16 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_no_files() {
-        let own = sinks("access_log /dev/stdout; error_log /dev/stderr notice; server { }");
-        assert!(own.contains(&"(/dev/stderr) error Notice [0]".to_owned()), "{own:?}");
+    fn standard_streams_are_those_of_the_master_and_no_files_of_anybody_else() {
+        let http = "access_log /dev/stdout; error_log /dev/stderr notice; server { }";
+        let own = sinks(http);
+        assert!(own.contains(&"/dev/stderr error Notice [0]".to_owned()), "{own:?}");
+        let live = World::http(http).gateway();
+        assert_eq!(live.root_of_log("/dev/stdout"), Root::Process(10));
+        assert_eq!(live.root_of_log("/var/log/nginx/access.log"), live.root);
+        let config = format!("#- /etc/nginx/nginx.conf\nevents {{}}\nhttp {{\n{http}\n}}\n");
+        let target = LogTarget::Elsewhere("/dev/stdout".to_owned());
+        assert!(World::offline(&config).gateway().logs.iter().any(|sink| sink.target == target));
     }
 
     #[test]

@@ -83,6 +83,9 @@ impl Gateway {
         }
         for sink in &self.logs {
             let LogTarget::File(path) = &sink.target else { continue };
+            if path.starts_with("/dev/") {
+                continue;
+            }
             let directive = match sink.content {
                 crate::LogContent::Access { .. } => "access_log",
                 crate::LogContent::Error { .. } => "error_log",

@@ -1,5 +1,6 @@
 //! What became of a service: its state now, and when it was started, stopped, or died, by whoever supervises it.
 
+use super::Candidate;
 use crate::case::{Case, or_ask};
 use crate::cause::Asks;
 use crate::causes::outages::Outage;
@@ -7,7 +8,7 @@ use crate::causes::ties::Tie;
 use crate::finding::{Open, Origin};
 use std::time::Duration;
 use why502_facts::{
-    Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
+    ContainerDetail, Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
 };
 
 /// How long before the first failure is looked for what became of a service.
@@ -54,6 +55,10 @@ pub(in super::super) enum What {
     Died(Option<Exit>),
     /// It is started no more, because it died too often.
     GaveUp,
+    /// A process of it was killed for want of memory; it may live on.
+    LostProcess,
+    /// It ended for want of memory: its main process was killed, or it was ended because another process of it was.
+    OutOfMemory,
     /// It was started.
     Started,
     /// Somebody had it stopped.
@@ -61,6 +66,11 @@ pub(in super::super) enum What {
 }
 
 impl What {
+    /// Whether nobody runs after it who did before, and nobody asked for that.
+    pub(super) fn is_death(self) -> bool {
+        matches!(self, Self::Died(_) | Self::OutOfMemory)
+    }
+
     /// How it died: `: exit code 3`; nothing where nobody says.
     pub(in super::super) fn words(self) -> String {
         match self {
@@ -70,7 +80,12 @@ impl What {
                 let name = name.map(|(_, name)| format!(" ({name})")).unwrap_or_default();
                 format!(": signal {signal}{name}")
             }
-            Self::Died(None) | Self::GaveUp | Self::Started | Self::Stopped => String::new(),
+            Self::Died(None)
+            | Self::GaveUp
+            | Self::LostProcess
+            | Self::OutOfMemory
+            | Self::Started
+            | Self::Stopped => String::new(),
         }
     }
 }
@@ -92,16 +107,18 @@ const SIGNALS: [(u32, &str); 11] = [
 
 /// A service with its state and its past.
 pub(in super::super) struct History<'c> {
-    pub(in super::super) service: &'c Service,
+    pub(in super::super) service: Service,
     pub(in super::super) tie: Tie,
     pub(in super::super) state: State,
     /// By time.
     pub(in super::super) events: Vec<Event>,
     pub(in super::super) unit: Option<&'c Unit>,
+    /// What its engine says of it, if it is a container.
+    pub(in super::super) container: Option<&'c ContainerDetail>,
+    /// How often its supervisor started it again, as far as that is counted.
+    pub(super) n_restarts: u32,
     /// What its processes wrote into the journal.
     pub(super) words: Vec<&'c JournalEntry>,
-    /// Whether it was killed for want of memory.
-    pub(in super::super) is_out_of_memory: bool,
     pub(in super::super) open: Vec<Open>,
 }
 
@@ -109,22 +126,23 @@ pub(in super::super) struct History<'c> {
 pub(super) fn of<'c>(
     case: &'c Case<'_>,
     outage: &Outage<'_>,
-    service: &'c Service,
-    tie: Tie,
+    candidate: Candidate<'c>,
 ) -> Result<History<'c>, Asks> {
     let mut history = History {
-        service,
-        tie,
+        service: candidate.service,
+        tie: candidate.tie,
+        container: candidate.container,
+        n_restarts: 0,
         state: State::Unknown,
         events: Vec::new(),
         unit: None,
         words: Vec::new(),
-        is_out_of_memory: false,
         open: Vec::new(),
     };
-    match service.supervisor {
+    match history.service.supervisor {
+        Supervisor::Engine => history.read_container(),
         Supervisor::Systemd => history.read_unit(case, outage)?,
-        Supervisor::Supervisord => history.read_words(case)?,
+        Supervisor::Pm2 | Supervisor::Supervisord => history.read_words(case)?,
         Supervisor::Runit => history.read_runit(),
     }
     history.events.sort_by_key(|event| (event.from, event.to));
@@ -152,8 +170,8 @@ impl<'c> History<'c> {
         // A unit that systemd knows nothing of has never been started.
         let Some(unit) = unit.known() else { return Ok(()) };
         self.unit = Some(unit);
+        self.n_restarts = unit.n_restarts();
         self.state = state_of(unit);
-        self.is_out_of_memory = unit.result() == "oom-kill";
         if let Some(gap) = journal.gap() {
             self.open.push(Case::open(gap.clone(), "what the service wrote before it ended"));
         }
@@ -169,7 +187,8 @@ impl<'c> History<'c> {
         let mut is_stopping = false;
         for entry in entries {
             let Some(event) = entry.event else { continue };
-            let is_started = self.events.last().is_none_or(|event| event.what == What::Started);
+            let last = self.events.iter().rev().find(|event| event.what != What::LostProcess);
+            let is_started = last.is_none_or(|event| event.what == What::Started);
             let what = match event {
                 UnitEvent::Exited(exit) if !is_stopping => Some(What::Died(Some(exit))),
                 // Success is told by this alone; a failure without an end of its main process as well.
@@ -179,8 +198,7 @@ impl<'c> History<'c> {
                 UnitEvent::StartLimitHit => Some(What::GaveUp),
                 UnitEvent::Started | UnitEvent::Starting => {
                     is_stopping = false;
-                    let is_new = self.events.last().is_none_or(|event| event.what != What::Started);
-                    is_new.then_some(What::Started)
+                    last.is_none_or(|event| event.what != What::Started).then_some(What::Started)
                 }
                 UnitEvent::Stopping => {
                     is_stopping = true;
@@ -190,13 +208,25 @@ impl<'c> History<'c> {
                     is_stopping = false;
                     None
                 }
-                UnitEvent::OutOfMemory => {
-                    self.is_out_of_memory = true;
-                    None
+                UnitEvent::ProcessOutOfMemory if !is_stopping => Some(What::LostProcess),
+                // That comes last, and says why what ended just now did.
+                UnitEvent::OutOfMemory if !is_stopping => {
+                    let died = self.events.iter_mut().rev().take_while(|event| event.what != What::Started);
+                    let mut died = died.filter(|event| matches!(event.what, What::Died(_)));
+                    match died.next() {
+                        Some(death) => {
+                            death.what = What::OutOfMemory;
+                            entry.message.clone_into(&mut death.says);
+                            None
+                        }
+                        None => Some(What::OutOfMemory),
+                    }
                 }
                 UnitEvent::Deactivated
                 | UnitEvent::Exited(_)
                 | UnitEvent::Failed
+                | UnitEvent::OutOfMemory
+                | UnitEvent::ProcessOutOfMemory
                 | UnitEvent::RestartScheduled(_) => None,
             };
             let origin = Origin::Host(format!("journalctl --unit={}", self.service.name));
@@ -213,19 +243,27 @@ impl<'c> History<'c> {
     /// What systemd itself remembers of the last run, as far as the journal does not tell it.
     fn read_last_run(&mut self, unit: &Unit) {
         let origin = || Origin::Host(format!("systemctl show {}", unit.name));
+        let is_then =
+            |event: &Event, at: Stamp| event.to.after(AT_ONCE) >= at && event.from <= at.after(AT_ONCE);
         let is_told = |events: &[Event], at: Stamp| {
-            events.iter().any(|event| {
-                matches!(event.what, What::Died(_) | What::Stopped)
-                    && event.to.after(AT_ONCE) >= at
-                    && event.from <= at.after(AT_ONCE)
-            })
+            let mut ends = events.iter().filter(|event| event.what.is_death() || event.what == What::Stopped);
+            ends.any(|event| is_then(event, at))
         };
+        let is_shortage = unit.result() == "oom-kill";
         let push = |events: &mut Vec<Event>, at: Stamp, what: What, says: String| {
             // A moment of systemctl is a whole second.
             events.push(Event { from: at, to: Stamp(at.0 + 999), what, says, origin: origin() });
         };
+        // The journal may lack the entry that says why.
+        if let Some(at) = unit.exited().filter(|_| is_shortage) {
+            let deaths = self.events.iter_mut().filter(|event| matches!(event.what, What::Died(_)));
+            for death in deaths.filter(|death| is_then(death, at)) {
+                death.what = What::OutOfMemory;
+            }
+        }
         if let Some(at) = unit.exited().filter(|at| !is_told(&self.events, *at)) {
             let what = match unit.exit().filter(|_| unit.result() != "success") {
+                Some(_) if is_shortage => What::OutOfMemory,
                 Some(exit) => What::Died(Some(exit)),
                 None => What::Stopped,
             };
@@ -245,16 +283,21 @@ impl<'c> History<'c> {
         }
     }
 
-    /// The words of supervisord.
+    /// The words of supervisord or PM2.
     fn read_words(&mut self, case: &'c Case<'_>) -> Result<(), Asks> {
-        let Some(pid) = self.service.supervisor_pid else { return Ok(()) };
+        let Some(pid) = self.service.supervisor_pid else {
+            // Nothing runs without the daemon, unless that may not be seen.
+            let is_whole = case.facts.processes().known().is_some_and(|list| !list.hidden);
+            self.state = if is_whole { State::Down } else { State::Unknown };
+            return Ok(());
+        };
         let observed = or_ask(case.facts.server_words(pid))?;
         if let Some(gap) = observed.gap() {
-            self.open.push(Case::open(gap.clone(), "what supervisord says of its programs"));
+            self.open.push(Case::open(gap.clone(), "what its supervisor says of its programs"));
         }
         let words = observed.known().map_or(&[][..], Vec::as_slice);
-        let own: Vec<&ServerWord> = words.iter().filter(|word| is_of(word, &self.service.name)).collect();
-        // In the foreground it writes the same to its standard output: one account is enough.
+        let own: Vec<&ServerWord> = words.iter().filter(|word| is_of(word, &self.service)).collect();
+        // In the foreground supervisord writes the same to its standard output: one account is enough.
         let count = |path: &str| own.iter().filter(|word| word.path == path).count();
         let Some(path) = own.iter().map(|word| word.path.as_str()).max_by_key(|path| count(path)) else {
             return Ok(());
@@ -271,8 +314,14 @@ impl<'c> History<'c> {
                 | ServerEvent::Restarted
                 | ServerEvent::TimedOut => continue,
             };
+            // PM2 tells of the end of a process that it was told to stop, too.
+            if matches!(what, What::Died(_))
+                && self.events.last().is_some_and(|event| event.what == What::Stopped)
+            {
+                continue;
+            }
             self.state = match what {
-                What::Died(_) => State::Waiting,
+                What::Died(_) | What::LostProcess | What::OutOfMemory => State::Waiting,
                 What::GaveUp => State::Failed,
                 What::Started => State::Up(word.from),
                 What::Stopped => State::Down,
@@ -295,9 +344,9 @@ impl<'c> History<'c> {
         self.state = state;
         let directory = self.service.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let says = match what {
-            What::Died(_) | What::GaveUp => "it is wanted up and has no process".to_owned(),
             What::Started => "it was started".to_owned(),
             What::Stopped => "it is wanted down".to_owned(),
+            _ => "it is wanted up and has no process".to_owned(),
         };
         let origin = Origin::Host(format!("{directory}/supervise/status"));
         self.events.push(Event { from: runit.since, to: runit.since, what, says, origin });
@@ -316,10 +365,16 @@ impl<'c> History<'c> {
     }
 }
 
-/// Whether a word is about a program of supervisord: itself, or one of its processes, `shop_00`.
-fn is_of(word: &ServerWord, program: &str) -> bool {
-    let own = word.pool.as_deref().and_then(|pool| pool.rsplit(':').next()).unwrap_or_default();
-    own.strip_prefix(program).is_some_and(|rest| {
+/// Whether a word is about a program of supervisord, itself or one of its processes, `shop_00`; or about an application of PM2,
+/// or its script.
+fn is_of(word: &ServerWord, service: &Service) -> bool {
+    let pool = word.pool.as_deref().unwrap_or_default();
+    if service.supervisor == Supervisor::Pm2 {
+        let is_script = || service.commands.iter().flatten().any(|part| part == pool);
+        return pool == service.name || word.event == ServerEvent::GaveUp && is_script();
+    }
+    let own = pool.rsplit(':').next().unwrap_or_default();
+    own.strip_prefix(service.name.as_str()).is_some_and(|rest| {
         rest.is_empty()
             || rest.strip_prefix('_').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     })

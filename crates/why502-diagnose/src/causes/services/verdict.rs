@@ -35,6 +35,8 @@ pub(in super::super) enum How {
     Crashed(Event),
     /// It dies again and again.
     Looping(Vec<Event>),
+    /// Memory was short, and it was ended for that: so often, oldest first.
+    OutOfMemory(Vec<Event>),
     /// It runs since then, and does not listen yet.
     Starting(Stamp),
     /// It does not run.
@@ -71,8 +73,7 @@ impl Verdict {
 
 /// The verdict on a service; `None` where it explains nothing.
 pub(super) fn of(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<Verdict> {
-    // Whoever was killed for want of memory is no service that died by itself.
-    if history.is_out_of_memory || history.state == State::Unknown {
+    if history.state == State::Unknown {
         return None;
     }
     let verdict = judge(case, outage, history)?;
@@ -84,19 +85,29 @@ pub(super) fn of(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) ->
 fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<Verdict> {
     let now = case.facts.manifest.captured_at;
     let begin = window(case, outage);
-    let recent = history.events.iter().filter(|event| event.to >= begin);
-    let deaths: Vec<Event> = recent.filter(|event| matches!(event.what, What::Died(_))).cloned().collect();
+    let recent = |is_it: fn(&What) -> bool| -> Vec<Event> {
+        history.events.iter().filter(|event| event.to >= begin && is_it(&event.what)).cloned().collect()
+    };
+    let deaths = recent(|what| matches!(what, What::Died(_)));
+    let shortages = recent(|what| *what == What::OutOfMemory);
     let last = |is_it: fn(&What) -> bool| history.events.iter().rev().find(|event| is_it(&event.what));
     let stop = last(|what| *what == What::Stopped);
     let is_stopped = history.state == State::Down
         && stop.is_some_and(|stop| deaths.iter().all(|death| death.to <= stop.to));
     let stands = outage.stands(case) || !outage.is_gone();
-    if !is_stopped && let Some(verdict) = looping(history, &deaths, stands, now) {
+    // Whoever is killed for want of memory does not die of itself.
+    if !is_stopped
+        && deaths.len() > shortages.len()
+        && let Some(verdict) = looping(history, &deaths, stands, now)
+    {
         return Some(verdict);
     }
     // Whoever does not run may have died long ago.
-    let death = last(|what| matches!(what, What::Died(_)));
+    let death = last(|what| what.is_death());
     let death = death.filter(|death| stop.is_none_or(|stop| stop.to <= death.to));
+    let is_short = |death: Option<&Event>| {
+        death.is_some_and(|death| death.what == What::OutOfMemory && death.to >= begin)
+    };
     match history.state {
         State::Unknown => None,
         State::Failed | State::Waiting | State::Down if !stands => None,
@@ -104,7 +115,7 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
             Some(death) if is_at_start(case, outage, history, death) => {
                 Verdict::standing(How::Stopped(StopKind::FailedAtStart(Some(death.clone()))), None)
             }
-            Some(death) => Verdict::standing(How::Crashed(death.clone()), Some(death.from)),
+            Some(death) => ended(death, shortages),
             None => {
                 let kind =
                     if history.service.masked || history.unit.is_some_and(why502_facts::Unit::is_masked) {
@@ -119,6 +130,9 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
                 Verdict::standing(How::Stopped(kind), stop.map(|stop| stop.from))
             }
         }),
+        State::Starting(_) | State::Up(_) if stands && is_short(death) => {
+            death.map(|death| ended(death, shortages))
+        }
         State::Starting(since) | State::Up(since) if stands => {
             let since = since.filter(|since| now.since(*since) <= STARTING && !listens(case, history))?;
             // A restart leaves a gap before the start as well.
@@ -128,11 +142,11 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
         State::Starting(_) | State::Up(_) => {
             let ended = death.or(stop).filter(|ended| ended.to >= begin)?;
             let again = history.start_after(ended.to).unwrap_or(ended.to);
-            let how = match death {
-                Some(death) => How::Crashed(death.clone()),
-                None => How::Stopped(StopKind::Stopped),
+            let (how, from) = match death {
+                Some(death) => how_ended(death, shortages),
+                None => (How::Stopped(StopKind::Stopped), ended.from),
             };
-            Some(Verdict::over(how, ended.from, again.after(SETTLE)))
+            Some(Verdict::over(how, from, again.after(SETTLE)))
         }
     }
 }
@@ -149,12 +163,29 @@ fn listens(case: &Case<'_>, history: &History<'_>) -> bool {
     })
 }
 
+/// A death that nobody mended yet.
+fn ended(death: &Event, shortages: Vec<Event>) -> Verdict {
+    let (how, from) = how_ended(death, shortages);
+    Verdict::standing(how, Some(from))
+}
+
+/// What a death was, by what came before it, and when that began.
+fn how_ended(death: &Event, mut shortages: Vec<Event>) -> (How, Stamp) {
+    if death.what != What::OutOfMemory {
+        return (How::Crashed(death.clone()), death.from);
+    }
+    if shortages.is_empty() {
+        shortages.push(death.clone());
+    }
+    let from = shortages.first().map_or(death.from, |first| first.from);
+    (How::OutOfMemory(shortages), from)
+}
+
 /// Two deaths or more in the window, unless somebody stopped it since; without a journal the counter of restarts tells.
 fn looping(history: &History<'_>, deaths: &[Event], stands: bool, now: Stamp) -> Option<Verdict> {
     let first = deaths.first()?;
     let last = deaths.last()?;
-    let n_restarts = history.unit.map_or(0, why502_facts::Unit::n_restarts);
-    let is_counted = n_restarts >= 2 && matches!(history.state, State::Waiting | State::Failed);
+    let is_counted = history.n_restarts >= 2 && matches!(history.state, State::Waiting | State::Failed);
     if deaths.len() < 2 && !is_counted {
         return None;
     }
@@ -181,7 +212,7 @@ fn looping(history: &History<'_>, deaths: &[Event], stands: bool, now: Stamp) ->
 
 /// Whether an end is that of a start that failed: an exit soon after it, before anything was served.
 fn is_at_start(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>, death: &Event) -> bool {
-    if matches!(death.what, What::Died(Some(Exit::Signal(_)))) {
+    if matches!(death.what, What::Died(Some(Exit::Signal(_))) | What::OutOfMemory) {
         return false;
     }
     let Some(start) = history.start_before(death.to) else { return false };

@@ -4,7 +4,7 @@ use super::history::{AT_ONCE, Event, History, State, What};
 use super::verdict::{How, StopKind, Verdict};
 use crate::case::count;
 use crate::finding::{Evidence, Origin};
-use why502_facts::Stamp;
+use why502_facts::{Stamp, Supervisor};
 
 /// How much of a line is shown.
 const MAX_SHOWN: usize = 160;
@@ -34,7 +34,7 @@ impl History<'_> {
                 evidence.push(told(death));
                 evidence.extend(self.words_evidence(death));
             }
-            How::Looping(deaths) => {
+            How::Looping(deaths) | How::OutOfMemory(deaths) => {
                 if let [first, .., last] = deaths.as_slice() {
                     let says = format!(
                         "it died {} between {} and {}",
@@ -69,6 +69,20 @@ impl History<'_> {
     }
 
     fn state_evidence(&self) -> Option<Evidence> {
+        if let Some(container) = self.container {
+            let says = format!(
+                "the engine says that {} is {} (restart policy {}, restarted {})",
+                self.service.name,
+                container.state,
+                container.restart_policy.words(),
+                count(container.restarts, "time")
+            );
+            return Some(Evidence::supporting(says, Origin::Host(self.service.path.clone())));
+        }
+        if self.service.supervisor == Supervisor::Pm2 && self.service.supervisor_pid.is_none() {
+            let says = "PM2's daemon does not run, and so nothing of its list does".to_owned();
+            return Some(Evidence::supporting(says, Origin::Host(self.service.path.clone())));
+        }
         let unit = self.unit?;
         let enabled = unit.property("UnitFileState").map(|state| format!(", {state}")).unwrap_or_default();
         let restarts = match unit.n_restarts() {

@@ -1,4 +1,5 @@
 use crate::causes::upstream_closed_before_response::tests::HIT as CLOSED;
+use crate::causes::upstream_service_stopped::tests::HIT as STOPPED;
 use crate::fixture::Fixture;
 
 const KILL: &str = "\
@@ -105,4 +106,104 @@ fn gap_the_kernel_log_may_not_be_read() {
         Possible upstream-oom-killed (not a root): a worker behind 127.0.0.1:3000 was killed, perhaps for want of memory [1 requests]
           open: whether the kernel killed that worker for want of memory: the fixture does not tell
         ");
+}
+
+/// A unit that was killed as a whole, as systemd remembers it, where nobody may read the kernel's log.
+fn recorded() -> Fixture {
+    Fixture::new(STOPPED)
+        .with("unit orders.service", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=oom-kill\nRestart=no\nMemoryMax=67108864\nExecMainCode=2\nExecMainStatus=9\nExecMainStartTimestamp=Fri 2026-11-20 02:00:00 UTC\nExecMainExitTimestamp=Sat 2026-11-21 02:28:20 UTC")
+        .with("journal orders.service", "2026-11-21T02:28:20Z systemd orders.service: A process of this unit has been killed by the OOM killer.\n2026-11-21T02:28:20Z systemd orders.service: Main process exited, code=killed, status=9/KILL\n2026-11-21T02:28:20Z systemd orders.service: Failed with result 'oom-kill'.\n")
+}
+
+#[test]
+fn hit_systemd_recorded_it_of_the_unit() {
+    insta::assert_snapshot!(recorded().summary(), @"
+        Broken
+        Confirmed upstream-oom-killed -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, was killed for want of memory [2 requests, still failing]
+          open: which process the kernel killed, and how much memory it held: the fixture does not tell
+        ");
+    let text = format!("{:?}", recorded().report().findings[0]);
+    assert!(text.contains("64 MiB (MemoryMax)") && text.contains("reset-failed"), "{text}");
+    // Its own memory of the last run is enough.
+    let unread = recorded().without("journal orders.service");
+    assert!(unread.summary().contains("Confirmed upstream-oom-killed"), "{}", unread.summary());
+    // What the kernel tells of the same is one finding with it.
+    let kill = KILL.replace("shop.service", "orders.service").replace("02:28:30", "02:28:20");
+    let both = recorded().with("kernel-log", &kill).summary();
+    assert!(
+        both.contains("Confirmed upstream-oom-killed") && both.contains("the kernel killed node"),
+        "{both}"
+    );
+    assert_eq!(both.lines().count(), 2, "{both}");
+}
+
+#[test]
+fn hit_it_was_killed_and_started_again() {
+    let back = recorded()
+        .with("listeners", "127.0.0.1:3000 node\n")
+        .with("probe 127.0.0.1:3000", "connected")
+        .with("unit orders.service", "LoadState=loaded\nActiveState=active\nSubState=running\nNRestarts=1\nMainPID=200\nResult=success\nExecMainStartTimestamp=Sat 2026-11-21 02:28:40 UTC");
+    let journal = recorded().section("journal orders.service").to_owned()
+        + "2026-11-21T02:28:40Z systemd Started orders.service - Orders.\n";
+    insta::assert_snapshot!(back.with("journal orders.service", &journal).summary(), @"
+        Recovered
+        Confirmed upstream-oom-killed -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, was killed for want of memory [2 requests, mended]
+          open: which process the kernel killed, and how much memory it held: the fixture does not tell
+        ");
+}
+
+#[test]
+fn hit_the_journal_of_the_unit_tells_of_a_lost_worker() {
+    let lost = "2026-11-21T02:28:30Z systemd shop.service: A process of this unit has been killed by the OOM killer.\n";
+    let told = worker_killed().without("kernel-log").with("journal shop.service", lost);
+    insta::assert_snapshot!(told.summary(), @"
+        Broken
+        Confirmed upstream-oom-killed -> upstream-closed-before-response: a process behind 127.0.0.1:3000 was killed for want of memory [1 requests]
+        ");
+    let before = told.with("journal shop.service", &lost.replace("02:28:30", "02:28:10"));
+    assert!(!before.summary().contains("upstream-oom-killed"), "{}", before.summary());
+    // Where the kernel's log reaches so far, it would have told.
+    let quiet = KILL.lines().next().unwrap().to_owned() + "\n";
+    let covered = told.with("kernel-log", &quiet);
+    assert!(!covered.summary().contains("upstream-oom-killed"), "{}", covered.summary());
+}
+
+#[test]
+fn near_miss_the_unit_was_killed_long_ago_and_started_since() {
+    let journal = "2026-11-21T02:20:00Z systemd orders.service: A process of this unit has been killed by the OOM killer.\n\
+        2026-11-21T02:20:00Z systemd orders.service: Main process exited, code=killed, status=9/KILL\n\
+        2026-11-21T02:20:00Z systemd orders.service: Failed with result 'oom-kill'.\n\
+        2026-11-21T02:20:05Z systemd Started orders.service - Orders.\n\
+        2026-11-21T02:28:00Z systemd Stopping orders.service - Orders...\n\
+        2026-11-21T02:28:00Z systemd Stopped orders.service - Orders.\n";
+    let stopped = Fixture::new(STOPPED).with("journal orders.service", journal);
+    insta::assert_snapshot!(stopped.summary(), @"
+        Broken
+        Confirmed upstream-service-stopped -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, is stopped [2 requests, still failing]
+        ");
+}
+
+#[test]
+fn near_miss_another_unit_was_killed() {
+    let other = recorded().with(
+        "unit-file /etc/systemd/system/orders.service",
+        "[Service]\nExecStart=/usr/bin/node metrics.js --port 9100\n",
+    );
+    assert!(!other.summary().contains("upstream-oom-killed"), "{}", other.summary());
+}
+
+#[test]
+fn gap_neither_the_kernel_nor_systemd_may_be_asked() {
+    let blind = recorded().without("unit orders.service").without("journal orders.service");
+    assert!(!blind.summary().contains("upstream-oom-killed"), "{}", blind.summary());
+    let named =
+        STOPPED.replace("upstream backend", "upstream orders").replace("http://backend", "http://orders");
+    let named = Fixture::new(&named)
+        .with(
+            "unit-file /etc/systemd/system/orders.service",
+            "[Service]\nExecStart=/usr/bin/node server.js\n",
+        )
+        .with("unit orders.service", recorded().section("unit orders.service"))
+        .with("journal orders.service", recorded().section("journal orders.service"));
+    assert!(named.summary().contains("Likely upstream-oom-killed"), "{}", named.summary());
 }
