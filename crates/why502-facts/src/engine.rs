@@ -96,6 +96,21 @@ pub struct ContainerDetail {
     pub log_driver: String,
     /// The file of its output on the host; empty if the driver has none.
     pub log_path: String,
+    /// The ports that the host publishes while it runs.
+    pub bindings: Vec<PortBinding>,
+    /// The addresses that it was given for good.
+    pub fixed_addresses: Vec<IpAddr>,
+}
+
+/// A port of a container that the host publishes while the container runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortBinding {
+    /// On which address of the host; `None`: on all.
+    pub address: Option<IpAddr>,
+    /// On which port of the host.
+    pub port: u16,
+    /// The port inside.
+    pub inner: u16,
 }
 
 impl Engine {

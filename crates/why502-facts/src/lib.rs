@@ -57,7 +57,7 @@ pub use bundle::{Bundle, BundleError, FORMAT_VERSION, FormatVersion, Manifest};
 pub use bytes::{Blob, lossy};
 pub use engine::{
     Attachment, Container, ContainerDetail, ContainerPort, ContainerRecord, Engine, EngineNetwork,
-    EngineRecord,
+    EngineRecord, PortBinding,
 };
 pub use errno::Errno;
 pub use facts::{Datum, Facts, LogSummary, ProcessList, View};

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use why502_facts::{
-    Attachment, Civil, Container, ContainerDetail, ContainerPort, Engine, EngineNetwork, EngineRecord, Stamp,
+    Attachment, Civil, Container, ContainerDetail, ContainerPort, Engine, EngineNetwork, EngineRecord,
+    PortBinding, Stamp,
 };
 
 /// Decodes the containers and networks of an engine; `None` if the answer is none of such an API.
@@ -34,7 +35,36 @@ pub fn decode_container(inspected: &[u8]) -> Option<ContainerDetail> {
             .unwrap_or("")
             .to_owned(),
         log_path: text(&value, "LogPath"),
+        bindings: bindings(&value),
+        fixed_addresses: fixed_addresses(&value),
     })
+}
+
+/// `"PortBindings": {"3000/tcp": [{"HostIp": "", "HostPort": "8080"}]}`: what is published, also of a container that does not run.
+fn bindings(value: &Value) -> Vec<PortBinding> {
+    let ports = value.pointer("/HostConfig/PortBindings").and_then(Value::as_object);
+    let of_port = |(inner, hosts): (&String, &Value)| -> Vec<PortBinding> {
+        let inner = inner.strip_suffix("/tcp").and_then(|port| port.parse::<u16>().ok());
+        let hosts = hosts.as_array().map_or(&[][..], Vec::as_slice);
+        let binding = |host: &Value| {
+            let port = host.get("HostPort")?.as_str()?.parse().ok()?;
+            let address = host.get("HostIp").and_then(Value::as_str).and_then(|ip| ip.parse::<IpAddr>().ok());
+            let address = address.filter(|ip| !ip.is_unspecified());
+            Some(PortBinding { address, port, inner: inner? })
+        };
+        hosts.iter().filter_map(binding).collect()
+    };
+    ports.into_iter().flatten().flat_map(of_port).collect()
+}
+
+fn fixed_addresses(value: &Value) -> Vec<IpAddr> {
+    let networks = value.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let of_network = |network: &Value| -> Vec<IpAddr> {
+        let Some(settings) = network.get("IPAMConfig") else { return Vec::new() };
+        let address = |key: &str| settings.get(key)?.as_str()?.parse::<IpAddr>().ok();
+        ["IPv4Address", "IPv6Address"].into_iter().filter_map(address).collect()
+    };
+    networks.into_iter().flatten().flat_map(|(_, network)| of_network(network)).collect()
 }
 
 fn container(value: &Value) -> Option<Container> {
@@ -111,7 +141,8 @@ mod tests {
         "Ports":[{"IP":"0.0.0.0","PrivatePort":3000,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":53,"Type":"udp"}],
         "NetworkSettings":{"Networks":{"shop_default":{"IPAddress":"172.18.0.3","Gateway":"172.18.0.1","GlobalIPv6Address":""}}}}]"#;
     const INSPECTED: &str = r#"{"Id":"ab12","State":{"Status":"exited","OOMKilled":true,"ExitCode":137,"Error":"","FinishedAt":"2026-11-21T03:28:30.5+01:00"},
-        "RestartCount":3,"LogPath":"/var/lib/docker/containers/ab12/ab12-json.log","HostConfig":{"LogConfig":{"Type":"json-file"}}}"#;
+        "RestartCount":3,"LogPath":"/var/lib/docker/containers/ab12/ab12-json.log","HostConfig":{"LogConfig":{"Type":"json-file"},"PortBindings":{"3000/tcp":[{"HostIp":"","HostPort":"8080"}],"53/udp":[{"HostIp":"","HostPort":"53"}]}},
+        "NetworkSettings":{"Networks":{"shop":{"IPAMConfig":{"IPv4Address":"172.18.0.9"}},"b":{"IPAMConfig":null}}}}"#;
 
     #[test]
     fn containers_are_read_with_their_networks_and_ports() {
@@ -133,6 +164,8 @@ mod tests {
         assert_eq!((detail.exit_code, detail.oom_killed, detail.restarts), (Some(137), true, 3));
         let finished = Civil::from_parts((2026, 11, 21), (2, 28, 30)).unwrap().at_offset(0);
         assert_eq!(detail.finished, Some(finished));
+        assert_eq!(detail.bindings, [PortBinding { address: None, port: 8080, inner: 3000 }]);
+        assert_eq!(detail.fixed_addresses, ["172.18.0.9".parse::<IpAddr>().unwrap()]);
         assert_eq!(moment("0001-01-01T00:00:00Z"), None);
     }
 

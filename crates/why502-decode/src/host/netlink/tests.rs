@@ -74,7 +74,7 @@ fn a_rule_is_judged_by_all_that_it_asks_for() {
 #[test]
 fn questions_are_messages() {
     let source = "10.1.0.1".parse().ok();
-    assert_eq!(messages(&route_request(target(), source)).count(), 1);
+    assert_eq!(messages(&route_request(target(), source, None)).count(), 1);
     for table in [Table::Addresses, Table::Links, Table::Neighbours, Table::Routes, Table::Rules] {
         let bytes = dump_request(table, target().ip());
         assert_eq!(messages(&bytes).map(<[u8]>::len).collect::<Vec<_>>(), [bytes.len()]);
@@ -101,7 +101,7 @@ proptest! {
                 neighbours: blob,
                 ..RouteRecord::default()
             };
-            let path = decode_path(&record, target());
+            let path = decode_path(&record, target(), None);
             prop_assert!(path.routes.len() <= text.len());
             messages(&text).for_each(|message| drop(told(message)));
         }
