@@ -218,7 +218,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         fs::write(path("old.conf"), "x").unwrap();
-        let file = fs::File::options().write(true).open(path("old.conf")).unwrap();
+        let file = File::options().write(true).open(path("old.conf")).unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         std::os::unix::fs::symlink("old.conf", path("link.conf")).unwrap();
         let paths = [path("old.conf"), path("link.conf"), path("none.conf")];

@@ -303,8 +303,9 @@ fn task(ask: &Ask) -> Option<(Standing, Task)> {
         Ask::Resolve { security, name, resolver } => {
             Some((Standing::Whole(*security), Task::Resolve { name: name.clone(), resolver: *resolver }))
         }
-        Ask::Route { security, target, source } => {
-            Some((Standing::Whole(*security), Task::Route { target: *target, source: *source }))
+        Ask::Route { security, target, source, mark } => {
+            let task = Task::Route { target: *target, source: *source, mark: *mark };
+            Some((Standing::Whole(*security), task))
         }
         _ => None,
     }

@@ -4,6 +4,7 @@
 
 use crate::command::{self, CommandError};
 use crate::helper::Place;
+use crate::route;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -54,6 +55,7 @@ pub(crate) fn list(place: &Place, timeout: Duration) -> Answer {
         if_inet6: of_namespace("if_inet6"),
         route: of_namespace("route"),
         ipv6_route: of_namespace("ipv6_route"),
+        policy: route::policy(deadline).into(),
     }))
 }
 

@@ -87,6 +87,8 @@ pub(crate) enum Task {
         target: SocketAddr,
         /// Where packets come from, if it is certain.
         source: Option<IpAddr>,
+        /// The mark that they get.
+        mark: Option<u32>,
     },
 }
 
@@ -309,7 +311,9 @@ fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
         Task::Echo { target, sizes } => place.echo.run(*target, sizes, &place.context, timeout),
         Task::Probe { target, spec } => probe::run(target, spec, &place.context, &place.files, timeout),
         Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
-        Task::Route { target, source } => route::look_up(*target, *source, &place.context, timeout),
+        Task::Route { target, source, mark } => {
+            route::look_up(*target, *source, *mark, &place.context, timeout)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use why502_decode::host::{Table, Told, dump_request, lookup, messages, route_request, told};
 use why502_facts::{Answer, FactBody, GapReason, Lookup, ProbeContext, RouteKind, RouteRecord};
@@ -24,11 +24,12 @@ const MAX_KEPT: usize = 64 << 10;
 pub(crate) fn look_up(
     target: SocketAddr,
     source: Option<IpAddr>,
+    mark: Option<u32>,
     context: &ProbeContext,
     timeout: Duration,
 ) -> Answer {
     let deadline = Instant::now() + timeout;
-    match read(target, source, context, deadline) {
+    match read(target, source, mark, context, deadline) {
         Ok(record) => Answer::known(FactBody::Route(record)),
         Err(errno) => {
             Answer::unknown(GapReason::Failed, format!("the kernel does not tell its routes: {errno}"))
@@ -36,15 +37,25 @@ pub(crate) fn look_up(
     }
 }
 
+/// The rules of policy routing of both families; nothing where the kernel does not tell them.
+pub(crate) fn policy(deadline: Instant) -> Vec<u8> {
+    let kernel = Kernel { deadline };
+    let families: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let dump =
+        |family: IpAddr| kernel.dump(Table::Rules, family, &mut |told| matches!(told, Told::Rule)).ok();
+    families.into_iter().filter_map(dump).flat_map(|(rules, _)| rules).collect()
+}
+
 fn read(
     target: SocketAddr,
     source: Option<IpAddr>,
+    mark: Option<u32>,
     context: &ProbeContext,
     deadline: Instant,
 ) -> Result<RouteRecord, Errno> {
     let ip = target.ip();
     let kernel = Kernel { deadline };
-    let answer = way(&kernel, target, source)?;
+    let answer = way(&kernel, target, source, mark)?;
     let found = messages(&answer).find_map(lookup);
     let mut record = RouteRecord { context: context.clone(), ..RouteRecord::default() };
     let (mut devices, mut hops) = (BTreeSet::new(), BTreeSet::from([ip]));
@@ -91,11 +102,16 @@ fn read(
 
 /// The answer to a look-up. A connection attempt is looked up twice: for a source address, and once it has one
 /// (`tcp_v4_connect`, `ip_route_newports`).
-fn way(kernel: &Kernel, target: SocketAddr, source: Option<IpAddr>) -> Result<Vec<u8>, Errno> {
-    let answer = kernel.ask(&route_request(target, source))?;
+fn way(
+    kernel: &Kernel,
+    target: SocketAddr,
+    source: Option<IpAddr>,
+    mark: Option<u32>,
+) -> Result<Vec<u8>, Errno> {
+    let answer = kernel.ask(&route_request(target, source, mark))?;
     let Some(Lookup::Route(route)) = messages(&answer).find_map(lookup) else { return Ok(answer) };
     match route.source.filter(|_| source.is_none() && route.kind == RouteKind::Unicast) {
-        Some(chosen) => kernel.ask(&route_request(target, Some(chosen))),
+        Some(chosen) => kernel.ask(&route_request(target, Some(chosen), mark)),
         None => Ok(answer),
     }
 }
@@ -176,11 +192,11 @@ mod tests {
     fn the_way_to_this_host_is_local() {
         let target: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let context = ProbeContext { in_network: true, ..ProbeContext::default() };
-        let Answer::Known(body) = look_up(target, None, &context, Duration::from_secs(2)) else {
+        let Answer::Known(body) = look_up(target, None, None, &context, Duration::from_secs(2)) else {
             panic!("not known")
         };
         let FactBody::Route(record) = *body else { panic!("no route") };
-        let path = decode_path(&record, target);
+        let path = decode_path(&record, target, None);
         assert_eq!(path.route().map(|route| route.kind), Some(RouteKind::Local));
         assert!(path.links.iter().any(|link| link.name == "lo"), "{:?}", path.links);
         assert!(!path.rules.is_empty() && !path.truncated);

@@ -80,8 +80,8 @@ fn decode_body(ask: &Ask, body: &FactBody, booted: Option<Stamp>, zone: Option<i
         FactBody::Process(process) => Datum::Process(host::decode_process(process, booted)?),
         FactBody::Processes(table) => Datum::Processes(host::decode_processes(table, booted)),
         FactBody::Route(record) => {
-            let Ask::Route { target, .. } = ask else { return None };
-            Datum::Route(host::decode_path(record, *target))
+            let Ask::Route { target, mark, .. } = ask else { return None };
+            Datum::Route(host::decode_path(record, *target, *mark))
         }
         FactBody::ServerLogs(logs) => Datum::ServerLogs(host::decode_server_logs(logs, zone)),
         FactBody::Services(services) => Datum::Services(host::decode_services(services)),

@@ -19,6 +19,7 @@ mod container_network_mismatch;
 mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;
+mod ended_containers;
 mod ephemeral_ports_exhausted;
 mod fastcgi_script_not_found;
 mod files;

@@ -5,10 +5,12 @@
 
 mod journey;
 mod packet;
+mod routing;
 mod walk;
 
-pub(crate) use journey::{Arrival, Journey, Namespace, Stop, answer, send};
+pub(crate) use journey::{Arrival, Journey, Stop, answer, send};
 pub(crate) use packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet};
+pub(crate) use routing::{Namespace, Way, World};
 pub(crate) use walk::Ending;
 
 #[cfg(test)]

@@ -290,8 +290,10 @@ impl Fixture {
                 None => unseen(),
             },
             Ask::Log(slice) => self.log(&slice.path).map_or_else(unseen, |text| digest(slice, text, model)),
-            Ask::Route { target, .. } => {
-                self.sections.get(&format!("route {target}")).map_or_else(unseen, |text| route::route(text))
+            Ask::Route { target, mark, .. } => {
+                let mark = mark.map(|mark| format!(" mark={mark}")).unwrap_or_default();
+                let section = self.sections.get(&format!("route {target}{mark}"));
+                section.map_or_else(unseen, |text| route::route(text))
             }
             Ask::ServerLogs { .. } => {
                 self.sections.get("server-log").map_or_else(unseen, |text| self.server_log(text))

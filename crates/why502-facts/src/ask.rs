@@ -170,6 +170,9 @@ pub enum Ask {
         target: SocketAddr,
         /// The address that they come from, if it is a certain one.
         source: Option<IpAddr>,
+        /// The mark that a packet filter gives them before the kernel chooses their way anew; `None`: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<u32>,
     },
     /// What an application server writes of its workers into the log files that a process of it holds open.
     ServerLogs {

@@ -104,6 +104,8 @@ pub struct ContainerDetail {
     pub log_driver: String,
     /// The file of its output on the host; empty if the driver has none.
     pub log_path: String,
+    /// The addresses that it was given for good.
+    pub fixed_addresses: Vec<IpAddr>,
 }
 
 /// When an engine starts a container again that ended (`docker run --restart`).

@@ -267,8 +267,9 @@ impl Facts {
         security: Security,
         target: SocketAddr,
         source: Option<IpAddr>,
+        mark: Option<u32>,
     ) -> Observed<&PathToPeer> {
-        let ask = Ask::Route { security, target, source };
+        let ask = Ask::Route { security, target, source, mark };
         self.typed(&ask, |datum| if let Datum::Route(path) = datum { Some(path) } else { None })
     }
 

@@ -68,6 +68,9 @@ pub struct FilterRecord {
     pub route: Blob,
     /// `/proc/net/ipv6_route`; empty where it is too long to be kept.
     pub ipv6_route: Blob,
+    /// The rules of policy routing of both families, as rtnetlink(7) tells them.
+    #[serde(default)]
+    pub policy: Blob,
 }
 
 /// The packet filters of a network namespace, decoded.
@@ -79,8 +82,12 @@ pub struct PacketFilter {
     pub unread: Vec<String>,
     /// Local addresses of the namespace.
     pub addresses: Vec<IpAddr>,
-    /// Where its packets go, the narrowest first.
+    /// Where its packets go, the narrowest first: the main table alone.
     pub routes: Vec<TableRoute>,
+    /// Whether rules of policy routing lead some packets of IPv4 to other tables, or nowhere.
+    pub has_policy_ipv4: bool,
+    /// The same of IPv6.
+    pub has_policy_ipv6: bool,
 }
 
 impl PacketFilter {
@@ -89,9 +96,24 @@ impl PacketFilter {
         address.is_loopback() || self.addresses.contains(&address)
     }
 
-    /// The route to an address that is not local.
+    /// Whether the main table alone does not tell where packets of a family go.
+    pub fn has_policy(&self, is_ipv6: bool) -> bool {
+        if is_ipv6 { self.has_policy_ipv6 } else { self.has_policy_ipv4 }
+    }
+
+    /// The route to an address that is not local; `None` where the main table does not tell.
     pub fn route_to(&self, address: IpAddr) -> Option<&TableRoute> {
+        if self.has_policy(address.is_ipv6()) {
+            return None;
+        }
         self.routes.iter().find(|route| route.holds(address))
+    }
+
+    /// The interface that has an address in the network of a link.
+    pub fn interface_of(&self, address: IpAddr) -> Option<&str> {
+        let mut links = self.routes.iter().filter(|route| route.sources.contains(&address));
+        let interface = links.next()?.interface.as_str();
+        links.all(|route| route.interface == interface).then_some(interface)
     }
 
     /// The address that packets bear which leave by an interface, if it has just one.
@@ -256,6 +278,8 @@ pub struct BaseChain {
     pub priority: i64,
     /// Whether only the first packet of a connection is shown to it (`type nat`).
     pub is_nat: bool,
+    /// Whether the kernel chooses the way of a packet anew if this chain changes its mark (`type route`).
+    pub is_route: bool,
     /// What becomes of a packet that no rule decides on: accepted, unless dropped.
     pub drops: bool,
     /// The interfaces that it is bound to; `None` where that is not told.

@@ -39,6 +39,7 @@ pub fn decode_container(inspected: &[u8]) -> Option<ContainerDetail> {
             .unwrap_or("")
             .to_owned(),
         log_path: text(&value, "LogPath"),
+        fixed_addresses: fixed_addresses(&value),
     })
 }
 
@@ -67,6 +68,16 @@ fn bindings(value: &Value) -> Vec<ContainerPort> {
         bindings.map(|binding| ContainerPort { inner, published: published(binding) }).collect()
     };
     value.as_object().into_iter().flatten().flat_map(own).collect()
+}
+
+fn fixed_addresses(value: &Value) -> Vec<IpAddr> {
+    let networks = value.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let of_network = |network: &Value| -> Vec<IpAddr> {
+        let Some(settings) = network.get("IPAMConfig") else { return Vec::new() };
+        let address = |key: &str| settings.get(key)?.as_str()?.parse::<IpAddr>().ok();
+        ["IPv4Address", "IPv6Address"].into_iter().filter_map(address).collect()
+    };
+    networks.into_iter().flatten().flat_map(|(_, network)| of_network(network)).collect()
 }
 
 fn container(value: &Value) -> Option<Container> {
@@ -144,7 +155,8 @@ mod tests {
         "NetworkSettings":{"Networks":{"shop_default":{"IPAddress":"172.18.0.3","Gateway":"172.18.0.1","GlobalIPv6Address":""}}}}]"#;
     const INSPECTED: &str = r#"{"Id":"ab12","State":{"Status":"exited","OOMKilled":true,"ExitCode":137,"Error":"","FinishedAt":"2026-11-21T03:28:30.5+01:00"},
         "RestartCount":3,"LogPath":"/var/lib/docker/containers/ab12/ab12-json.log","HostConfig":{"LogConfig":{"Type":"json-file"},"Memory":67108864,
-        "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"PortBindings":{"3000/tcp":[{"HostIp":"","HostPort":"8080"}],"53/udp":[]}}}"#;
+        "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"PortBindings":{"3000/tcp":[{"HostIp":"","HostPort":"8080"}],"53/udp":[]}},
+        "NetworkSettings":{"Networks":{"shop":{"IPAMConfig":{"IPv4Address":"172.18.0.9"}},"b":{"IPAMConfig":null}}}}"#;
 
     #[test]
     fn containers_are_read_with_their_networks_and_ports() {
@@ -170,6 +182,7 @@ mod tests {
         let published = "0.0.0.0:8080".parse().ok();
         assert_eq!(detail.ports, [ContainerPort { inner: 3000, published }]);
         assert_eq!((detail.memory_limit, detail.started), (Some(64 << 20), None));
+        assert_eq!(detail.fixed_addresses, ["172.18.0.9".parse::<IpAddr>().unwrap()]);
         assert_eq!(moment("0001-01-01T00:00:00Z"), None);
     }
 

@@ -15,6 +15,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use super::netlink::policy_families;
 use why502_facts::{FilterFamily, FilterListing, FilterOutput, FilterRecord, FilterTool, PacketFilter};
 
 /// Decodes the packet filters of a namespace.
@@ -27,6 +28,7 @@ pub fn decode_packet_filter(record: &FilterRecord) -> PacketFilter {
     filter.unread.sort();
     filter.unread.dedup();
     filter.routes = routes::routes(record, &filter.addresses);
+    (filter.has_policy_ipv4, filter.has_policy_ipv6) = policy_families(record.policy.as_slice());
     for (listing, family, tool) in [
         (FilterListing::IptablesLegacy, FilterFamily::Ip, FilterTool::IptablesLegacy),
         (FilterListing::Ip6tablesLegacy, FilterFamily::Ip6, FilterTool::IptablesLegacy),

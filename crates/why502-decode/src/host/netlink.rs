@@ -7,6 +7,7 @@ mod request;
 mod rule;
 
 pub use request::{Table, dump_request, route_request};
+pub(super) use rule::policy_families;
 
 use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -45,12 +46,13 @@ pub enum Told {
     Other,
 }
 
-/// Decodes what is known of the way to an address.
-pub fn decode_path(record: &RouteRecord, target: SocketAddr) -> PathToPeer {
+/// Decodes what is known of the way to an address, of packets with a mark.
+pub fn decode_path(record: &RouteRecord, target: SocketAddr, mark: Option<u32>) -> PathToPeer {
     let inner = |blob: &why502_facts::Blob| -> Vec<RouteNetlinkMessage> {
         messages(blob.as_slice()).filter_map(inner_message).collect()
     };
-    let packet = rule::Packet { target, uid: record.context.as_user.then_some(record.context.uid) };
+    let uid = record.context.as_user.then_some(record.context.uid);
+    let packet = rule::Packet { target, uid, mark: mark.unwrap_or(0) };
     PathToPeer {
         context: record.context.clone(),
         lookup: messages(record.answer.as_slice()).find_map(lookup),

@@ -48,7 +48,7 @@ fn by_manager(met: &Met<'_>) -> Option<Remedy> {
     let chain = met.stop.place.chain.as_str();
     let begins = |begin: &str| chain.starts_with(begin);
     let has = |begin: &str| table.chains.iter().any(|own| own.name.starts_with(begin));
-    let port = met.address.port();
+    let port = met.there.port();
     let show = |title: &str| Remedy::new(title, Risk::ShowOnly);
     if table.name == "firewalld" || (has("IN_public") && begins("IN_")) {
         let open = format!("--add-port={port}/tcp");
@@ -65,7 +65,7 @@ fn by_manager(met: &Met<'_>) -> Option<Remedy> {
         return Some(show("Change the rules of ufw").command(&["ufw", "status", "numbered"], &[]).advice(format!(
             "ufw made this rule and makes it again: `ufw allow proto tcp to any port {port}` where the backend is, `ufw allow out \
              proto tcp to {} port {port}` where nginx is",
-            met.address.ip()
+            met.there.ip()
         )));
     }
     if begins("DOCKER") {
@@ -80,7 +80,7 @@ fn by_manager(met: &Met<'_>) -> Option<Remedy> {
         ));
     }
     if begins("f2b-") || table.name.starts_with("f2b-") {
-        let address = met.address.ip();
+        let address = met.there.ip();
         return Some(show("Lift the ban").command(&["fail2ban-client", "banned"], &[]).advice(format!(
             "fail2ban made this rule: lift the ban (`fail2ban-client unban ADDRESS`) and put the gateway's or {address} into \
              ignoreip"
@@ -100,7 +100,7 @@ fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
     let handle = rule.and_then(|rule| rule.handle);
     let through = through_nft(met);
     match (rule, handle) {
-        (Some(rule), Some(handle)) if is_only_about(rule, met.address) => {
+        (Some(rule), Some(handle)) if is_only_about(rule, met.there) => {
             let text = without_counts(&rule.text);
             let previous = place
                 .rule
@@ -132,8 +132,8 @@ fn through_nft(met: &Met<'_>) -> String {
     if met.carried.is_answer() {
         return "ct state established,related accept".to_owned();
     }
-    let family = if met.address.is_ipv6() { "ip6" } else { "ip" };
-    format!("{family} daddr {} tcp dport {} accept", met.address.ip(), met.address.port())
+    let family = if met.there.is_ipv6() { "ip6" } else { "ip" };
+    format!("{family} daddr {} tcp dport {} accept", met.there.ip(), met.there.port())
 }
 
 /// `counter packets 3 bytes 180` counts on from there when it is added again: from nothing.
@@ -153,7 +153,7 @@ fn without_counts(text: &str) -> String {
 
 fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
     let place = &met.stop.place;
-    let name = tool_name(place.tool, met.address.is_ipv6());
+    let name = tool_name(place.tool, met.there.is_ipv6());
     let iptables = |verb: &str, rest: Vec<String>| -> Vec<String> {
         let begin = [name, "-t", &place.table, verb, &place.chain].map(str::to_owned);
         begin.into_iter().chain(rest).collect()
@@ -163,7 +163,7 @@ fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
         None,
     );
     let number = place.rule.map(|at| (at + 1).to_string());
-    if let Some(rule) = met.filter.rule(place).filter(|rule| is_only_about(rule, met.address)) {
+    if let Some(rule) = met.filter.rule(place).filter(|rule| is_only_about(rule, met.there)) {
         let text = split_quoted(&rule.text);
         let undo = iptables("-I", number.into_iter().chain(text.iter().cloned()).collect());
         let title = "Take the rule away that is about this very port".to_owned();
@@ -172,7 +172,7 @@ fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
     let through = if met.carried.is_answer() {
         words("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     } else {
-        words(&format!("-p tcp -d {} --dport {} -j ACCEPT", met.address.ip(), met.address.port()))
+        words(&format!("-p tcp -d {} --dport {} -j ACCEPT", met.there.ip(), met.there.port()))
     };
     let verb = if number.is_some() { "-I" } else { "-A" };
     let add = iptables(verb, number.into_iter().chain(through.iter().cloned()).collect());

@@ -1,25 +1,27 @@
 //! What packet filters of this host do to the packets between the gateway and a peer.
 
+mod met;
 mod words;
 
-use self::words::errno;
+pub(super) use self::met::{Counted, Led, Met, is_elsewhere};
 pub(super) use self::words::{refusal_words, tool_name};
 use crate::case::{Case, PeerSubject, or_ask};
 use crate::cause::Asks;
 use crate::filter::{
-    self, Arrival, Doubt, ESTABLISHED, End, Ending, Interface, Journey, NEW, Namespace, Packet, Stop,
+    self, Arrival, ESTABLISHED, End, Interface, Journey, NEW, Namespace, Packet, Stop, Way, World,
 };
-use crate::finding::{Evidence, Origin};
 use crate::plan;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use why502_facts::{
-    Ask, Errno, FilterMoment, FilterTool, Gap, GapReason, Observed, PacketFilter, PeerAddress, SocketTable,
-    Stamp,
+    Ask, FilterMoment, Gap, GapReason, Observed, PacketFilter, PathToPeer, PeerAddress, SocketTable, Stamp,
 };
 
 /// So many network namespaces beside the gateway's are looked at.
 const MAX_NAMESPACES: usize = 8;
+
+/// So many ways the kernel is asked about.
+const MAX_WAYS: usize = 4;
 
 /// What of a conversation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,54 +61,35 @@ impl Carried {
     }
 }
 
-/// What the counter of a rule tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
-    /// It has none.
-    Nothing,
-    /// So many packets, and nobody looked again after a probe.
-    Once(u64),
-    /// So many packets before and after a probe.
-    Twice(u64, u64),
-}
-
-impl Counted {
-    /// Whether it counted something while the probe ran.
-    pub(super) fn has_moved(self) -> bool {
-        matches!(self, Self::Twice(before, after) if after > before)
-    }
-
-    /// Whether it ever counted something.
-    pub(super) fn is_met(self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Once(packets) | Self::Twice(_, packets) => packets > 0,
-        }
-    }
-}
-
-/// A rule that ends one of the packets, or may.
-#[derive(Debug)]
-pub(super) struct Met<'c> {
-    pub(super) stop: Stop,
-    pub(super) carried: Carried,
-    pub(super) filter: &'c PacketFilter,
-    pub(super) counted: Counted,
-    pub(super) address: SocketAddr,
-}
-
 /// What there is on the way to a peer and back.
 #[derive(Debug, Default)]
 pub(super) struct OnTheWay<'c> {
     pub(super) met: Vec<Met<'c>>,
     /// Whether everything was read and understood and the packets arrive on this host.
     pub(super) is_clear: bool,
+    /// The mark by which the kernel chooses the way of the first packet, where a rule of the gateway's packet filter gives it one.
+    pub(super) mark: Option<u32>,
     /// Whether the first packet leaves this host.
     pub(super) leaves: bool,
     /// Whether somebody listens where the first packet arrives, or would.
     pub(super) listens: Option<bool>,
+    /// Where the first packet arrives beyond the gateway's network namespace: a process there, its sockets, and the address.
+    pub(super) inside: Option<Inside<'c>>,
+    /// Where a rule that is certain to be met leads the first packet instead.
+    pub(super) led: Option<Led<'c>>,
     /// What could not be read.
     pub(super) unread: Vec<Gap>,
+}
+
+/// Another network namespace of this host, which the first packet comes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inside<'c> {
+    /// A process in it.
+    pub(super) pid: u32,
+    /// Its sockets.
+    pub(super) table: &'c SocketTable,
+    /// What the packet is sent to there.
+    pub(super) address: SocketAddr,
 }
 
 /// Follows the packets between the gateway and a peer. An error asks for the packet filters, and for the peer's probe, so that
@@ -124,21 +107,32 @@ pub(super) fn on_the_way<'c>(
     let mut way = OnTheWay::default();
     let mut namespaces = read(case, peer, &pids, &mut way)?;
     let Some(own) = namespaces.first().filter(|own| own.pid == case.gateway.master) else { return Ok(way) };
+    let mut ways = Vec::new();
+    if own.filter.has_policy(address.is_ipv6()) {
+        ways.push(way_of(case, peer, address)?);
+    }
     let first = first_packet(case, peer, address, own.filter);
-    let mut there = filter::send(&namespaces, first.clone());
+    let mut there = ask_ways(case, &first, &namespaces, &mut ways)?;
     if there.arrived.is_none() && there.end().is_none() && pids.len() == 1 {
         pids.extend(other_namespaces(case));
         namespaces = read(case, peer, &pids, &mut way)?;
-        there = filter::send(&namespaces, first.clone());
+        there = ask_ways(case, &first, &namespaces, &mut ways)?;
     }
-    way.leaves = there.arrived.is_none() && there.end().is_none();
+    let world = World { namespaces: &namespaces, ways: &ways };
+    way.leaves = there.arrived.is_none() && there.end().is_none() && !there.is_lost;
+    way.mark = there.mark.and_then(|mark| u32::try_from(mark).ok()).filter(|mark| *mark != 0);
+    way.led = there.turns.last().and_then(|turn| {
+        let own = namespaces.iter().find(|own| own.pid == turn.pid)?;
+        let to = turn.to.socket().filter(|to| *to != address)?;
+        Some(Led { to, pid: turn.pid, place: turn.place.clone(), filter: own.filter })
+    });
     // All that is wanted is asked at once: a run has little time.
     let mut wanted = Asks::new();
     let table = receiver(case, &there).unwrap_or_else(|asks| {
         wanted.extend(asks);
         None
     });
-    let to = there.destination().and_then(|end| Some(SocketAddr::new(end.address?, end.ports?.0)));
+    let to = there.destination().and_then(End::socket);
     way.listens = match (table, to) {
         (Some(table), Some(to)) => table.listens(&PeerAddress::Inet(to)),
         _ => case
@@ -147,6 +141,10 @@ pub(super) fn on_the_way<'c>(
             .filter(|_| case.is_local(&peer.address))
             .and_then(|own| own.listens(&peer.address)),
     };
+    way.inside = there.arrived.and_then(|arrival| {
+        let pid = arrival.pid.filter(|_| arrival.pid != case.gateway.master)?;
+        Some(Inside { pid, table: table?, address: to? })
+    });
     let server =
         table.zip(to).and_then(|(table, to)| table.accepting(to).next()).map(|listener| listener.uid);
     let reply = |flags| Packet {
@@ -159,15 +157,15 @@ pub(super) fn on_the_way<'c>(
     };
     let journeys = match stage {
         Stage::Connecting => {
-            let back = filter::answer(&namespaces, &there, reply(SYN | ACK));
+            let back = filter::answer(world, &there, reply(SYN | ACK));
             vec![(Carried::First, there), (Carried::Acceptance, back)]
         }
         // Behind a translation the packets that follow are not led anew.
         Stage::Talking if there.arrived.is_none() || !there.is_plain() => Vec::new(),
         Stage::Talking => {
             let request = Packet { state: Some(ESTABLISHED), flags: PUSH | ACK, ..first.clone() };
-            let forth = filter::send(&namespaces, request);
-            let back = filter::answer(&namespaces, &there, reply(PUSH | ACK));
+            let forth = filter::send(world, request);
+            let back = filter::answer(world, &there, reply(PUSH | ACK));
             vec![(Carried::Request, forth), (Carried::Response, back)]
         }
     };
@@ -179,7 +177,11 @@ pub(super) fn on_the_way<'c>(
         for stop in journey.stops {
             let Some(own) = namespaces.iter().find(|own| own.pid == stop.pid) else { continue };
             match counted(case, peer, &stop, own.filter) {
-                Ok(counted) => way.met.push(Met { stop, carried, filter: own.filter, counted, address }),
+                Ok(counted) => {
+                    let end = if carried.is_answer() { stop.ends.0 } else { stop.ends.1 };
+                    let there = end.socket().unwrap_or(address);
+                    way.met.push(Met { stop, carried, filter: own.filter, counted, address, there });
+                }
                 Err(asks) => wanted.extend(asks),
             }
         }
@@ -190,6 +192,39 @@ pub(super) fn on_the_way<'c>(
 const SYN: u64 = 2;
 const PUSH: u64 = 8;
 const ACK: u64 = 16;
+
+/// Sends a packet, and asks the kernel about the ways that it takes. An error is such a question.
+fn ask_ways(
+    case: &Case<'_>,
+    first: &Packet,
+    namespaces: &[Namespace<'_>],
+    ways: &mut Vec<Way>,
+) -> Result<Journey, Asks> {
+    loop {
+        let there = filter::send(World { namespaces, ways }, first.clone());
+        let Some((to, mark)) = there.unasked.filter(|_| ways.len() < MAX_WAYS) else { return Ok(there) };
+        let port = there.turns.last().map_or(first.to, |turn| turn.to).ports.map_or(0, |(port, _)| port);
+        let mark = u32::try_from(mark).ok().filter(|mark| *mark != 0);
+        // The address that it comes from was chosen before it got a mark.
+        let path = case.path_marked(SocketAddr::new(to, port), first.from.address, mark);
+        ways.push(way(case, to, mark, or_ask(path)?));
+    }
+}
+
+/// The way to a peer, as the kernel tells it of packets as a worker sends them.
+fn way_of(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr) -> Result<Way, Asks> {
+    Ok(way(case, address.ip(), None, or_ask(case.path_to(peer, address))?))
+}
+
+fn way(case: &Case<'_>, to: IpAddr, mark: Option<u32>, path: Observed<&PathToPeer>) -> Way {
+    // Who asks elsewhere is told of other ways.
+    let path = path.known().filter(|path| path.context.in_network);
+    let hop = path.and_then(|path| {
+        let route = path.route()?;
+        Some((path.link(route.device?)?.name.clone(), route.gateway))
+    });
+    Way { pid: case.gateway.master, asked: (to, mark.unwrap_or(0).into()), hop }
+}
 
 /// A process of each network namespace beside the gateway's.
 fn other_namespaces(case: &Case<'_>) -> Vec<Option<u32>> {
@@ -236,6 +271,10 @@ fn first_packet(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, own: &
     let bind = case.pass_to(peer).and_then(|pass| pass.bind.as_ref());
     let source: Option<IpAddr> = match bind {
         Some(bind) => bind.value.parse().ok(),
+        None if own.has_policy(address.is_ipv6()) => {
+            let path = case.path_to(peer, address);
+            path.known().and_then(|path| path.route()?.source)
+        }
         None => own.source_to(address.ip()),
     };
     let worker = case.worker();
@@ -252,7 +291,10 @@ fn first_packet(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, own: &
         is_reply: false,
         flags: SYN,
         mark: Some(0),
+        routing_mark: Some(0),
         connection_mark: Some(0),
+        status: Some(0),
+        has_way_back: None,
         kinds: (None, None),
     }
 }
@@ -285,98 +327,4 @@ fn counted(case: &Case<'_>, peer: &PeerSubject, stop: &Stop, before: &PacketFilt
         .filter(|own| own.handle == rule.handle && own.statements == rule.statements);
     let counted = same.and_then(|own| own.counted);
     Ok(counted.map_or(Counted::Once(packets), |(after, _)| Counted::Twice(packets, after)))
-}
-
-impl Met<'_> {
-    /// Whether the gateway hears nothing where it applies: what refuses an answer tells the server so.
-    pub(super) fn silences(&self) -> bool {
-        match self.stop.ending {
-            Ending::Drop => true,
-            Ending::Reject(_) => self.carried.is_answer(),
-            Ending::Accept | Ending::Open => false,
-        }
-    }
-
-    /// What the gateway's connection attempt fails with where it applies.
-    pub(super) fn refuses_with(&self) -> Option<Errno> {
-        match self.stop.ending {
-            Ending::Reject(kind) if self.carried == Carried::First => errno(kind, self.address.is_ipv6()),
-            _ => None,
-        }
-    }
-
-    /// The rule as its tool writes it; `None` for a policy.
-    pub(super) fn text(&self) -> Option<&str> {
-        self.filter.rule(&self.stop.place).map(|rule| rule.text.as_str())
-    }
-
-    /// Where it stands.
-    pub(super) fn place_words(&self) -> String {
-        let place = &self.stop.place;
-        let table = match place.tool {
-            FilterTool::Nft => format!("table {} {}", place.family.name(), place.table),
-            FilterTool::IptablesNft | FilterTool::IptablesLegacy => {
-                format!("{}, table {}", tool_name(place.tool, self.address.is_ipv6()), place.table)
-            }
-        };
-        let handle = self.filter.rule(place).and_then(|rule| rule.handle);
-        let rule = match (place.rule, handle) {
-            (None, _) => "its policy".to_owned(),
-            (Some(_), Some(handle)) => format!("handle {handle}"),
-            (Some(at), None) => format!("rule {}", at + 1),
-        };
-        format!("{table}, chain {}, {rule}", place.chain)
-    }
-
-    /// What meets what, and what was counted.
-    pub(super) fn evidence(&self, case: &Case<'_>) -> Vec<Evidence> {
-        let what = self.carried.words(self.address);
-        let meets = if self.stop.doubt.is_none() { "meets" } else { "may meet" };
-        let rule = match self.text() {
-            Some(text) => format!("the rule `{text}`"),
-            None => "the end of a chain".to_owned(),
-        };
-        let says = format!("{what} {meets} {rule} ({})", self.place_words());
-        let mut evidence = vec![Evidence::supporting(says, self.origin(case))];
-        evidence.extend(match self.counted {
-            Counted::Twice(before, after) if after > before => Some(Evidence::supporting(
-                format!("while a connection was attempted its counter went from {before} to {after} packets"),
-                self.origin(case),
-            )),
-            Counted::Twice(before, _) => Some(Evidence::against(
-                format!("its counter stayed at {before} packets while a connection was attempted"),
-                self.origin(case),
-            )),
-            Counted::Once(packets) => {
-                Some(Evidence::context(format!("it has counted {packets} packets"), self.origin(case)))
-            }
-            Counted::Nothing => None,
-        });
-        if let Some(Doubt::Sometimes(what) | Doubt::Unclear(what)) = &self.stop.doubt {
-            evidence.push(Evidence::context(
-                format!("whether it applies is not certain: {what}"),
-                self.origin(case),
-            ));
-        }
-        evidence
-    }
-
-    fn origin(&self, case: &Case<'_>) -> Origin {
-        let command = match self.stop.place.tool {
-            FilterTool::Nft => "nft -a list ruleset".to_owned(),
-            tool => format!("{}-save -c", tool_name(tool, self.address.is_ipv6())),
-        };
-        let place = match self.stop.pid.filter(|pid| is_elsewhere(case, *pid)) {
-            Some(pid) => format!(" in the network namespace of process {pid}"),
-            None => String::new(),
-        };
-        Origin::Host(format!("{command}{place}"))
-    }
-}
-
-/// Whether the network namespace of a process is another one than the host's first.
-pub(super) fn is_elsewhere(case: &Case<'_>, pid: u32) -> bool {
-    let Observed::Known(list) = case.facts.processes() else { return false };
-    let namespace = |pid| list.get(pid).and_then(|process| process.net_namespace);
-    namespace(pid).is_some() && namespace(1).is_some() && namespace(pid) != namespace(1)
 }

@@ -17,8 +17,10 @@
 //! The rules of nftables and of both kinds of iptables are read in the network namespaces of this host that the packets pass, and
 //! followed for nginx's very packet with its addresses, port, interface and user. Confirmed: a rule rejects it for certain, in
 //! the way that a connection attempt in nginx's place fails now, and its counter, if it has one, went up meanwhile. Likely: nobody could
-//! attempt a connection, or the rule is not certain to be met and its counter went up. Possible: nobody listens either. A
-//! condition that is not understood never counts as one that holds, or does not.
+//! attempt a connection, or the rule is not certain to be met and its counter went up. Likely as well: no rule is seen, and the
+//! attempt gets an ICMP message that only a filter sends: administratively prohibited, port unreachable (a host answers with a
+//! reset), or unreachable by the very host that is dialled. Who sent it tells where the filter stands. Possible: nobody listens
+//! either. A condition that is not understood never counts as one that holds, or does not.
 //!
 //! ## What would disprove it
 //!
@@ -38,6 +40,9 @@
 //! nft(8), iptables-extensions(8), `REJECT`; RFC 792, RFC 1812 (5.2.7.1), RFC 4443 (3.1); Linux: `icmp_err_convert`,
 //! `icmpv6_err_convert`; nginx: `ngx_http_upstream_test_connect`.
 
+mod said;
+
+use self::said::{Said, said};
 use super::filter_remedies::{hook_words, past};
 use super::filtered::{Counted, Met, OnTheWay, Stage, on_the_way, refusal_words};
 use crate::case::{Case, Failure, FailureId, PeerSubject, Reach, Subject, Symptom, count, or_ask};
@@ -80,9 +85,11 @@ struct Refused<'c> {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(refused) = refused(case, subject)? else { return Ok(Ruling::NoSign) };
+    if let Some(Word::Said(said)) = word(case, &refused) {
+        return Ok(Ruling::found(said.finding(case, subject, &refused)));
+    }
     let Some((met, errno, confidence)) = blamed(&refused) else { return Ok(Ruling::NoSign) };
-    let attempts =
-        || refused.attempts.iter().filter(|(_, _, symptom)| symptom.connect_failed(errno)).copied();
+    let attempts = || attempts_with(&refused, errno);
     let is_now = refused.now == Observed::Known(Reach::Failed(errno));
     let line = Case::lines_evidence(attempts(), |n| {
         format!("{} failed with {}", count(n, "connection attempt"), errno.name())
@@ -110,6 +117,14 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
+/// The attempts that failed with an error.
+fn attempts_with<'r, 'c>(
+    refused: &'r Refused<'c>,
+    errno: Errno,
+) -> impl Iterator<Item = (FailureId, &'c Failure, &'c Symptom)> + use<'r, 'c> {
+    refused.attempts.iter().filter(move |(_, _, symptom)| symptom.connect_failed(errno)).copied()
+}
+
 /// The refusals of a subject's peer, if there are any. An error asks for what there is on the way.
 fn refused<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Refused<'c>>, Asks> {
     let Some((peer, address)) = subject.peer().and_then(|peer| Some((peer, peer.address.inet()?))) else {
@@ -125,6 +140,22 @@ fn refused<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Option<Refuse
     let way = on_the_way(case, peer, address, Stage::Connecting)?;
     let now = or_ask(case.reach(peer))?;
     Ok(Some(Refused { peer, attempts, now, way }))
+}
+
+/// What tells of a filter.
+enum Word<'r, 'c> {
+    /// A rule.
+    Rule(&'r Met<'c>),
+    /// An ICMP message.
+    Said(Said),
+}
+
+/// What tells of a filter most surely: a rule before a message, unless the rule is no more than possible.
+fn word<'r, 'c>(case: &Case<'_>, refused: &'r Refused<'c>) -> Option<Word<'r, 'c>> {
+    let rule = blamed(refused);
+    let is_sure = rule.as_ref().is_some_and(|(.., confidence)| *confidence >= Confidence::Likely);
+    let said = if is_sure { None } else { said(case, refused) };
+    said.map(Word::Said).or_else(|| rule.map(|(met, ..)| Word::Rule(met)))
 }
 
 /// The rule that is to blame, what it makes connections fail with, and how surely.
@@ -161,16 +192,19 @@ fn confidence(refused: &Refused<'_>, met: &Met<'_>, errno: Errno) -> Option<Conf
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let refused = finding.subjects.first().and_then(|subject| refused(case, subject).ok().flatten());
-    let met = refused.as_ref().and_then(blamed).map(|(met, ..)| met);
     let address = finding.address();
-    let (title, by) = match met {
-        Some(met) => (
+    let (title, by) = match refused.as_ref().and_then(|refused| word(case, refused)) {
+        Some(Word::Rule(met)) => (
             format!(
                 "a packet filter rejects what goes to {address} {}: {}",
                 hook_words(met.stop.hook),
                 met.place_words()
             ),
             refusal_words(met.stop.ending),
+        ),
+        Some(Word::Said(said)) => (
+            format!("a packet filter rejects what goes to {address}: {}", said.place(case)),
+            "an ICMP message",
         ),
         None => (format!("a packet filter rejects what goes to {address}"), "a refusal"),
     };
@@ -191,7 +225,11 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let refused = finding.subjects.first().and_then(|subject| refused(case, subject).ok().flatten());
-    refused.as_ref().and_then(blamed).map(|(met, ..)| past(case, met)).unwrap_or_default()
+    match refused.as_ref().and_then(|refused| word(case, refused)) {
+        Some(Word::Rule(met)) => past(case, met),
+        Some(Word::Said(said)) => vec![said.remedy(case)],
+        None => Vec::new(),
+    }
 }
 
 #[cfg(test)]

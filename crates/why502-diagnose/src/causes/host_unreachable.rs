@@ -14,8 +14,9 @@
 //! ## How we know
 //!
 //! Confirmed: a connection attempt in nginx's place fails, and the entry of the next hop is FAILED or INCOMPLETE, or a router says
-//! host-unreachable after having asked for it. Likely: nginx's 113 alone, or a router that says so at once, as a
-//! filter would.
+//! host-unreachable after having asked for it. Where a rule of a packet filter leads the connection to another address (a
+//! published port), it is that address which nobody has, and the rule is named; where a mark of the filter has the kernel choose
+//! another router, it is that router. Likely: nginx's 113 alone, or a router that says so at once, as a filter would.
 //!
 //! ## What would disprove it
 //!
@@ -36,10 +37,11 @@
 //! Linux: `neigh_timer_handler`, `arp_error_report`, arp(7) (`mcast_solicit`, `retrans_time_ms`), `tcp_v4_err`; RFC 792, RFC 4443
 //! (section 3.1); nginx: `ngx_event_connect_peer`.
 
+use super::filtered::{Led, Stage, on_the_way};
 use super::ways::{neighbour_evidence, silent_neighbour};
 use crate::case::{Case, PeerSubject, Reach, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -74,17 +76,25 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if failed.is_empty() && !fails_now {
         return Ok(Ruling::NoSign);
     }
-    if case.is_local(&peer.address) || is_prohibited(case, peer) {
+    if is_prohibited(case, peer) {
+        return Ok(Ruling::NoSign);
+    }
+    let led = led(case, peer, target)?;
+    if led.is_none() && case.is_local(&peer.address) {
         return Ok(Ruling::NoSign);
     }
     let is_told = failed.iter().any(|(_, _, symptom)| symptom.connect_failed(Errno::HostUnreachable));
     let is_unreached_now = fails_now || reach == Observed::Known(Reach::Silent);
     let (mut proof, mut gap) = (None, reach.gap().filter(|gap| gap.why != GapReason::NotYet).cloned());
     if is_unreached_now {
-        match or_ask(case.path_to(peer, target))? {
+        let path = match &led {
+            Some(led) => case.path_from(led.pid, led.to),
+            None => case.path_to(peer, target),
+        };
+        match or_ask(path)? {
             // No packet leaves.
             Observed::Known(path) if path.refusal().is_some() => return Ok(Ruling::NoSign),
-            Observed::Known(path) => match find_proof(case, peer, target, path)? {
+            Observed::Known(path) => match find_proof(case, peer, target, led.as_ref(), path)? {
                 Look::Proof(found) => proof = Some(found),
                 Look::Disproof(evidence) => return Ok(Ruling::RuledOut(vec![evidence])),
                 Look::Nothing => {}
@@ -118,13 +128,25 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .explaining(failed.iter().map(|(id, ..)| *id))
         .with(line)
         .with(now)
+        .with(led.as_ref().map(|led| led.evidence(case)))
         .with(proof.map(|(_, evidence)| evidence))
+        .with(chosen_by(case, peer, target))
         .with(mended)
         .open(gap.map(|gap| Case::open(gap, "whether the host answers now, and who says that it does not")))
         .still_failing(is_unreached_now.then_some(true).or(connects.then_some(false)))
         .at(case.written_at(peer));
     finding.fails_clients_now = is_unreached_now && case.is_felt(peer);
     Ok(Ruling::found(finding))
+}
+
+/// Where a rule leads the connections to a peer instead: looked for where the address is this host's own, or says itself that it is
+/// not to be reached. An error asks for the packet filters.
+fn led<'c>(case: &'c Case<'_>, peer: &PeerSubject, target: SocketAddr) -> Result<Option<Led<'c>>, Asks> {
+    let says_so_itself = || errors(case, peer).iter().any(|error| error.offender == Some(target.ip()));
+    if !case.is_local(&peer.address) && !says_so_itself() {
+        return Ok(None);
+    }
+    Ok(on_the_way(case, peer, target, Stage::Connecting)?.led)
 }
 
 /// Whether an attempt may have ended because nobody is there.
@@ -157,14 +179,25 @@ fn find_proof(
     case: &Case<'_>,
     peer: &PeerSubject,
     target: SocketAddr,
+    led: Option<&Led<'_>>,
     path: &PathToPeer,
 ) -> Result<Look, Asks> {
     let ip = target.ip();
-    if let Some(neighbour) = silent_neighbour(path, ip) {
+    if let Some(neighbour) = silent_neighbour(path, led.map_or(ip, |led| led.to.ip())) {
         let confidence = if path.context.in_network { Confidence::Confirmed } else { Confidence::Likely };
         return Ok(Look::Proof((confidence, neighbour_evidence(path, neighbour))));
     }
+    if let Some(own) = marked(case, peer, target, path)?.filter(|_| led.is_none())
+        && let Some(neighbour) = silent_neighbour(own, ip)
+    {
+        let confidence = if own.context.in_network { Confidence::Confirmed } else { Confidence::Likely };
+        return Ok(Look::Proof((confidence, neighbour_evidence(own, neighbour))));
+    }
     let said = errors(case, peer);
+    // What is said of the address that is dialled is said of the other one.
+    if led.is_some() {
+        return Ok(Look::Nothing);
+    }
     if said.iter().any(|error| error.offender == Some(ip)) {
         let says = format!("{ip} itself says that it is not to be reached: a filter there does");
         return Ok(Look::Disproof(Evidence::against(says, case.probe_origin(peer))));
@@ -201,28 +234,75 @@ fn find_proof(
     }))
 }
 
+/// The way of the packets that a rule of the gateway's packet filter marks, where rules of policy routing ask for marks. An error
+/// asks for it.
+fn marked<'c>(
+    case: &'c Case<'_>,
+    peer: &PeerSubject,
+    target: SocketAddr,
+    path: &PathToPeer,
+) -> Result<Option<&'c PathToPeer>, Asks> {
+    if !path.rules.iter().any(|rule| rule.selectors.contains("fwmark")) {
+        return Ok(None);
+    }
+    let Some(mark) = on_the_way(case, peer, target, Stage::Connecting)?.mark else { return Ok(None) };
+    let source = path.route().and_then(|route| route.source);
+    Ok(or_ask(case.path_marked(target, source, Some(mark)))?.known())
+}
+
+/// The rule of policy routing that leads marked packets to another router.
+fn chosen_by(case: &Case<'_>, peer: &PeerSubject, target: SocketAddr) -> Option<Evidence> {
+    let path = case.path_to(peer, target).known()?;
+    let own = marked(case, peer, target, path).ok()??;
+    let rule = own.rules.iter().find(|rule| rule.fits == Some(true) && rule.selectors.contains("fwmark"))?;
+    let to = own.route()?.gateway?;
+    let says = format!(
+        "a packet filter of this host marks these packets, and rule {}: {} leads them to {to}",
+        rule.priority, rule.selectors
+    );
+    Some(Evidence::context(says, Origin::Host("ip rule".to_owned())))
+}
+
 /// How long the connection attempt took to fail.
 fn connecting(probe: &ProbeReport) -> Option<Duration> {
     let step = probe.steps.iter().find(|step| step.kind == StepKind::Connect)?;
     Some(Duration::from_micros(step.micros))
 }
 
+/// Where a rule leads the connections of a finding, and where the rule stands.
+fn led_to(case: &Case<'_>, finding: &Finding) -> Option<(SocketAddr, String)> {
+    let peer = finding.peer()?;
+    let led = led(case, peer, peer.address.inet()?).ok()??;
+    Some((led.to, led.place_words()))
+}
+
 /// The router that does not answer, where it is not the peer itself.
 fn silent_router(case: &Case<'_>, finding: &Finding) -> Option<IpAddr> {
     let peer = finding.peer()?;
     let target = peer.address.inet()?;
+    if led_to(case, finding).is_some() {
+        return None;
+    }
     let path = case.path_to(peer, target).known()?;
-    let hop = silent_neighbour(path, target.ip())?.address;
+    let own = marked(case, peer, target, path).ok()?;
+    let silent = silent_neighbour(path, target.ip()).or_else(|| silent_neighbour(own?, target.ip()));
+    let hop = silent?.address;
     (hop != target.ip()).then_some(hop)
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let address = finding.address();
     let router = silent_router(case, finding);
-    let title = match router {
-        Some(router) => format!("the router {router} on the way to {address} does not answer"),
-        None if finding.still_failing == Some(true) => format!("nobody is there at the host of {address}"),
-        None => format!("the host of {address} could not be reached"),
+    let led = led_to(case, finding).filter(|_| finding.still_failing == Some(true));
+    let title = match (router, led) {
+        (_, Some((to, _))) => {
+            format!("nobody is there at {to}, where a rule leads what is sent to {address}")
+        }
+        (Some(router), None) => format!("the router {router} on the way to {address} does not answer"),
+        (None, None) if finding.still_failing == Some(true) => {
+            format!("nobody is there at the host of {address}")
+        }
+        (None, None) => format!("the host of {address} could not be reached"),
     };
     Explanation {
         title,
@@ -241,6 +321,18 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some(peer) = finding.peer().filter(|_| finding.still_failing != Some(false)) else {
         return Vec::new();
     };
+    if let Some((to, place)) = led_to(case, finding) {
+        let advice = format!(
+            "a rule ({place}) leads what is sent to {} on to {to}, an address that nobody has: write the one that the backend has now \
+             into what makes the rule, or give it its old one back",
+            peer.address
+        );
+        return vec![
+            Remedy::new("Lead the port to where the backend is", Risk::ShowOnly)
+                .advice(advice)
+                .verify(format!("a connection to {} opens", peer.address)),
+        ];
+    }
     let advice = match silent_router(case, finding) {
         Some(router) => {
             format!("bring {router} back, or route around it: `ip route replace … via` another router")

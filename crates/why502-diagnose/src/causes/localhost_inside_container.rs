@@ -119,6 +119,7 @@ fn is_sign(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<bool> {
     let is_apart = case.is_apart();
     let is_contained = || case.gateway_process().is_some_and(|own| own.container.is_some());
     let is_sign = refusal.address.ip().is_loopback()
+        && refusal.led.is_none()
         && is_closed
         && !refusal.is_gone()
         && is_apart.unwrap_or_else(is_contained);

@@ -44,8 +44,8 @@ pub(super) fn outage<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Opt
         .collect();
     failures.sort_by_key(|(id, at)| (*at, *id));
     let outage = Outage { peer, kind, failures };
-    // Somebody who listens and is not reached is none of those who are missing.
-    Ok((!outage.is_blocked(case)).then_some(outage))
+    // Somebody who listens and is not reached is none of those who are missing, nor is one who is not asked.
+    Ok((!outage.is_blocked(case) && !outage.is_led_elsewhere()).then_some(outage))
 }
 
 impl Outage<'_> {
@@ -69,6 +69,10 @@ impl Outage<'_> {
 
     fn listens(&self, case: &Case<'_>) -> Option<bool> {
         case.sockets().known().and_then(|table| table.listens(&self.peer.address))
+    }
+
+    fn is_led_elsewhere(&self) -> bool {
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.led.is_some())
     }
 
     fn is_blocked(&self, case: &Case<'_>) -> bool {

@@ -1,5 +1,6 @@
 //! What all causes of a refused TCP connection begin with.
 
+use super::filtered::{Inside, Led, OnTheWay, Stage, on_the_way};
 use crate::case::{Case, FailureId, PeerSubject, Reach, Subject, count, or_ask};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding};
@@ -12,6 +13,10 @@ pub(super) struct Refusal<'c> {
     pub(super) address: SocketAddr,
     /// What a probe sees now.
     pub(super) reach: Observed<Reach>,
+    /// Where a rule of a packet filter leads the connection instead, and who is asked there.
+    pub(super) led: Option<Led<'c>>,
+    /// The other network namespace of this host that the connection comes to, if it does.
+    pub(super) inside: Option<Inside<'c>>,
     /// Whether nobody saw a refusal: that none listens says that there would be one.
     is_foreseen: bool,
     failures: Vec<FailureId>,
@@ -33,6 +38,8 @@ pub(super) fn refusal<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Op
     if is_foreseen && !would_be_refused(case, peer, &reach) {
         return Ok(None);
     }
+    let way =
+        if is_foreseen { OnTheWay::default() } else { on_the_way(case, peer, address, Stage::Connecting)? };
     let failures = logged.iter().map(|(id, ..)| *id).collect();
     let line = Case::lines_evidence(logged, |n| {
         format!("{} refused (ECONNREFUSED)", count(n, "connection attempt"))
@@ -45,7 +52,8 @@ pub(super) fn refusal<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Op
         evidence
             .push(Evidence::context(format!("{address} accepts connections now"), case.probe_origin(peer)));
     }
-    Ok(Some(Refusal { peer, address, reach, is_foreseen, failures, evidence }))
+    let (led, inside) = (way.led, way.inside);
+    Ok(Some(Refusal { peer, address, reach, led, inside, is_foreseen, failures, evidence }))
 }
 
 /// Whether the request of a given URL, which nothing may be sent for, can only be refused: on no address of the group
@@ -78,9 +86,10 @@ impl Refusal<'_> {
         self.reach == Observed::Known(Reach::Connected)
     }
 
-    /// Whether the listening sockets of the address's host were read and none takes a connection to it.
+    /// Whether the listening sockets of the address's host were read and none takes a connection to it. Where connections are
+    /// led elsewhere, none has to.
     pub(super) fn nobody_listens(&self, case: &Case<'_>) -> bool {
-        is_closed(case, &self.peer.address)
+        self.led.is_none() && is_closed(case, &self.peer.address)
     }
 
     /// A finding about the refusal, with its log line and its probe.

@@ -13,8 +13,10 @@
 //! ## How we know
 //!
 //! Confirmed: whoever supervises the process recorded its death (the journal, systemd's own memory of the unit, supervisord's
-//! or PM2's log, runit's status, a container engine), at or before the failures, and its definition names the peer's address. Likely: its name alone ties
-//! it to the upstream. A process that is merely younger than the failures proves no death.
+//! or PM2's log, runit's status, a container engine), at or before the failures, and its definition names the peer's address, or a
+//! container has that address for good or is called as nginx dials. Likely: its name alone ties
+//! it to the upstream. A process that is merely younger than the failures proves no
+//! death. Requests that broke off without an answer at the very moment of the death are its consequence as well.
 //!
 //! ## What would disprove it
 //!
@@ -33,6 +35,7 @@
 //!
 //! systemd.service(5) on `Restart=`, systemd.exec(5) on exit codes; signal(7); coredumpctl(1).
 
+use super::ended_containers::{End, ended, ended_again};
 use super::services::{Event, How, Judged, judged, judged_again};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -46,7 +49,17 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &["unix-socket-missing", "unix-socket-stale", "upstream-not-listening"],
+    supersedes: &[
+        "connect-timeout-too-short",
+        "host-unreachable",
+        "response-body-truncated",
+        "unix-socket-missing",
+        "unix-socket-stale",
+        "upstream-closed-before-response",
+        "upstream-connect-timeout",
+        "upstream-not-listening",
+        "upstream-reset-before-response",
+    ],
     detect: Detect::Alone(detect),
     explain,
     remedies,
@@ -55,7 +68,11 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let judged = judged(case, subject)?.filter(|judged| death(judged).is_some());
-    Ok(judged.map_or(Ruling::NoSign, |judged| Ruling::found(judged.finding(case, &CAUSE, subject))))
+    if let Some(judged) = judged {
+        return Ok(Ruling::found(judged.finding(case, &CAUSE, subject)));
+    }
+    let ended = ended(case, subject)?.filter(|ended| matches!(ended.end, End::Died(_)));
+    Ok(ended.map_or(Ruling::NoSign, |ended| Ruling::found(ended.finding(case, &CAUSE, subject))))
 }
 
 fn death<'j>(judged: &'j Judged<'_>) -> Option<&'j Event> {
@@ -65,8 +82,14 @@ fn death<'j>(judged: &'j Judged<'_>) -> Option<&'j Event> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let address = finding.address();
     let judged = judged_again(case, finding);
-    let name = judged.as_ref().map_or_else(|| address.clone(), Judged::name);
-    let how = judged.as_ref().and_then(death).map(|death| death.what.words()).unwrap_or_default();
+    let container = ended_again(case, finding).filter(|_| judged.is_none());
+    let code = match container.as_ref().map(|ended| ended.end) {
+        Some(End::Died(code)) => format!(": exit code {code}"),
+        _ => String::new(),
+    };
+    let container = container.map(|ended| format!("the container {}", ended.container.name));
+    let name = judged.as_ref().map(Judged::name).or(container).unwrap_or_else(|| address.clone());
+    let how = judged.as_ref().and_then(death).map_or(code, |death| death.what.words());
     Explanation {
         title: format!("{name}, which serves {address}, died{how}"),
         why: "The process ended by itself, and its listening socket went with it. The kernel refuses nginx's connections at \
@@ -80,7 +103,11 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some(judged) = judged_again(case, finding) else { return Vec::new() };
+    let Some(judged) = judged_again(case, finding) else {
+        return ended_again(case, finding)
+            .map(|ended| of_container(finding, &ended.container.name))
+            .unwrap_or_default();
+    };
     let Some(death) = death(&judged) else { return Vec::new() };
     let wrote = judged.history.last_words(death.to);
     let wrote = wrote.map(|line| format!("; before it ended it wrote: {line}")).unwrap_or_default();
@@ -96,6 +123,17 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let start = judged
         .started_by(Remedy::new("Start it again", Risk::Review), has_failed)
         .advice(advice)
+        .verify(format!("a connection to {} opens", finding.address()));
+    vec![start, find]
+}
+
+fn of_container(finding: &Finding, name: &str) -> Vec<Remedy> {
+    let find = Remedy::new("Find out why it died", Risk::ShowOnly)
+        .command(&["docker", "logs", "--tail", "50", name], &[])
+        .verify("the cause of its end is known");
+    let start = Remedy::new("Start it again", Risk::Review)
+        .command(&["docker", "start", name], &[&["docker", "stop", name]])
+        .advice("it may die again of the same thing; `--restart on-failure` has the engine start it again")
         .verify(format!("a connection to {} opens", finding.address()));
     vec![start, find]
 }
@@ -117,6 +155,40 @@ mod tests {
         Broken
         Confirmed upstream-crashed -> upstream-not-listening: orders.service, which serves 127.0.0.1:3000, died: signal 11 (SIGSEGV) [2 requests, still failing]
         ");
+    }
+
+    const BROKEN_OFF: &str = r#"2026/11/21 02:28:20 [error] 101#101: *1 upstream prematurely closed connection while reading response header from upstream, client: 10.0.0.9, server: shop.example.com, request: "GET /api/z HTTP/1.1", upstream: "http://127.0.0.1:3000/api/z", host: "shop.example.com"
+"#;
+
+    /// The same with a request that broke off at a moment.
+    fn with_broken_off(at: &str) -> Fixture {
+        let log = format!("{}\n{}", BROKEN_OFF.replace("02:28:20", at), section("error.log"));
+        let access = format!(
+            "10.0.0.9 - - [21/Nov/2026:{at} +0000] \"GET /api/z HTTP/1.1\" 502 157 \"-\" \"curl/8\"\n{}",
+            section("access.log")
+        );
+        hit().with("error.log", &log).with("access.log", &access)
+    }
+
+    /// A section of what is stopped.
+    fn section(name: &str) -> &'static str {
+        let begin = STOPPED.split_once(&format!("#- {name}\n")).unwrap().1;
+        begin.split("#- ").next().unwrap()
+    }
+
+    #[test]
+    fn hit_what_broke_off_at_its_death_is_its_consequence() {
+        let summary = with_broken_off("02:28:20").summary();
+        let says = "Confirmed upstream-crashed -> upstream-closed-before-response, upstream-not-listening: orders.service, which serves 127.0.0.1:3000, died: signal 11 (SIGSEGV) [3 requests, still failing]";
+        assert!(summary.contains(says) && summary.lines().count() == 2, "{summary}");
+    }
+
+    #[test]
+    fn near_miss_what_broke_off_at_another_time_is_another_matter() {
+        let summary = with_broken_off("02:27:00").summary();
+        let is_apart = summary.contains("[2 requests, still failing]")
+            && summary.contains("Likely upstream-closed-before-response: ");
+        assert!(is_apart, "{summary}");
     }
 
     #[test]

@@ -13,8 +13,9 @@
 //! ## How we know
 //!
 //! Confirmed: the address belongs to this host, the listening sockets of nginx's network namespace were read, and none
-//! of them takes a connection to it. Likely: only the refusal was seen, in the log or by a probe; a packet filter that
-//! rejects looks the same.
+//! of them takes a connection to it. Where a rule of a packet filter leads the connection to another address (a published
+//! port), or where the address is that of another network namespace of this host, the sockets there tell. Likely: only the
+//! refusal was seen, in the log or by a probe; a packet filter that rejects looks the same.
 //!
 //! ## What would disprove it
 //!
@@ -22,7 +23,8 @@
 //!
 //! ## What to do
 //!
-//! Start the backend, or find out why it does not come up. If it listens elsewhere on purpose, point nginx there.
+//! Start the backend, or find out why it does not come up. If it listens elsewhere on purpose, point nginx, or the rule that
+//! leads there, to it.
 //!
 //! ## Not to be confused with
 //!
@@ -36,12 +38,14 @@
 //! `src/event/ngx_event_connect.c`. Linux: connect(2), `ECONNREFUSED`.
 
 use super::config_not_reloaded::{is_foreign, newer_source};
-use super::refused::refusal;
+use super::refused::{Refusal, refusal};
 use super::ties::hidden_owners;
 use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
+use std::net::SocketAddr;
+use why502_facts::PeerAddress;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-not-listening",
@@ -66,6 +70,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::found(
             refusal.finding(case, &CAUSE, Confidence::Likely, subject).still_failing(Some(false)),
         ));
+    }
+    if let Some(finding) = beyond(case, &refusal, subject) {
+        return Ok(Ruling::found(finding));
     }
     if refusal.nobody_listens(case) {
         let says = format!("no socket listens on {}", refusal.address);
@@ -92,12 +99,53 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding.open(gap.map(|gap| Case::open(gap, "whether something listens there")))))
 }
 
-fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
+/// A finding about another network namespace that the connection comes to, or another address that it is led to.
+fn beyond(case: &Case<'_>, refusal: &Refusal<'_>, subject: &Subject) -> Option<Finding> {
+    let inside = refusal.inside.as_ref();
+    let to = inside.map(|own| own.address).or(refusal.led.as_ref().map(|led| led.to))?;
+    let listens = inside.and_then(|own| own.table.listens(&PeerAddress::Inet(own.address)));
+    let confidence = match listens {
+        Some(false) if refusal.stands() => Confidence::Confirmed,
+        // Somebody listens and is not reached: something on the way refuses.
+        Some(true) if refusal.stands() => Confidence::Possible,
+        _ => Confidence::Likely,
+    };
+    let nobody = inside.filter(|_| listens == Some(false)).map(|own| {
+        let says = format!("no socket listens on {to} in the network namespace of process {}", own.pid);
+        Evidence::supporting(says, Case::other_sockets_origin(own.pid))
+    });
+    let others = inside.filter(|_| listens == Some(false)).and_then(|own| {
+        let others = own.table.listeners.iter().filter(|other| !other.address.ip().is_loopback());
+        let words: Vec<String> = others.take(3).map(|other| case.listener(other)).collect();
+        let says = format!("on other ports there: {}", words.join(", "));
+        (!words.is_empty()).then(|| Evidence::context(says, Case::other_sockets_origin(own.pid)))
+    });
+    let finding = refusal
+        .finding(case, &CAUSE, confidence, subject)
+        .still_failing(refusal.stands().then_some(true))
+        .with(refusal.led.as_ref().map(|led| led.evidence(case)))
+        .with(nobody)
+        .with(others);
+    Some(finding)
+}
+
+/// Where the connections of a finding are led, and by which rule.
+fn led_to(case: &Case<'_>, finding: &Finding) -> Option<(SocketAddr, String)> {
+    let subject = finding.subjects.iter().find(|subject| subject.peer().is_some())?;
+    let led = refusal(case, subject).ok()??.led?;
+    Some((led.to, led.place_words()))
+}
+
+fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let addresses: Vec<String> =
         finding.subjects.iter().filter_map(Subject::peer).map(|peer| peer.address.to_string()).collect();
-    let title = match (finding.confidence, finding.still_failing) {
-        (_, Some(false)) => format!("nothing listened on {}", addresses.join(", ")),
-        (Confidence::Confirmed, _) => format!("nothing listens on {}", addresses.join(", ")),
+    let led = led_to(case, finding).filter(|_| finding.still_failing != Some(false));
+    let title = match (finding.confidence, finding.still_failing, &led) {
+        (_, Some(false), _) => format!("nothing listened on {}", addresses.join(", ")),
+        (Confidence::Confirmed, _, Some((to, _))) => {
+            format!("nothing listens on {to}, where a rule leads what is sent to {}", addresses.join(", "))
+        }
+        (Confidence::Confirmed, _, None) => format!("nothing listens on {}", addresses.join(", ")),
         _ => format!("connections to {} are refused", addresses.join(", ")),
     };
     Explanation {
@@ -119,6 +167,18 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     // Whoever listened on an address that the file no longer has may be gone for good.
     let is_dropped = |peer: &PeerSubject| case.gateway.master.is_some() && is_foreign(case, peer);
     let Some(peer) = finding.peer().filter(|peer| !is_dropped(peer)) else { return Vec::new() };
+    if let Some((to, place)) = led_to(case, finding) {
+        let advice = format!(
+            "a rule ({place}) leads what is sent to {} on to {to}: start the service that should listen there, or write the address and \
+             port that it has now into what makes the rule",
+            peer.address
+        );
+        return vec![
+            Remedy::new("Have the rule and the backend name the same address", Risk::ShowOnly)
+                .advice(advice)
+                .verify(format!("a connection to {} opens", peer.address)),
+        ];
+    }
     let place = if case.is_local(&peer.address) { "on this host" } else { "on its host" };
     let advice = format!(
         "start the service that should listen on {} {place}, and read its log if it does not stay up",
@@ -166,6 +226,20 @@ refused
         Broken
         Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [2 requests, still failing]
         ");
+    }
+
+    #[test]
+    fn hit_a_rule_leads_elsewhere() {
+        let rule = "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -m tcp --dport 3000 -j DNAT --to-destination 10.9.0.7:80\nCOMMIT\n";
+        let report = Fixture::new(HIT).with("iptables", rule).report();
+        let finding = &report.findings[0];
+        let evidence: Vec<&str> = finding.evidence.iter().map(|own| own.says.as_str()).collect();
+        assert_eq!(finding.cause, "upstream-not-listening");
+        assert!(
+            evidence.iter().any(|says| says.ends_with("leads the connection on to 10.9.0.7:80")),
+            "{evidence:?}"
+        );
+        assert!(!evidence.contains(&"no socket listens on 127.0.0.1:3000"), "{evidence:?}");
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn told(case: &Case<'_>, subject: &Subject, mut found: Unanswered<'_>) -> Result
 }
 
 /// Whether an attempt ended because whoever had it was gone at once.
-fn is_sudden(symptom: &Symptom) -> bool {
+pub(super) fn is_sudden(symptom: &Symptom) -> bool {
     let is_cut = symptom.is(Phrase::PrematureClose) && symptom.phase == Some(Phase::ReadingBody);
     is_closed(symptom) || is_reset(symptom) || is_cut || symptom.is_quietly_unanswered()
 }

@@ -8,15 +8,17 @@
 //! ## What you see
 //!
 //! `connect() failed (111: Connection refused) while connecting to upstream`; for a unix socket (2: No such file or
-//! directory) or (111). A 502 at once.
+//! directory) or (111). A 502 at once. Of a container that nginx dials by its own address also (113: No route to host), or a
+//! timeout while connecting.
 //!
 //! ## How we know
 //!
 //! Confirmed: the definition of a service of this host (a unit of systemd, a program of supervisord, a service of runit, an
 //! application in PM2's list) names the address: in its socket unit, its command, its variables, or a file that its command
 //! names; or it is a container that a port of the host is published for. Whoever supervises it says that it does not run, and
-//! nobody listens. A container that its restart policy would have started again, and that stays down, was stopped. Likely: the name of the service alone ties it to the upstream, or several
-//! services fit. Only failures since it was stopped are explained.
+//! nobody listens. Confirmed as well: the container whose fixed address or whose name is dialled does not run. A container that its
+//! restart policy would have started again, and that stays down, was stopped. Likely: the name of the service alone ties it to the
+//! upstream, or several services fit. Only failures since it was stopped are explained.
 //!
 //! ## What would disprove it
 //!
@@ -36,6 +38,7 @@
 //! systemctl(1), systemd.service(5), systemd.unit(5) on masking; supervisord: "Process States"; runit: sv(8);
 //! Docker: "Start containers automatically" (restart policies); PM2: "Persistent Applications".
 
+use super::ended_containers::{End, ended, ended_again};
 use super::services::{How, Judged, StopKind, judged, judged_again};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -49,7 +52,14 @@ pub(super) static CAUSE: Cause = Cause {
     effect: false,
     statuses: &[502],
     scope: Scope::Peer,
-    supersedes: &["unix-socket-missing", "unix-socket-stale", "upstream-not-listening"],
+    supersedes: &[
+        "connect-timeout-too-short",
+        "host-unreachable",
+        "unix-socket-missing",
+        "unix-socket-stale",
+        "upstream-connect-timeout",
+        "upstream-not-listening",
+    ],
     detect: Detect::Alone(detect),
     explain,
     remedies,
@@ -58,13 +68,19 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let judged = judged(case, subject)?.filter(|judged| matches!(judged.verdict.how, How::Stopped(_)));
-    Ok(judged.map_or(Ruling::NoSign, |judged| Ruling::found(judged.finding(case, &CAUSE, subject))))
+    if let Some(judged) = judged {
+        return Ok(Ruling::found(judged.finding(case, &CAUSE, subject)));
+    }
+    let ended = ended(case, subject)?.filter(|ended| ended.end == End::Stopped);
+    Ok(ended.map_or(Ruling::NoSign, |ended| Ruling::found(ended.finding(case, &CAUSE, subject))))
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let address = finding.address();
     let judged = judged_again(case, finding);
-    let name = judged.as_ref().map_or_else(|| address.clone(), Judged::name);
+    let container = ended_again(case, finding).filter(|_| judged.is_none());
+    let container = container.map(|ended| format!("the container {}", ended.container.name));
+    let name = judged.as_ref().map(Judged::name).or(container).unwrap_or_else(|| address.clone());
     let title = match judged.as_ref().map(|judged| &judged.verdict.how) {
         _ if finding.still_failing == Some(false) => format!("{name}, which serves {address}, was stopped"),
         Some(How::Stopped(StopKind::Masked)) => format!("{name}, which serves {address}, is masked"),
@@ -78,8 +94,8 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     };
     Explanation {
         title,
-        why: "No process of the service runs, so nobody listens where nginx connects to. The kernel refuses at once, and nginx \
-              answers 502."
+        why: "No process of the service runs, so nobody listens where nginx connects to. The kernel refuses at once, or finds nobody \
+              at a container's address, and nginx answers 502."
             .to_owned(),
         wont_help: vec![
             "restarting or reloading nginx: it finds nobody there again".to_owned(),
@@ -92,7 +108,12 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     if finding.still_failing == Some(false) {
         return Vec::new();
     }
-    let Some(judged) = judged_again(case, finding) else { return Vec::new() };
+    let Some(judged) = judged_again(case, finding) else {
+        return ended_again(case, finding)
+            .map(|ended| start_container(finding, &ended.container.name))
+            .into_iter()
+            .collect();
+    };
     let How::Stopped(kind) = &judged.verdict.how else { return Vec::new() };
     let name = judged.history.service.name.as_str();
     let verify = format!("a connection to {} opens", finding.address());
@@ -127,6 +148,16 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             std::iter::once(remedy).chain(enable).collect()
         }
     }
+}
+
+fn start_container(finding: &Finding, name: &str) -> Remedy {
+    Remedy::new("Start the container", Risk::Review)
+        .command(&["docker", "start", name], &[&["docker", "stop", name]])
+        .advice(
+            "somebody may have stopped it on purpose; with `--restart unless-stopped` the engine starts it after a reboot. Where nginx \
+             dials its name, reload nginx then: it may get another address",
+        )
+        .verify(format!("a connection to {} opens", finding.address()))
 }
 
 #[cfg(test)]

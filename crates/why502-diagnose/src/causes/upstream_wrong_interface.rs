@@ -18,6 +18,8 @@
 //! other family, or something ties its process to this upstream. Likely: nothing does, and nothing speaks against it: the
 //! port of a bridge, of 127.0.0.7 or of another interface may be another service's. Possible: its process bears another
 //! name. A listener of nginx itself, one that is another peer of the configuration, a debugger or a database is none.
+//! Confirmed as well: the connection comes to another network namespace of this host (a container, perhaps behind a published
+//! port), is refused there now, and one socket listens on that very port of the namespace's own loopback.
 //!
 //! ## What would disprove it
 //!
@@ -25,7 +27,8 @@
 //!
 //! ## What to do
 //!
-//! Bind the backend to the dialled address, or dial the one that it is bound to.
+//! Bind the backend to the dialled address, or dial the one that it is bound to. Inside of a container bind it to 0.0.0.0: what
+//! comes from outside comes by its interface, not by its loopback.
 //!
 //! ## Not to be confused with
 //!
@@ -36,7 +39,8 @@
 //!
 //! Linux: bind(2), ip(7), ipv6(7) on `IPV6_V6ONLY`. nginx: `ngx_http_upstream_test_connect`.
 
-use super::refused::refusal;
+use super::filtered::Inside;
+use super::refused::{Refusal, refusal};
 use super::ties::{dial, listens_on, strength_at};
 use crate::case::{Case, PeerSubject, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -64,6 +68,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         return Ok(Ruling::NoSign);
     };
     let (peer, address) = (refusal.peer, refusal.address);
+    if refusal.inside.is_some() || refusal.led.is_some() {
+        return Ok(within(case, &refusal, subject).map_or(Ruling::NoSign, Ruling::found));
+    }
     let Observed::Known(table) = case.sockets() else { return Ok(Ruling::NoSign) };
     if !case.is_local(&peer.address) || table.accepting(address).next().is_some() {
         return Ok(Ruling::NoSign);
@@ -81,6 +88,33 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .still_failing(Some(true))
         .with([Evidence::supporting(says, case.sockets_origin())]);
     Ok(Ruling::found(finding))
+}
+
+/// A finding about another network namespace that the connection comes to.
+fn within(case: &Case<'_>, refusal: &Refusal<'_>, subject: &Subject) -> Option<Finding> {
+    let (inside, listener) = on_its_loopback(refusal)?;
+    let confidence = if refusal.stands() { Confidence::Confirmed } else { Confidence::Likely };
+    let says = format!(
+        "in the network namespace of process {} no socket listens on {}, but {}",
+        inside.pid,
+        inside.address,
+        case.listener(listener)
+    );
+    let finding = refusal
+        .finding(case, &CAUSE, confidence, subject)
+        .still_failing(refusal.stands().then_some(true))
+        .with(refusal.led.as_ref().map(|led| led.evidence(case)))
+        .with([Evidence::supporting(says, Case::other_sockets_origin(inside.pid))]);
+    Some(finding)
+}
+
+/// The only listener on the port that a connection comes to in another network namespace, where it is bound to the loopback there.
+fn on_its_loopback<'c>(refusal: &Refusal<'c>) -> Option<(Inside<'c>, &'c Listener)> {
+    let inside = refusal.inside?;
+    let is_closed = inside.table.listens(&PeerAddress::Inet(inside.address)) == Some(false);
+    let mut on_port = inside.table.on_port(inside.address.port()).filter(|_| is_closed);
+    let listener = on_port.next().filter(|own| own.address.ip().is_loopback())?;
+    on_port.all(|other| other.address.ip().is_loopback()).then_some((inside, listener))
 }
 
 /// The only listener on the same port of another address that may be the backend, and how sure that is: none of nginx's
@@ -126,11 +160,21 @@ fn dialled(listener: SocketAddr) -> SocketAddr {
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let found = found(case, finding);
-    let title = match found {
-        Some((peer, listener)) => {
+    let inside = found_within(case, finding);
+    let title = match (inside, found) {
+        (Some((peer, inside, listener)), _)
+            if inside.address == peer.address.inet().unwrap_or(inside.address) =>
+        {
+            format!("{} is dialled, and there the backend listens on {} only", peer.address, listener.address)
+        }
+        (Some((peer, inside, listener)), _) => format!(
+            "{} leads to {}, and there the backend listens on {} only",
+            peer.address, inside.address, listener.address
+        ),
+        (None, Some((peer, listener))) => {
             listens_on(&peer.address, &PeerAddress::Inet(listener.address), finding.confidence)
         }
-        None => "the backend listens on another address".to_owned(),
+        (None, None) => "the backend listens on another address".to_owned(),
     };
     let mut wont_help = vec!["raising timeouts: the refusal comes at once, no timer fired".to_owned()];
     if finding.confidence == Confidence::Confirmed {
@@ -147,6 +191,17 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    if let Some((peer, inside, listener)) = found_within(case, finding) {
+        let advice = format!(
+            "bind it to 0.0.0.0:{} or [::]:{}, by its own setting for host or interface: {} is reached from inside of its own \
+             namespace alone",
+            listener.address.port(),
+            listener.address.port(),
+            listener.address
+        );
+        let remedy = Remedy::new(format!("Bind the backend to {}", inside.address), Risk::ShowOnly);
+        return vec![remedy.advice(advice).verify(format!("a connection to {} opens", peer.address))];
+    }
     let Some((peer, listener)) = found(case, finding) else { return Vec::new() };
     let target = PeerAddress::Inet(dialled(listener.address));
     let mut remedies = Vec::new();
@@ -160,6 +215,16 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             .verify(format!("a connection to {} opens", peer.address)),
     );
     remedies
+}
+
+fn found_within<'f>(
+    case: &'f Case<'_>,
+    finding: &'f Finding,
+) -> Option<(&'f PeerSubject, Inside<'f>, &'f Listener)> {
+    let subject = finding.subjects.iter().find(|subject| subject.peer().is_some())?;
+    let refusal = refusal(case, subject).ok()??;
+    let (inside, listener) = on_its_loopback(&refusal)?;
+    Some((refusal.peer, inside, listener))
 }
 
 fn found<'f>(case: &'f Case<'_>, finding: &'f Finding) -> Option<(&'f PeerSubject, &'f Listener)> {

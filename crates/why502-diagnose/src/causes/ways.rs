@@ -5,7 +5,7 @@ use crate::finding::{Evidence, Origin};
 use std::net::{IpAddr, SocketAddr};
 use why502_facts::{
     Ask, EchoRecord, Errno, IcmpError, IcmpMeaning, Neighbour, NeighbourState, Observed, PathToPeer,
-    PeerAddress,
+    PeerAddress, Security,
 };
 
 /// The size of an echo request that fits through everything (`ping` sends as much).
@@ -14,7 +14,27 @@ const SMALL: u16 = 84;
 impl Case<'_> {
     /// The way to a peer, as the kernel tells it to the gateway.
     pub(super) fn path_to(&self, peer: &PeerSubject, target: SocketAddr) -> Observed<&PathToPeer> {
-        self.facts.route(self.gateway.security, target, self.source_of(peer))
+        self.facts.route(self.gateway.security, target, self.source_of(peer), None)
+    }
+
+    /// The way of packets that the gateway sends with a mark, from an address.
+    pub(super) fn path_marked(
+        &self,
+        target: SocketAddr,
+        source: Option<IpAddr>,
+        mark: Option<u32>,
+    ) -> Observed<&PathToPeer> {
+        self.facts.route(self.gateway.security, target, source, mark)
+    }
+
+    /// The way to an address, as the kernel tells it in the network namespace of a process; `None`: in this program's own.
+    pub(super) fn path_from(&self, pid: Option<u32>, target: SocketAddr) -> Observed<&PathToPeer> {
+        let security = if pid == self.gateway.master {
+            self.gateway.security
+        } else {
+            pid.map_or(Security::Own, Security::Process)
+        };
+        self.facts.route(security, target, None, None)
     }
 
     /// What answers a small ICMP echo request to a peer's address.

@@ -125,7 +125,10 @@ fn by_journal(name: &str, entry: &JournalEntry) -> Option<Event> {
         UnitEvent::Exited(_) | UnitEvent::Failed | UnitEvent::OutOfMemory | UnitEvent::StartLimitHit => {
             What::Failed
         }
-        UnitEvent::RestartScheduled(_) | UnitEvent::Starting | UnitEvent::Stopping => return None,
+        UnitEvent::ProcessOutOfMemory
+        | UnitEvent::RestartScheduled(_)
+        | UnitEvent::Starting
+        | UnitEvent::Stopping => return None,
     };
     Some(Event { at: entry.at, what, source: format!("journalctl --unit={name}") })
 }

@@ -8,6 +8,10 @@ pub(crate) const ESTABLISHED: u64 = 2;
 pub(crate) const NEW: u64 = 8;
 pub(super) const UNTRACKED: u64 = 64;
 
+/// The bits of a connection's status: see [`PacketField::ConnectionStatus`].
+pub(super) const SOURCE_TRANSLATED: u64 = 16;
+pub(super) const DESTINATION_TRANSLATED: u64 = 32;
+
 /// The ports that Linux takes for its own ends of connections unless it is told otherwise (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL: (u16, u16) = (32_768, 60_999);
 
@@ -27,6 +31,12 @@ impl End {
 
     pub(crate) fn of_server(address: SocketAddr) -> Self {
         Self { address: Some(address.ip()), ports: Some((address.port(), address.port())) }
+    }
+
+    /// Its address and port, if both are known.
+    pub(crate) fn socket(self) -> Option<SocketAddr> {
+        let (low, high) = self.ports?;
+        Some(SocketAddr::new(self.address?, low)).filter(|_| low == high)
     }
 }
 
@@ -57,7 +67,13 @@ pub(crate) struct Packet {
     pub(crate) is_reply: bool,
     pub(crate) flags: u64,
     pub(crate) mark: Option<u64>,
+    /// The mark that the kernel chooses its way by: it looks again only where a chain of the type `route` changed the mark.
+    pub(crate) routing_mark: Option<u64>,
     pub(crate) connection_mark: Option<u64>,
+    /// What was translated of its connection in the namespace where it is: see [`PacketField::ConnectionStatus`].
+    pub(crate) status: Option<u64>,
+    /// Whether packets to its source would leave by the interface that it came by.
+    pub(crate) has_way_back: Option<bool>,
     /// The kinds of the two addresses in the namespace where it is (`local`, `unicast`).
     pub(crate) kinds: (Option<&'static str>, Option<&'static str>),
 }
@@ -154,6 +170,7 @@ impl Packet {
         match operand.field {
             PacketField::ConnectionMark => number(self.connection_mark),
             PacketField::ConnectionState => number(self.state),
+            PacketField::ConnectionStatus => number(self.status),
             PacketField::DestinationAddress => address(&self.to),
             PacketField::DestinationKind => kind(self.kinds.1),
             PacketField::DestinationPort => ports(&self.to),
@@ -168,6 +185,7 @@ impl Packet {
             PacketField::SourceAddress => address(&self.from),
             PacketField::SourceKind => kind(self.kinds.0),
             PacketField::SourcePort => ports(&self.from),
+            PacketField::SourceRoute => number(self.has_way_back.map(u64::from)),
             PacketField::TcpFlags => number(Some(self.flags)),
             PacketField::User => number(self.user.map(u64::from)),
         }

@@ -1,6 +1,6 @@
 use super::packet::{ESTABLISHED, End, Interface, NEW, Packet};
 use super::walk::{Ending, pass};
-use super::{Namespace, answer, send};
+use super::{Namespace, Way, World, answer, send};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use why502_decode::load;
@@ -61,7 +61,10 @@ fn packet() -> Packet {
         is_reply: false,
         flags: 2,
         mark: Some(0),
+        routing_mark: Some(0),
         connection_mark: Some(0),
+        status: Some(0),
+        has_way_back: None,
         kinds: (Some("local"), Some("unicast")),
     }
 }
@@ -261,9 +264,10 @@ fn the_way_leads_through_the_router_and_back() {
             .map(|(at, filter)| Namespace { pid: Some(u32::try_from(at).unwrap()), filter })
             .collect();
         let to = End::of_server("10.0.1.2:3000".parse().unwrap());
-        let there = send(&namespaces, Packet { to, ..packet() });
+        let world = World { namespaces: &namespaces, ways: &[] };
+        let there = send(world, Packet { to, ..packet() });
         let reply = Packet { state: Some(ESTABLISHED), is_reply: true, flags: 18, ..packet() };
-        let back = answer(&namespaces, &there, reply);
+        let back = answer(world, &there, reply);
         (
             there.arrived.map(|own| own.pid),
             there.end().map(|stop| stop.pid),
@@ -282,6 +286,38 @@ fn the_way_leads_through_the_router_and_back() {
     let masquerade = "COMMIT\n*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o r1 -j MASQUERADE";
     let seen = "-A INPUT -s 10.0.1.254/32 -j DROP";
     assert_eq!(run(masquerade, seen), (None, Some(Some(2)), None, None));
+}
+
+#[test]
+fn where_rules_choose_the_table_only_the_kernel_tells_the_way() {
+    let mangle = "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -m tcp --dport 3000 -j MARK --set-xmark 0x5/0xffffffff\nCOMMIT\n";
+    let later = "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -m tcp --dport 3000 -j MARK --set-xmark 0x5/0xffffffff\nCOMMIT\n";
+    let postrouting = "*mangle\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o up1 -j DROP\nCOMMIT\n";
+    let to: std::net::IpAddr = "10.0.0.2".parse().unwrap();
+    let run = |rules: &str, ways: &[Way]| {
+        let mut own = filter(FilterListing::IptablesLegacy, rules);
+        own.has_policy_ipv4 = true;
+        let namespaces = [Namespace { pid: Some(1), filter: &own }];
+        send(World { namespaces: &namespaces, ways }, packet())
+    };
+    let way = |mark, interface: &str| Way {
+        pid: Some(1),
+        asked: (to, mark),
+        hop: Some((interface.to_owned(), None)),
+    };
+    // Nothing was asked: whether it is dropped is not known.
+    let blind = run(postrouting, &[]);
+    assert_eq!((blind.unasked, blind.is_lost, blind.end()), (Some((to, 0)), true, None));
+    assert_eq!(blind.stops.len(), 1);
+    let up0 = run(postrouting, &[way(0, "up0")]);
+    assert!(up0.stops.is_empty() && !up0.is_lost);
+    assert!(run(postrouting, &[way(0, "up1")]).end().is_some());
+    // A mark that is set where the way is looked up again, and one that comes too late for that.
+    let marked = format!("{mangle}{}", postrouting.replace("*mangle", "*security"));
+    assert_eq!(run(&marked, &[way(0, "up0")]).unasked, Some((to, 5)));
+    let again = run(mangle, &[way(0, "up0"), way(5, "up1")]);
+    assert_eq!((again.mark, again.is_lost), (Some(5), false));
+    assert_eq!(run(later, &[way(0, "up0")]).mark, Some(0));
 }
 
 proptest! {

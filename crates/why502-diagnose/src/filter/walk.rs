@@ -1,6 +1,8 @@
 //! A packet in the chains of a hook.
 
-use super::packet::{Doubt, Holds, Interface, NEW, Packet, UNTRACKED};
+use super::packet::{
+    DESTINATION_TRANSLATED, Doubt, End, Holds, Interface, NEW, Packet, SOURCE_TRANSLATED, UNTRACKED,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use why502_facts::{
     BaseChain, FilterChain, FilterFamily, FilterRule, FilterStatement, FilterTable, FilterVerdict, Hook,
@@ -58,9 +60,14 @@ pub(super) fn pass(filter: &PacketFilter, hook: Hook, packet: &mut Packet, may_t
         if bound == Holds::No {
             continue;
         }
+        let mark = packet.mark;
         let mut walk = Walk { filter, table, packet, steps: 0, possible: Vec::new(), translated: None };
         let flow = walk.chain(chain, None, 0);
         let (mut possible, translated) = (walk.possible, walk.translated);
+        // nft(8), "type route": the kernel looks the way up again.
+        if base.is_route && packet.mark != mark {
+            packet.routing_mark = packet.mark;
+        }
         fate.translated = fate.translated.or(translated);
         let ruled = match flow {
             Flow::End(ruled) => ruled,
@@ -291,6 +298,7 @@ impl<'w> Walk<'w> {
     fn translate(&mut self, to: &Translation, is_certain: bool) {
         let port = |port: u16| Some((port, port));
         let packet = &mut *self.packet;
+        let before = (packet.from, packet.to);
         match to {
             Translation::Destination(..) | Translation::DestinationUnknown | Translation::Redirect(_)
                 if !is_certain || *to == Translation::DestinationUnknown =>
@@ -310,7 +318,10 @@ impl<'w> Walk<'w> {
                 } else {
                     IpAddr::V4(Ipv4Addr::LOCALHOST)
                 };
-                packet.to.address = is_own.then_some(loopback);
+                packet.to.address = match &packet.input {
+                    Interface::Named(name) => self.filter.single_source(name, packet.is_ipv6),
+                    _ => is_own.then_some(loopback),
+                };
             }
             Translation::Source(address) => packet.from.address = address.filter(|_| is_certain),
             Translation::Masquerade => {
@@ -321,6 +332,15 @@ impl<'w> Walk<'w> {
             }
             Translation::DestinationUnknown => {}
         }
+        // What stays as it is does not count as translated (net/netfilter/nf_nat_core.c, `nf_nat_setup_info`).
+        let bit = |own: End, before: End, bit| match own.address {
+            None => None,
+            Some(_) => Some(if own == before { 0 } else { bit }),
+        };
+        let bits = bit(packet.from, before.0, SOURCE_TRANSLATED)
+            .zip(bit(packet.to, before.1, DESTINATION_TRANSLATED))
+            .map(|(from, to)| from | to);
+        packet.status = packet.status.zip(bits.filter(|_| is_certain)).map(|(old, new)| old | new);
     }
 }
 

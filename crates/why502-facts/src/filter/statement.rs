@@ -108,6 +108,9 @@ pub enum PacketField {
     /// The state of the connection, as the bits of `enum ip_conntrack_info`: invalid 1, established 2, related 4, new 8,
     /// untracked 64.
     ConnectionState,
+    /// What is known of the connection, as the bits of `enum ip_conntrack_status`, of which only two are looked at: its source was
+    /// translated 16, its destination 32.
+    ConnectionStatus,
     /// The direction of the packet in it: original 0, reply 1.
     Direction,
     /// Its destination.
@@ -136,6 +139,8 @@ pub enum PacketField {
     SourceKind,
     /// Its source's port.
     SourcePort,
+    /// Whether packets to its source would leave by the interface that it came by: 1, else 0.
+    SourceRoute,
     /// Its flags: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
     TcpFlags,
     /// The user of the socket that sends it.

@@ -49,5 +49,7 @@ fn base_chain(table: &str, chain: &str, policy: &str) -> Option<BaseChain> {
         ("security", _) => 50,
         _ => 0,
     };
-    Some(BaseChain { hook, priority, is_nat, drops: policy == "DROP", devices: None })
+    // net/ipv4/netfilter/iptable_mangle.c, `ipt_mangle_out`.
+    let is_route = table == "mangle" && hook == Hook::Output;
+    Some(BaseChain { hook, priority, is_nat, is_route, drops: policy == "DROP", devices: None })
 }

@@ -113,12 +113,31 @@ impl<'r> Reader<'r> {
                 self.skip_module();
             }
             "comment" => self.skip_module(),
+            // Headers that no packet of TCP here has: each asks for its own first.
+            "ah" | "dst" | "esp" | "frag" | "hbh" | "mh" | "rt" => {
+                self.require(PacketField::Protocol, false, number(0));
+                self.skip_module();
+            }
+            "rpfilter" => self.way_back(),
             "addrtype" | "connmark" | "conntrack" | "iprange" | "mark" | "multiport" | "owner" | "state"
             | "tcp" => {}
             other => {
                 self.statements.push(FilterStatement::UnknownCondition(format!("-m {other}")));
                 self.skip_module();
             }
+        }
+    }
+
+    /// `-m rpfilter [--loose] [--validmark] [--accept-local] [--invert]`.
+    fn way_back(&mut self) {
+        let begin = self.at;
+        self.skip_module();
+        let options = &self.words[begin..self.at];
+        let has = |name: &str| options.iter().any(|option| option == name);
+        if has("--loose") {
+            self.statements.push(FilterStatement::UnknownCondition("-m rpfilter --loose".to_owned()));
+        } else {
+            self.require(PacketField::SourceRoute, has("--invert"), number(1));
         }
     }
 
@@ -153,6 +172,14 @@ impl<'r> Reader<'r> {
             }
             ("conntrack", "--ctstate") | ("state", "--state") => {
                 // Whether it is one of these states: any of their bits is set.
+                if let Some(bits) = words::status(value) {
+                    return self.push(
+                        PacketField::ConnectionStatus,
+                        Some(bits.into()),
+                        !is_negated,
+                        number(0),
+                    );
+                }
                 let Some(bits) = states(value) else { return self.unknown(option, begin) };
                 return self.push(PacketField::ConnectionState, Some(bits.into()), !is_negated, number(0));
             }

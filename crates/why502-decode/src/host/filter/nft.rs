@@ -82,6 +82,7 @@ fn parse_chain(chain: &Value, texts: &Texts) -> Option<FilterChain> {
         hook,
         priority: chain["prio"].as_i64().unwrap_or(0),
         is_nat: chain["type"] == "nat",
+        is_route: chain["type"] == "route",
         drops: chain["policy"] == "drop",
         devices: devices(chain, texts),
     });

@@ -107,13 +107,24 @@ fn operand(left: &Value) -> Read {
             "state" => plain(PacketField::ConnectionState),
             "direction" => plain(PacketField::Direction),
             "mark" => plain(PacketField::ConnectionMark),
+            "status" => plain(PacketField::ConnectionStatus),
             _ => Read::Unknown,
         },
+        // A header of IPv6 that no packet of TCP here has; whether it is there at all is a question of its own.
+        "exthdr" if value.get("field").is_some() => Read::Never,
         "fib" if value["result"] == "type" => match strings(&value["flags"]).collect::<Vec<_>>()[..] {
             ["daddr"] => plain(PacketField::DestinationKind),
             ["saddr"] => plain(PacketField::SourceKind),
             _ => Read::Unknown,
         },
+        "fib" if value["result"] == "oif" => {
+            let flags: Vec<&str> = strings(&value["flags"]).collect();
+            if flags.contains(&"saddr") && flags.contains(&"iif") {
+                plain(PacketField::SourceRoute)
+            } else {
+                Read::Unknown
+            }
+        }
         _ => Read::Unknown,
     }
 }
@@ -183,7 +194,7 @@ fn compare(
 }
 
 fn is_bits(field: PacketField) -> bool {
-    matches!(field, PacketField::ConnectionState | PacketField::TcpFlags)
+    matches!(field, PacketField::ConnectionState | PacketField::ConnectionStatus | PacketField::TcpFlags)
 }
 
 fn mask_bits(mask: &Value, field: PacketField) -> Option<u128> {
@@ -209,7 +220,11 @@ fn bits(value: &Value, field: PacketField) -> Option<u64> {
         return list.iter().map(|part| bits(part, field)).try_fold(0, |all, own| Some(all | own?));
     }
     let name = list.as_str()?;
-    if field == PacketField::TcpFlags { words::tcp_flag(name) } else { words::state(name) }
+    match field {
+        PacketField::TcpFlags => words::tcp_flag(name),
+        PacketField::ConnectionStatus => words::status(name),
+        _ => words::state(name),
+    }
 }
 
 /// What one operand is compared with.
@@ -241,7 +256,10 @@ pub(super) fn item(value: &Value, field: PacketField) -> Option<FilterItem> {
         | PacketField::OutputInterface
         | PacketField::SourceKind
         | PacketField::DestinationKind => Some(FilterItem::Name(value.as_str()?.to_owned())),
-        PacketField::ConnectionState | PacketField::TcpFlags => one(bits(value, field)?),
+        PacketField::ConnectionState | PacketField::ConnectionStatus | PacketField::TcpFlags => {
+            one(bits(value, field)?)
+        }
+        PacketField::SourceRoute => one(u64::from(value.as_bool()?)),
         _ => match (value.as_u64(), value.as_str()) {
             (Some(number), _) => one(number),
             (None, Some(word)) => one(named_number(word, field)?),

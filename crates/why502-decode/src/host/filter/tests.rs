@@ -64,6 +64,7 @@ proptest! {
             if_inet6: blob(),
             route: blob(),
             ipv6_route: blob(),
+            policy: blob(),
         });
     }
 }

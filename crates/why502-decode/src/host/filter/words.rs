@@ -14,6 +14,16 @@ pub(super) fn state(name: &str) -> Option<u64> {
     })
 }
 
+/// The bit of what is known of a connection, as far as it can be told of a packet (include/uapi/linux/netfilter/nf_conntrack_common.h,
+/// `enum ip_conntrack_status`).
+pub(super) fn status(name: &str) -> Option<u64> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "snat" => 16,
+        "dnat" => 32,
+        _ => return None,
+    })
+}
+
 /// The bit of a flag of TCP (RFC 9293, section 3.1); `ALL` and `NONE` are iptables' words.
 pub(super) fn tcp_flag(name: &str) -> Option<u64> {
     Some(match name.to_ascii_lowercase().as_str() {

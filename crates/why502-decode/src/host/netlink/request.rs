@@ -27,8 +27,8 @@ pub enum Table {
 /// The protocol of the packets that are asked about (`IPPROTO_TCP`).
 const TCP: u8 = 6;
 
-/// Asks which way a TCP packet without a mark takes, sent by the user who asks. The answer names the route's table.
-pub fn route_request(target: SocketAddr, source: Option<IpAddr>) -> Vec<u8> {
+/// Asks which way a TCP packet takes, sent by the user who asks. The answer names the route's table.
+pub fn route_request(target: SocketAddr, source: Option<IpAddr>, mark: Option<u32>) -> Vec<u8> {
     let mut message = RouteMessage::default();
     let host = if target.is_ipv4() { 32 } else { 128 };
     message.header.address_family = family(target.ip());
@@ -37,6 +37,7 @@ pub fn route_request(target: SocketAddr, source: Option<IpAddr>) -> Vec<u8> {
     message.attributes.push(RouteAttribute::Destination(target.ip().into()));
     message.attributes.push(RouteAttribute::IpProto(TCP));
     message.attributes.push(RouteAttribute::Dport(target.port()));
+    message.attributes.extend(mark.map(RouteAttribute::Mark));
     if let Some(source) = source.filter(|source| source.is_ipv4() == target.is_ipv4()) {
         message.header.source_prefix_length = host;
         message.attributes.push(RouteAttribute::Source(source.into()));

@@ -1,17 +1,51 @@
 //! The rules of policy routing, and whether a packet fits.
 
 use super::kind_of;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteType;
 use netlink_packet_route::rule::{RuleAction as KernelAction, RuleAttribute, RuleFlags, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::SocketAddr;
 use why502_facts::{LinkAddress, PolicyRule, RuleAction};
 
-/// A packet of the gateway to a peer: without a mark, and not yet bound to a device.
+/// A packet of the gateway to a peer, not yet bound to a device.
 pub(super) struct Packet {
     pub(super) target: SocketAddr,
     /// The user who sends it, if the question was asked as that user.
     pub(super) uid: Option<u32>,
+    pub(super) mark: u32,
+}
+
+/// Whether rules of IPv4 and of IPv6 lead to other tables than the three that always are, or choose packets at all.
+pub(in crate::host) fn policy_families(rules: &[u8]) -> (bool, bool) {
+    let (mut ipv4, mut ipv6) = (false, false);
+    for message in super::messages(rules).filter_map(super::inner_message) {
+        let RouteNetlinkMessage::NewRule(rule) = &message else { continue };
+        if is_usual(rule) {
+            continue;
+        }
+        match rule.header.family {
+            AddressFamily::Inet => ipv4 = true,
+            AddressFamily::Inet6 => ipv6 = true,
+            _ => {}
+        }
+    }
+    (ipv4, ipv6)
+}
+
+/// `from all lookup local`, `main` or `default` (net/ipv4/fib_rules.c, `fib_default_rules_init`).
+fn is_usual(rule: &RuleMessage) -> bool {
+    let header = &rule.header;
+    let is_plain = |attribute: &RuleAttribute| match attribute {
+        RuleAttribute::Table(table) => (253..=255).contains(table),
+        RuleAttribute::Priority(_) | RuleAttribute::Protocol(_) => true,
+        // `UINT_MAX`: none is suppressed.
+        RuleAttribute::SuppressPrefixLen(length) => *length == u32::MAX,
+        _ => false,
+    };
+    header.action == KernelAction::ToTable
+        && header.tos == 0
+        && !header.flags.contains(RuleFlags::Invert)
+        && rule.attributes.iter().all(is_plain)
 }
 
 /// What one selector asks for, in the words of ip-rule(8), and whether a packet fits.
@@ -62,9 +96,8 @@ pub(super) fn decode(message: &RouteNetlinkMessage, packet: &Packet) -> Option<P
             _ => {}
         }
     }
-    // The gateway itself marks nothing.
     if let Some(mark) = mark.filter(|mark| (*mark, mask) != (0, 0)) {
-        selectors.push((format!("fwmark {mark:#x}/{mask:#x}"), Some(mark == 0)));
+        selectors.push((format!("fwmark {mark:#x}/{mask:#x}"), Some(packet.mark & mask == mark)));
     }
     if header.tos != 0 {
         selectors.push((format!("tos {:#x}", header.tos), None));

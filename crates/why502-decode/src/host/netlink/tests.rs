@@ -56,7 +56,7 @@ fn a_look_up_is_a_route_or_an_error() {
 #[test]
 fn a_rule_is_judged_by_all_that_it_asks_for() {
     let decoded = |bytes: &[u8], uid| {
-        let packet = rule::Packet { target: target(), uid };
+        let packet = rule::Packet { target: target(), uid, mark: 0 };
         rule::decode(&inner_message(bytes).unwrap(), &packet).unwrap()
     };
     let range = |from: u32, to: u32| attribute(20, &[from.to_ne_bytes(), to.to_ne_bytes()].concat());
@@ -74,7 +74,7 @@ fn a_rule_is_judged_by_all_that_it_asks_for() {
 #[test]
 fn questions_are_messages() {
     let source = "10.1.0.1".parse().ok();
-    assert_eq!(messages(&route_request(target(), source)).count(), 1);
+    assert_eq!(messages(&route_request(target(), source, None)).count(), 1);
     for table in [Table::Addresses, Table::Links, Table::Neighbours, Table::Routes, Table::Rules] {
         let bytes = dump_request(table, target().ip());
         assert_eq!(messages(&bytes).map(<[u8]>::len).collect::<Vec<_>>(), [bytes.len()]);
@@ -101,7 +101,7 @@ proptest! {
                 neighbours: blob,
                 ..RouteRecord::default()
             };
-            let path = decode_path(&record, target());
+            let path = decode_path(&record, target(), None);
             prop_assert!(path.routes.len() <= text.len());
             messages(&text).for_each(|message| drop(told(message)));
         }

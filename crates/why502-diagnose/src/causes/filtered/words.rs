@@ -1,7 +1,7 @@
 //! Words for tools and refusals.
 
 use crate::filter::Ending;
-use why502_facts::{Errno, FilterTool, Icmpx, RejectKind};
+use why502_facts::{Errno, FilterTool, Icmpx, PacketFilter, RejectKind, RulePlace};
 
 /// The command of iptables that holds a table.
 pub(in crate::causes) fn tool_name(tool: FilterTool, is_ipv6: bool) -> &'static str {
@@ -12,6 +12,23 @@ pub(in crate::causes) fn tool_name(tool: FilterTool, is_ipv6: bool) -> &'static 
         (FilterTool::IptablesLegacy, false) => "iptables-legacy",
         (FilterTool::IptablesLegacy, true) => "ip6tables-legacy",
     }
+}
+
+/// Where a rule stands, in words.
+pub(super) fn place_words(filter: &PacketFilter, place: &RulePlace, is_ipv6: bool) -> String {
+    let table = match place.tool {
+        FilterTool::Nft => format!("table {} {}", place.family.name(), place.table),
+        FilterTool::IptablesNft | FilterTool::IptablesLegacy => {
+            format!("{}, table {}", tool_name(place.tool, is_ipv6), place.table)
+        }
+    };
+    let handle = filter.rule(place).and_then(|rule| rule.handle);
+    let rule = match (place.rule, handle) {
+        (None, _) => "its policy".to_owned(),
+        (Some(_), Some(handle)) => format!("handle {handle}"),
+        (Some(at), None) => format!("rule {}", at + 1),
+    };
+    format!("{table}, chain {}, {rule}", place.chain)
 }
 
 /// What connect(2) fails with where a first packet is refused so (net/ipv4/icmp.c, `icmp_err_convert`; net/ipv6/icmp.c,

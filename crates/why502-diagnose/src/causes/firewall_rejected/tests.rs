@@ -77,3 +77,27 @@ fn gap_the_rules_cannot_be_read() {
     let summary = Fixture::new(HIT).summary();
     assert!(!summary.contains("firewall-rejected"), "{summary}");
 }
+
+/// A peer beyond a router, and what comes back of an attempt on it.
+fn beyond(errno: &str, probe: &str) -> Fixture {
+    let text = HIT.replace("127.0.0.1:3000", "10.9.0.7:3000").replace("111: Connection refused", errno);
+    Fixture::new(&text).with("listeners", "0.0.0.0:80 nginx").with("probe 10.9.0.7:3000", probe)
+}
+
+#[test]
+fn hit_a_router_says_that_it_is_prohibited() {
+    let fixture = beyond("113: No route to host", "errno No route to host\nicmp 3/13 10.1.0.1");
+    let says = "Likely firewall-rejected: a packet filter rejects what goes to 10.9.0.7:3000: the router 10.1.0.1 [1 requests, still failing]";
+    assert_eq!(first(&fixture), says);
+    let by_the_host = beyond("111: Connection refused", "errno Connection refused\nicmp 3/3 10.9.0.7");
+    let says = "Likely firewall-rejected -> upstream-not-listening: a packet filter rejects what goes to 10.9.0.7:3000: the peer's own host (10.9.0.7) [1 requests, still failing]";
+    assert_eq!(first(&by_the_host), says);
+}
+
+#[test]
+fn near_miss_a_router_says_that_a_host_is_not_there_or_the_host_resets() {
+    let gone = beyond("113: No route to host", "errno No route to host\nicmp 3/1 10.1.0.1");
+    assert!(!gone.summary().contains("firewall-rejected"), "{}", gone.summary());
+    let reset = beyond("111: Connection refused", "refused");
+    assert!(!reset.summary().contains("firewall-rejected"), "{}", reset.summary());
+}

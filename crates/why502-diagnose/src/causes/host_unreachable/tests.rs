@@ -131,3 +131,62 @@ fn gap_the_way_may_not_be_looked_at() {
       open: whether the host answers now, and who says that it does not: the fixture does not tell
     ");
 }
+
+/// A port of this host that a rule of the packet filter leads on to another address.
+fn published(rule: &str) -> Fixture {
+    let log = CLOSED
+        .replace(
+            "upstream prematurely closed connection while reading response header from upstream",
+            "connect() failed (113: No route to host) while connecting to upstream",
+        )
+        .replace("127.0.0.1:3000", "10.0.0.1:8080");
+    Fixture::new(&log)
+        .with("addresses", "10.0.0.1")
+        .with("listeners", "0.0.0.0:80 nginx")
+        .with("probe 10.0.0.1:8080", "errno No route to host after=3050")
+        .with("iptables", &format!("*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -m tcp {rule}\nCOMMIT\n"))
+        .with(ROUTE, ON_LINK)
+}
+
+#[test]
+fn hit_a_rule_leads_to_an_address_that_nobody_has() {
+    let summary = published("--dport 8080 -j DNAT --to-destination 10.0.0.7:3000").summary();
+    let says = "Confirmed host-unreachable: nobody is there at 10.0.0.7:3000, where a rule leads what is sent to 10.0.0.1:8080 [1 requests, still failing]";
+    assert!(summary.contains(says), "{summary}");
+}
+
+#[test]
+fn near_miss_the_rule_is_about_another_port() {
+    let summary = published("--dport 8081 -j DNAT --to-destination 10.0.0.7:3000").summary();
+    assert!(!summary.contains("host-unreachable"), "{summary}");
+}
+
+/// Two uplinks, of which a mark of the packet filter may choose the one whose router is gone.
+fn marked(table: &str) -> Fixture {
+    let rule = "rule 100 200 mark=2";
+    let first = format!("{ROUTED}\n{rule}");
+    let second = format!(
+        "found unicast default dev=3 via=10.2.0.1\nlink 3 eth1 up carrier mtu=1500\nneighbour 3 10.2.0.1 FAILED\n{rule}"
+    );
+    let rules = format!(
+        "*{table}\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -m tcp --dport 3000 -j MARK --set-xmark 0x2/0xffffffff\nCOMMIT\n"
+    );
+    failing("connect() failed (113: No route to host)")
+        .with(ROUTE, &first)
+        .with(&format!("{ROUTE} mark=2"), &second)
+        .with("policy", "100 200 mark=2")
+        .with("iptables", &rules)
+}
+
+#[test]
+fn hit_the_router_that_a_mark_chooses_does_not_answer() {
+    let summary = marked("mangle").summary();
+    let says = "Confirmed host-unreachable: the router 10.2.0.1 on the way to 10.0.0.7:3000 does not answer";
+    assert!(summary.contains(says), "{summary}");
+}
+
+#[test]
+fn near_miss_a_mark_that_comes_too_late_chooses_nothing() {
+    let summary = marked("filter").summary();
+    assert!(!summary.contains("Confirmed host-unreachable"), "{summary}");
+}

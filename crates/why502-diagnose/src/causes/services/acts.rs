@@ -1,11 +1,14 @@
 //! A service that was judged: what a finding says of it, and what is done with it.
 
-use super::Judged;
-use crate::case::{Case, Subject};
+use super::history::AT_ONCE;
+use super::{Event, How, Judged};
+use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::Cause;
+use crate::causes::upstream_oom_killed::is_sudden;
 use crate::finding::{Confidence, Evidence, Finding, Origin};
 use crate::remedy::Remedy;
-use why502_facts::{RestartPolicy, Supervisor};
+use std::time::Duration;
+use why502_facts::{RestartPolicy, Stamp, Supervisor};
 
 impl Judged<'_> {
     /// A finding about the failures that the verdict explains.
@@ -24,12 +27,35 @@ impl Judged<'_> {
         let cap = if still_failing.is_none() { Confidence::Likely } else { Confidence::Confirmed };
         let confidence = self.history.tie.strength.min(cap);
         let definition = Origin::Host(self.history.service.path.clone());
-        self.outage
-            .finding(case, cause, confidence, subject, |at| self.verdict.holds(at))
+        let broken_off = self.broken_off(case);
+        let mut finding = self.outage.finding(case, cause, confidence, subject, |at| self.verdict.holds(at));
+        finding.explains.extend(broken_off.iter().map(|(id, ..)| *id));
+        finding
+            .with(Case::lines_evidence(broken_off, |n| {
+                format!("{} broke off at the moment of a death", count(n, "request"))
+            }))
             .still_failing(still_failing)
             .with([Evidence::supporting(self.history.tie.says.clone(), definition)])
             .with(self.history.evidence(&self.verdict))
             .open(self.history.open.clone())
+    }
+
+    /// The requests that the process had when it died: their connections ended with it.
+    fn broken_off<'s>(&'s self, case: &'s Case<'_>) -> Vec<(FailureId, &'s Failure, &'s Symptom)> {
+        let deaths = match &self.verdict.how {
+            How::Crashed(death) => std::slice::from_ref(death),
+            How::Looping(deaths) | How::OutOfMemory(deaths) => deaths.as_slice(),
+            How::Starting(_) | How::Stopped(_) => &[],
+        };
+        // nginx's log has whole seconds.
+        let is_then = |at: Stamp, death: &Event| {
+            at.after(Duration::from_secs(1)) >= death.from.before(AT_ONCE) && at <= death.to.after(AT_ONCE)
+        };
+        let symptoms = case.symptoms_of(self.outage.peer);
+        let own = symptoms.filter(|(_, failure, symptom)| {
+            is_sudden(symptom) && deaths.iter().any(|death| is_then(failure.at, death))
+        });
+        own.collect()
     }
 
     /// `shop.service`, `the program shop of supervisord`.
