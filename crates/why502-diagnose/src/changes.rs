@@ -224,3 +224,6 @@ fn arranged(mut list: Vec<Change>) -> Vec<Change> {
     }
     list
 }
+
+#[cfg(test)]
+mod tests;

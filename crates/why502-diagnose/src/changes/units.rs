@@ -55,6 +55,8 @@ enum What {
     Reloaded,
     Restarted,
     Started,
+    /// Somebody had it stopped: whatever its processes make of that is no failure.
+    Stopped,
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +76,7 @@ fn of_unit(case: &Case<'_>, name: &str, span: Span) -> Vec<Change> {
         if let (Ask::UnitJournal { unit, .. }, Observed::Known(Datum::UnitJournal(entries))) = (ask, answer)
             && unit == name
         {
-            events.extend(entries.iter().filter_map(|entry| by_journal(name, entry)));
+            events.extend(by_journal(name, entries));
         }
     }
     let kind = if FIREWALLS.contains(&name) { ChangeKind::Firewall } else { ChangeKind::Unit };
@@ -83,7 +85,7 @@ fn of_unit(case: &Case<'_>, name: &str, span: Span) -> Vec<Change> {
     let told = condensed(events).into_iter().rev().take(MAX_EVENTS);
     told.map(|event| {
         let says = match event.what {
-            What::Ended => format!("{name} stopped"),
+            What::Ended | What::Stopped => format!("{name} stopped"),
             What::Failed => format!("{name} failed"),
             What::Reloaded => format!("{name} changed its state while active, as by a reload"),
             What::Restarted => format!("{name} restarted"),
@@ -118,19 +120,23 @@ fn by_properties(unit: &Unit) -> Vec<Event> {
     events
 }
 
-fn by_journal(name: &str, entry: &JournalEntry) -> Option<Event> {
-    let what = match entry.event? {
-        UnitEvent::Started => What::Started,
-        UnitEvent::Deactivated | UnitEvent::Stopped => What::Ended,
-        UnitEvent::Exited(_) | UnitEvent::Failed | UnitEvent::OutOfMemory | UnitEvent::StartLimitHit => {
-            What::Failed
-        }
-        UnitEvent::ProcessOutOfMemory
-        | UnitEvent::RestartScheduled(_)
-        | UnitEvent::Starting
-        | UnitEvent::Stopping => return None,
-    };
-    Some(Event { at: entry.at, what, source: format!("journalctl --unit={name}") })
+/// What the service manager wrote of it.
+fn by_journal(name: &str, entries: &[JournalEntry]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for entry in entries {
+        let Some(event) = entry.event else { continue };
+        let what = match event {
+            UnitEvent::Started => What::Started,
+            UnitEvent::Stopping => What::Stopped,
+            UnitEvent::Deactivated | UnitEvent::Stopped => What::Ended,
+            UnitEvent::Exited(_) | UnitEvent::Failed | UnitEvent::OutOfMemory | UnitEvent::StartLimitHit => {
+                What::Failed
+            }
+            UnitEvent::ProcessOutOfMemory | UnitEvent::RestartScheduled(_) | UnitEvent::Starting => continue,
+        };
+        events.push(Event { at: entry.at, what, source: format!("journalctl --unit={name}") });
+    }
+    events
 }
 
 /// The events by time, each told once: several words of one end are one, and an end with a start soon after it is a restart.
@@ -138,24 +144,25 @@ fn condensed(mut events: Vec<Event>) -> Vec<Event> {
     events.sort_by_key(|event| event.at);
     let mut told: Vec<Event> = Vec::new();
     for event in events {
-        let is_end = |what: What| matches!(what, What::Ended | What::Failed);
-        match told.last_mut() {
-            Some(last) if is_end(last.what) && is_end(event.what) && event.at.since(last.at) <= AT_ONCE => {
+        let is_end = |what: What| matches!(what, What::Ended | What::Failed | What::Stopped);
+        let Some(last) = told.last_mut() else {
+            told.push(event);
+            continue;
+        };
+        let since = event.at.since(last.at);
+        match (last.what, event.what) {
+            // What ends while it is being stopped did not fail.
+            (What::Stopped, What::Ended | What::Failed) if since <= RESTART => {}
+            (what, What::Stopped) if is_end(what) && since <= AT_ONCE => last.what = What::Stopped,
+            (What::Ended | What::Failed, What::Ended | What::Failed) if since <= AT_ONCE => {
                 if event.what == What::Failed {
                     last.what = What::Failed;
                 }
             }
-            Some(last)
-                if last.what == What::Ended
-                    && event.what == What::Started
-                    && event.at.since(last.at) <= RESTART =>
-            {
+            (What::Ended | What::Stopped, What::Started) if since <= RESTART => {
                 *last = Event { what: What::Restarted, ..event };
             }
-            Some(last)
-                if matches!(last.what, What::Restarted | What::Started)
-                    && event.what == What::Started
-                    && event.at.since(last.at) <= AT_ONCE => {}
+            (What::Restarted | What::Started, What::Started) if since <= AT_ONCE => {}
             _ => told.push(event),
         }
     }
