@@ -5,6 +5,7 @@ use crate::cause::Asks;
 use crate::causes::outages::Outage;
 use crate::causes::ties::Tie;
 use crate::finding::{Open, Origin};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use why502_facts::{
     Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
@@ -98,6 +99,8 @@ pub(in super::super) struct History<'c> {
     /// By time.
     pub(in super::super) events: Vec<Event>,
     pub(in super::super) unit: Option<&'c Unit>,
+    /// The processes that its supervisor started and that are not known to have ended, as their supervisor knows them.
+    pub(super) pids: Vec<u32>,
     /// What its processes wrote into the journal.
     pub(super) words: Vec<&'c JournalEntry>,
     /// Whether it was killed for want of memory.
@@ -118,6 +121,7 @@ pub(super) fn of<'c>(
         state: State::Unknown,
         events: Vec::new(),
         unit: None,
+        pids: Vec::new(),
         words: Vec::new(),
         is_out_of_memory: false,
         open: Vec::new(),
@@ -152,6 +156,7 @@ impl<'c> History<'c> {
         // A unit that systemd knows nothing of has never been started.
         let Some(unit) = unit.known() else { return Ok(()) };
         self.unit = Some(unit);
+        self.pids.extend(unit.main_pid());
         self.state = state_of(unit);
         self.is_out_of_memory = unit.result() == "oom-kill";
         if let Some(gap) = journal.gap() {
@@ -253,13 +258,18 @@ impl<'c> History<'c> {
             self.open.push(Case::open(gap.clone(), "what supervisord says of its programs"));
         }
         let words = observed.known().map_or(&[][..], Vec::as_slice);
-        let own: Vec<&ServerWord> = words.iter().filter(|word| is_of(word, &self.service.name)).collect();
+        let own: Vec<&ServerWord> = words.iter().filter(|word| is_of(word, self.service)).collect();
         // In the foreground it writes the same to its standard output: one account is enough.
         let count = |path: &str| own.iter().filter(|word| word.path == path).count();
         let Some(path) = own.iter().map(|word| word.path.as_str()).max_by_key(|path| count(path)) else {
             return Ok(());
         };
+        let mut running = BTreeMap::new();
         for word in own.iter().filter(|word| word.path == path) {
+            match word.event {
+                ServerEvent::Started => running.insert(&word.pool, word.pid),
+                _ => running.remove(&word.pool),
+            };
             let what = match word.event {
                 ServerEvent::Exited(code) => What::Died(code.map(Exit::Code)),
                 ServerEvent::Killed(signal) => What::Died(Some(Exit::Signal(signal))),
@@ -281,6 +291,7 @@ impl<'c> History<'c> {
             let origin = Origin::Host(word.path.clone());
             self.events.push(Event { from, to: word.to, what, says: word.line.clone(), origin });
         }
+        self.pids.extend(running.into_values().flatten());
         Ok(())
     }
 
@@ -293,6 +304,7 @@ impl<'c> History<'c> {
             (None, false) => (State::Down, What::Stopped),
         };
         self.state = state;
+        self.pids.extend(runit.pid);
         let directory = self.service.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let says = match what {
             What::Died(_) | What::GaveUp => "it is wanted up and has no process".to_owned(),
@@ -316,13 +328,15 @@ impl<'c> History<'c> {
     }
 }
 
-/// Whether a word is about a program of supervisord: itself, or one of its processes, `shop_00`.
-fn is_of(word: &ServerWord, program: &str) -> bool {
+/// Whether a word is about a program of supervisord: by the name of its process, which is the program's own unless the
+/// definition says `process_name = %(program_name)s_%(process_num)02d`.
+fn is_of(word: &ServerWord, service: &Service) -> bool {
     let own = word.pool.as_deref().and_then(|pool| pool.rsplit(':').next()).unwrap_or_default();
-    own.strip_prefix(program).is_some_and(|rest| {
-        rest.is_empty()
-            || rest.strip_prefix('_').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-    })
+    let named = service.process_name.as_deref().unwrap_or(&service.name);
+    let Some((before, conversion)) = named.split_once("%(process_num)") else { return own == named };
+    let after = conversion.split_once('d').map_or("", |(_, after)| after);
+    let number = own.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn state_of(unit: &Unit) -> State {
