@@ -7,6 +7,7 @@ mod confinement;
 mod containers;
 mod elsewhere;
 mod failure;
+mod family;
 mod hops;
 mod limits;
 mod logs;

@@ -517,6 +517,7 @@ impl Fixture {
             connected: self.connected(),
             owners,
             accepted,
+            owners_hidden: listeners.lines().any(|line| line.split_whitespace().nth(1) == Some("hidden")),
             fib_trie: Blob::from(fib_trie.as_str()),
             ..SocketRecord::default()
         }))

@@ -75,6 +75,12 @@ pub struct Service {
     pub path: String,
     /// Whether it is masked.
     pub masked: bool,
+    /// Whether it only does something and ends (`Type=oneshot`).
+    pub is_one_shot: bool,
+    /// Whether it counts as up once it has ended (`RemainAfterExit=`).
+    pub remains_after_exit: bool,
+    /// How supervisord names its processes, where that is not the program's name: `shop_%(process_num)02d`.
+    pub process_name: Option<String>,
     /// The commands that start it, each split into arguments.
     pub commands: Vec<Vec<String>>,
     /// The variables of its environment that its definition sets.

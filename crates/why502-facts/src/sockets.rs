@@ -197,6 +197,16 @@ impl SocketTable {
         pids
     }
 
+    /// Whether somebody of whom nobody knows who it is listens on the port of a peer, on whatever address, or on its path.
+    pub fn has_unowned(&self, peer: &PeerAddress) -> bool {
+        match peer {
+            PeerAddress::Inet(target) => self.on_port(target.port()).any(|own| own.pids.is_empty()),
+            PeerAddress::Unix(path) => {
+                self.unix.iter().any(|own| own.listening && own.path == *path && own.pids.is_empty())
+            }
+        }
+    }
+
     /// Whether a process listens anywhere.
     pub fn is_held_by(&self, pid: u32) -> bool {
         self.listeners.iter().any(|own| own.pids.contains(&pid))

@@ -3,7 +3,7 @@
 
 mod words;
 
-use self::words::{expand, split_words};
+use self::words::{Expander, split_words};
 use super::pm2::read_application;
 use why502_facts::{
     Mention, RunitState, Service, ServiceFile, ServiceFileKind, ServiceRecord, Stamp, Supervisor, lossy,
@@ -28,6 +28,9 @@ pub fn decode_service(record: &ServiceRecord) -> Option<(Service, Vec<String>)> 
         name: record.name.clone(),
         path: record.files.first()?.path.clone(),
         masked: record.masked,
+        is_one_shot: false,
+        remains_after_exit: false,
+        process_name: None,
         commands: Vec::new(),
         environment: Vec::new(),
         listens: Vec::new(),
@@ -54,9 +57,10 @@ pub fn decode_service(record: &ServiceRecord) -> Option<(Service, Vec<String>)> 
     for file in record.named.iter().filter(|file| file.kind == ServiceFileKind::Environment) {
         service.environment.extend(lossy(file.content.as_slice()).lines().filter_map(variable));
     }
-    let commands = commands.iter().map(|words: &Vec<String>| {
-        words.iter().map(|word| expand(word, &service.environment)).collect::<Vec<_>>()
-    });
+    let mut expander = Expander::new(&service.environment);
+    let commands = commands
+        .iter()
+        .map(|words: &Vec<String>| words.iter().map(|word| expander.expand(word)).collect::<Vec<_>>());
     service.commands = commands.map(with_script).collect();
     service.mentions =
         record.named.iter().filter(|file| file.kind == ServiceFileKind::Command).flat_map(mentions).collect();
@@ -132,6 +136,10 @@ fn read_unit(
             ("Service", "EnvironmentFile") if value.is_empty() => environment_files.clear(),
             ("Service", "EnvironmentFile") => {
                 environment_files.push(value.trim_start_matches('-').to_owned());
+            }
+            ("Service", "Type") => service.is_one_shot = value == "oneshot",
+            ("Service", "RemainAfterExit") => {
+                service.remains_after_exit = matches!(value.as_str(), "1" | "on" | "true" | "yes");
             }
             ("Service", "WorkingDirectory") => {
                 let directory = value.trim_start_matches('-').trim_end_matches('/').to_owned();
@@ -210,6 +218,9 @@ fn read_program(text: &str, service: &mut Service, commands: &mut Vec<Vec<String
         let value = value.replace("%(program_name)s", &service.name).replace("%%", "%");
         match key.trim() {
             "command" => commands.push(split_words(&value)),
+            "process_name" => {
+                service.process_name = Some(value.replace("%(group_name)s", &service.name));
+            }
             "directory" => service.directory = Some(value.trim_end_matches('/').to_owned()),
             "environment" => service.environment.extend(value.split(',').filter_map(variable)),
             "socket" => service.listens.extend(socket_of_program(&value)),

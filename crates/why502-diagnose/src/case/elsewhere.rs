@@ -46,6 +46,12 @@ impl Case<'_> {
         self.gateway_process().is_none_or(|own| own.net_namespace == process.net_namespace)
     }
 
+    /// Whether a process is known to be in another network namespace than the gateway.
+    pub(crate) fn is_apart_from_gateway(&self, process: &Process) -> bool {
+        let own = self.gateway_process().and_then(|own| own.net_namespace);
+        own.zip(process.net_namespace).is_some_and(|(own, theirs)| own != theirs)
+    }
+
     /// What a process runs in: `the container 0123456789ab`, `app.service`; empty where nothing is known of it.
     pub(crate) fn place_of(&self, pid: u32) -> String {
         let Some(process) = self.listed(pid) else { return String::new() };

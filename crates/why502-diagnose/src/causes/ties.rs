@@ -14,7 +14,9 @@ use self::command::{
     file_name, is_command, is_in_command_line, is_in_directory, is_it, is_port, is_speaker, listen_options,
     program, runs, runs_applications, speaks,
 };
-pub(super) use self::command::{is_application_server, is_at, is_listen, options_of};
+pub(super) use self::command::{
+    has_other_role, is_application_server, is_at, is_listen, is_tool, options_of, runs_container, told,
+};
 use self::words::{FOREIGN, GENERIC, SIDE_DOORS};
 use crate::case::{Case, PeerSubject, count};
 use crate::cause::Asks;

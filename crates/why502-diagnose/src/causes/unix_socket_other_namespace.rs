@@ -21,7 +21,8 @@
 //!
 //! ## What would disprove it
 //!
-//! The path leads both to the same file (then `unix-socket-unlinked`), or nobody listens on it (`unix-socket-missing`).
+//! The path leads both to the same file (then `unix-socket-unlinked`), or nobody listens on it (`unix-socket-missing`). It
+//! answered this nginx while that process was up already: then another one has died (`unix-socket-stale`).
 //!
 //! ## What to do
 //!
@@ -76,6 +77,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(broken) = failing(case, subject)? else { return Ok(Ruling::NoSign) };
     let holders = holders(case, &broken)?;
     let Some(holder) = holders.first() else { return Ok(Ruling::NoSign) };
+    if let Some(against) = answered_beside(case, &broken, holder) {
+        return Ok(Ruling::RuledOut(vec![against]));
+    }
     let Some(confidence) = confidence(case, &broken, holder)? else { return Ok(Ruling::NoSign) };
     let confidence = if holders.len() > 1 { confidence.min(Confidence::Likely) } else { confidence };
     let shared = [case.facts.path_walk(case.gateway.root, SHARED), case.path_walk_of(holder.pid, SHARED)];
@@ -152,15 +156,30 @@ fn views<'c>(
     if asks.is_empty() { Ok(Some(found)) } else { Err(asks) }
 }
 
+/// An answer of the path to this very nginx while the holder was there already: somebody else gave it.
+fn answered_beside(case: &Case<'_>, broken: &Broken<'_>, holder: &Holder<'_>) -> Option<Evidence> {
+    let (at, line) = case.last_success(broken.peer)?;
+    let own = case.gateway.master.and_then(|pid| case.listed(pid))?.started?;
+    let theirs = holder.pids.iter().filter_map(|pid| case.listed(*pid)?.started).min()?;
+    let says = format!(
+        "{} answered this nginx at {at}, when {} was up already",
+        broken.path,
+        case.owners(holder.pids)
+    );
+    (at > own && at > theirs).then(|| Evidence::against(says, Origin::Log(line.clone())))
+}
+
 /// How sure it is that the holder is the backend; `None` if it is not.
 fn confidence(case: &Case<'_>, broken: &Broken<'_>, holder: &Holder<'_>) -> Result<Option<Confidence>, Asks> {
     let strength = strength_of(case, broken.peer, &broken.peer.address, holder.pids)?;
     let (own, theirs) = (case.gateway_process(), case.listed(holder.pid));
     let is_one_host =
         own.and_then(|own| own.container.as_ref()) == theirs.and_then(|own| own.container.as_ref());
+    // A file that is left, and answers of old: somebody listened where nginx sees it.
+    let was_another = !broken.is_absent() && case.last_success(broken.peer).is_some();
     Ok(strength.map(|strength| match strength {
         // On one host the path says whose it is.
-        Confidence::Likely if is_one_host && holder.is_seen => Confidence::Confirmed,
+        Confidence::Likely if is_one_host && holder.is_seen && !was_another => Confidence::Confirmed,
         strength if holder.is_seen => strength,
         strength => strength.min(Confidence::Likely),
     }))
@@ -277,119 +296,4 @@ fn one_volume(case: &Case<'_>, path: &str, pid: u32, gateway: Option<u32>) -> Re
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::causes::unix_socket_missing::tests::HIT as MISSING;
-    use crate::fixture::Fixture;
-
-    const SEEN: &str = "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1\n0755 0 0 dir /run/shop 9:1\n0777 0 0 sock /run/shop/app.sock 9:4";
-
-    fn hit() -> Fixture {
-        Fixture::new(MISSING)
-            .with("listeners", "unix:/run/shop/app.sock gunicorn mnt=7 root=other unit=orders.service")
-            .with(
-                "path /run/shop/app.sock",
-                "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1\n0755 0 0 dir /run/shop 5:3",
-            )
-            .with("path /run/shop/app.sock @200", SEEN)
-            .with("path /run", "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1")
-            .with("path /run @200", "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1")
-    }
-
-    #[test]
-    fn hit_the_listener_sees_other_files() {
-        insta::assert_snapshot!(hit().summary(), @"
-        Broken
-        Confirmed unix-socket-other-namespace -> unix-socket-missing: /run/shop/app.sock is not the same file for nginx and for the backend in orders.service: each has a /run/shop of its own [1 requests, still failing]
-        ");
-        let report = hit().report();
-        insta::assert_snapshot!(crate::fixture::first_diff(&report), @"
-        --- a/etc/nginx/nginx.conf
-        +++ b/etc/nginx/nginx.conf
-        @@ -1,5 +1,5 @@
-         events {}
-         http {
-        -    upstream shop { server unix:/run/shop/app.sock; }
-        +    upstream shop { server unix:/run/orders/app.sock; }
-             server {
-                 listen 80;
-        ");
-    }
-
-    #[test]
-    fn hit_an_old_file_is_left() {
-        let log = MISSING
-            .replace("(2: No such file or directory)", "(111: Connection refused)")
-            .replace("[crit]", "[error]");
-        let stale = Fixture::new(&log)
-            .with("listeners", "unix:/run/shop/app.sock gunicorn mnt=7 root=other")
-            .with("path /run/shop/app.sock", "0755 0 0 dir / 1:2\n0755 0 0 dir /run 5:1\n0755 0 0 dir /run/shop 5:3\n0777 0 0 sock /run/shop/app.sock 5:7")
-            .with("path /run/shop/app.sock @200", SEEN)
-            .with("probe unix:/run/shop/app.sock", "refused");
-        insta::assert_snapshot!(stale.summary(), @"
-        Broken
-        Confirmed unix-socket-other-namespace -> unix-socket-stale: /run/shop/app.sock is not the same file for nginx and for the backend: each has a /run/shop of its own [1 requests, still failing]
-        ");
-        // The very file: whoever is refused there is refused by something else.
-        let same = stale.with("path /run/shop/app.sock @200", &SEEN.replace("9:4", "5:7"));
-        let summary = same.summary();
-        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
-    }
-
-    #[test]
-    fn hit_in_another_container() {
-        let container = Fixture::new(MISSING)
-            .with("options", "net=7\ncontainer=ab")
-            .with("elsewhere", "9 unix:/run/shop/app.sock gunicorn container=cd mnt=7 root=other")
-            .with("path /run/shop/app.sock @400", SEEN);
-        insta::assert_snapshot!(container.summary(), @"
-        Broken
-        Likely unix-socket-other-namespace -> unix-socket-missing: /run/shop/app.sock is not the same file for nginx and for the backend in the container cdcdcdcdcdcd [1 requests, still failing]
-        ");
-        let tied =
-            container.with("elsewhere", "9 unix:/run/shop/app.sock shop container=cd mnt=7 root=other");
-        assert!(tied.summary().contains("Confirmed unix-socket-other-namespace"), "{}", tied.summary());
-        let two = container
-            .with("elsewhere", "9 unix:/run/shop/app.sock gunicorn container=cd mnt=7 root=other\n10 unix:/run/shop/app.sock gunicorn container=ef mnt=8 root=other")
-            .with("path /run/shop/app.sock @401", SEEN);
-        assert!(two.summary().contains("Likely unix-socket-other-namespace"), "{}", two.summary());
-    }
-
-    #[test]
-    fn near_miss_the_listener_sees_the_same_files() {
-        let same = hit().with("listeners", "unix:/run/shop/app.sock gunicorn");
-        let summary = same.summary();
-        assert!(summary.contains("Confirmed unix-socket-unlinked"), "{summary}");
-        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
-    }
-
-    #[test]
-    fn near_miss_a_service_of_another_kind() {
-        let other = hit().with("listeners", "unix:/run/shop/app.sock postgres mnt=7 root=other");
-        let summary = other.summary();
-        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
-    }
-
-    #[test]
-    fn near_miss_it_connects_again() {
-        let summary = hit().with("probe unix:/run/shop/app.sock", "connected").summary();
-        assert!(!summary.contains("unix-socket-other-namespace"), "{summary}");
-    }
-
-    #[test]
-    fn gap_its_files_cannot_be_seen() {
-        insta::assert_snapshot!(hit().without("path /run/shop/app.sock @200").summary(), @"
-        Broken
-        Likely unix-socket-other-namespace -> unix-socket-missing: /run/shop/app.sock is not the same file for nginx and for the backend in orders.service [1 requests, still failing]
-          open: what the listener sees at that path: the fixture does not tell
-        ");
-    }
-
-    #[test]
-    fn gap_other_namespaces_cannot_be_seen() {
-        let hidden = Fixture::new(MISSING).with("options", "net=7\ncontainer=ab");
-        insta::assert_snapshot!(hidden.summary(), @"
-        Broken
-        Confirmed unix-socket-missing: the socket /run/shop/app.sock does not exist [1 requests, still failing]
-        ");
-    }
-}
+mod tests;

@@ -153,6 +153,26 @@ mod tests {
     }
 
     #[test]
+    fn near_miss_it_runs_after_two_failed_starts() {
+        let words = "2026-11-21 02:28:00,123 INFO spawned: 'orders' with pid 12\n\
+            2026-11-21 02:28:01,123 INFO exited: orders (exit status 1; not expected)\n\
+            2026-11-21 02:28:02,123 INFO spawned: 'orders' with pid 13\n\
+            2026-11-21 02:28:03,123 INFO exited: orders (exit status 1; not expected)\n\
+            2026-11-21 02:28:04,123 INFO spawned: 'orders' with pid 200\n";
+        let soon = Fixture::new(STOPPED)
+            .without("unit-file /etc/systemd/system/orders.service")
+            .with("program orders", "command=node server.js\nenvironment=PORT=\"3000\"\n")
+            .with("server-log", words)
+            .with("options", "now=2026-11-21T02:28:40Z")
+            .with("listeners", "127.0.0.1:9 node parent=300 mute server.js\n");
+        assert!(soon.summary().contains("Confirmed upstream-crash-looping"), "{}", soon.summary());
+        let elsewhere = soon.with("listeners", "[::1]:3000 node parent=300 server.js\n");
+        assert!(!elsewhere.summary().contains("upstream-crash-looping"), "{}", elsewhere.summary());
+        let later = soon.with("options", "now=2026-11-21T02:29:40Z");
+        assert!(!later.summary().contains("upstream-crash-looping"), "{}", later.summary());
+    }
+
+    #[test]
     fn hit_the_counter_tells_without_a_journal() {
         let counted = hit()
             .with("unit orders.service", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nNRestarts=4\nExecMainCode=1\nExecMainStatus=1\nExecMainStartTimestamp=Sat 2026-11-21 02:28:22 UTC\nExecMainExitTimestamp=Sat 2026-11-21 02:28:22 UTC")

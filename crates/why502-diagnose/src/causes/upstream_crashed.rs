@@ -211,6 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn near_miss_a_migration_of_the_same_environment_ended_well() {
+        let both = Fixture::new(STOPPED)
+            .without("unit-file /etc/systemd/system/orders.service")
+            .with("program orders", "command=node server.js\nenvironment=PORT=\"3000\"\n")
+            .with("program schema", "command=node schema.js\nenvironment=PORT=\"3000\"\n")
+            .with(
+                "server-log",
+                "2026-11-21 02:28:00,123 INFO spawned: 'orders' with pid 200\n\
+                2026-11-21 02:28:00,124 INFO spawned: 'schema' with pid 12\n\
+                2026-11-21 02:28:01,123 INFO exited: schema (exit status 0; expected)\n",
+            )
+            .with("listeners", "[::1]:3000 node parent=300 server.js\n");
+        assert!(!both.summary().contains("upstream-crashed"), "{}", both.summary());
+        assert!(!both.summary().contains("upstream-service-stopped"), "{}", both.summary());
+    }
+
+    #[test]
     fn near_miss_it_died_after_the_failures() {
         let later = hit()
             .with("unit orders.service", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=signal\nExecMainCode=2\nExecMainStatus=11\nExecMainStartTimestamp=Fri 2026-11-20 02:00:00 UTC\nExecMainExitTimestamp=Sat 2026-11-21 02:40:00 UTC")

@@ -307,6 +307,65 @@ ExecMainExitTimestamp=Sat 2026-11-21 02:28:00 UTC
     }
 
     #[test]
+    fn near_miss_it_publishes_another_port_or_only_does_something_once() {
+        for definition in [
+            "[Service]\nExecStart=/usr/bin/docker run -p 127.0.0.1:18080:3000 ghost\n",
+            "[Service]\nExecStart=/usr/bin/gunicorn -b 10.0.0.9:3000 app:app\n",
+            "[Service]\nType=oneshot\nEnvironment=PORT=3000\nExecStart=/usr/bin/node migrate.js\n",
+        ] {
+            let other = Fixture::new(HIT).with("unit-file /etc/systemd/system/orders.service", definition);
+            assert!(
+                !other.summary().contains("upstream-service-stopped"),
+                "{definition}: {}",
+                other.summary()
+            );
+        }
+        let published = Fixture::new(HIT).with(
+            "unit-file /etc/systemd/system/orders.service",
+            "[Service]\nExecStart=/usr/bin/docker run -p 127.0.0.1:3000:80 ghost\n",
+        );
+        assert!(
+            published.summary().contains("Confirmed upstream-service-stopped"),
+            "{}",
+            published.summary()
+        );
+    }
+
+    #[test]
+    fn near_miss_a_line_of_a_program_says_what_it_may_do() {
+        let line = "7:app.listen(process.env.PORT || 3000)\n";
+        let elsewhere = Fixture::new(&HIT.replace("PORT=3000", "PORT=14000"))
+            .with("named orders.service /srv/orders/server.js", line);
+        assert!(!elsewhere.summary().contains("upstream-service-stopped"), "{}", elsewhere.summary());
+        let alone = Fixture::new(&HIT.replace("Environment=PORT=3000\n", ""))
+            .with("named orders.service /srv/orders/server.js", line);
+        assert!(alone.summary().contains("Likely upstream-service-stopped"), "{}", alone.summary());
+    }
+
+    #[test]
+    fn near_miss_its_supervisor_is_in_another_network() {
+        let other = Fixture::new(HIT).with("options", "net=7");
+        assert!(!other.summary().contains("upstream-service-stopped"), "{}", other.summary());
+    }
+
+    #[test]
+    fn near_miss_another_program_has_a_longer_name() {
+        let words = "2026-11-21 02:00:00,123 INFO spawned: 'web' with pid 200\n\
+            2026-11-21 02:00:00,124 INFO spawned: 'web_2' with pid 201\n\
+            2026-11-21 02:28:00,123 INFO stopped: web_2 (exit status 0)\n";
+        let web = Fixture::new(HIT)
+            .without("unit-file /etc/systemd/system/orders.service")
+            .with("program web", "command=node server.js --port 3000\n")
+            .with("server-log", words);
+        assert!(!web.summary().contains("upstream-service-stopped"), "{}", web.summary());
+        let numbered = web.with(
+            "program web",
+            "command=node server.js --port 3000\nprocess_name=%(program_name)s_%(process_num)d\nnumprocs=3\n",
+        );
+        assert!(numbered.summary().contains("Confirmed upstream-service-stopped"), "{}", numbered.summary());
+    }
+
+    #[test]
     fn near_miss_it_runs_for_long_and_nobody_listens() {
         let running = Fixture::new(HIT)
             .with("unit orders.service", "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=700\nExecMainStartTimestamp=Fri 2026-11-20 02:00:00 UTC")

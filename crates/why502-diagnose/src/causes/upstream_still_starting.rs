@@ -12,10 +12,11 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: a process younger than five minutes, whose command line, environment or service names the peer's address, runs,
-//! and nobody listens there. Likely: the process that listens now was started before the failures, and so was up without
-//! listening; or the name of its service alone ties it to the upstream, or its supervisor keeps no record of
-//! deaths.
+//! Confirmed: a process younger than five minutes, whose command line or service names the peer's address, runs, and neither
+//! it nor a process that it started listens anywhere. Likely: its environment alone names the address, which workers in the
+//! background share; or its program is not known to be a server; or the process that listens now was started before the
+//! failures, and so was up without listening; or the name of its service alone ties it to the upstream, nobody knows the
+//! service's process, or its supervisor keeps no record of deaths. Possible: whose some listeners are may not be seen.
 //!
 //! ## What would disprove it
 //!
@@ -68,7 +69,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let young =
         if outage.is_gone() { delayed_listener(case, &outage) } else { young_process(case, &outage)? };
     let Some(young) = young else { return Ok(Ruling::NoSign) };
-    let Young { from, to, .. } = young;
+    let Young { from, to, strength, .. } = young;
     let holds = |at| from <= at && to.is_none_or(|to| at <= to);
     let fits = outage.failures.is_empty() || outage.failures.iter().any(|(_, at)| holds(*at));
     if !fits || (outage.is_gone() && outage.failures.is_empty()) {
@@ -76,11 +77,12 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let still_failing = if outage.is_gone() { Some(false) } else { outage.stands(case).then_some(true) };
     // What refused before is seen no more.
-    let confidence = if still_failing == Some(true) { Confidence::Confirmed } else { Confidence::Likely };
+    let confidence = if still_failing == Some(true) { strength } else { strength.min(Confidence::Likely) };
     let finding = outage
         .finding(case, &CAUSE, confidence, subject, holds)
         .still_failing(still_failing)
-        .with([Evidence::supporting(young.says, young.origin)]);
+        .with([Evidence::supporting(young.says, young.origin)])
+        .open(young.open);
     Ok(Ruling::found(finding))
 }
 
@@ -95,7 +97,9 @@ fn by_service(case: &Case<'_>, judged: &Judged<'_>, subject: &Subject) -> Findin
 
 fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
     let address = finding.address();
-    let title = if finding.still_failing == Some(false) {
+    let title = if finding.confidence == Confidence::Possible {
+        format!("perhaps the backend of {address} is up and does not listen yet")
+    } else if finding.still_failing == Some(false) {
         format!("the backend of {address} was up and did not listen yet")
     } else {
         format!("the backend of {address} is up and does not listen yet")
@@ -164,14 +168,99 @@ mod tests {
             "listeners",
             "127.0.0.1:9 node started=2026-11-21T02:28:20Z mute env=PORT=3000 server.js\n",
         );
-        assert!(variable.summary().contains("Confirmed upstream-still-starting"), "{}", variable.summary());
+        assert!(variable.summary().contains("Likely upstream-still-starting"), "{}", variable.summary());
         let unit = Fixture::new(STOPPED)
             .with("options", "now=2026-11-21T02:28:40Z")
             .with("unit orders.service", "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=700\nExecMainStartTimestamp=Sat 2026-11-21 02:28:20 UTC")
-            .with("journal orders.service", "2026-11-21T02:28:20Z systemd Started orders.service - Orders.\n");
+            .with("journal orders.service", "2026-11-21T02:28:20Z systemd Started orders.service - Orders.\n")
+            .with("listeners", "127.0.0.1:9 node unit=orders.service mute server.js\n");
         assert!(unit.summary().contains("Confirmed upstream-still-starting"), "{}", unit.summary());
         let elsewhere = unit.with("listeners", "127.0.0.1:3001 node unit=orders.service server.js\n");
         assert!(!elsewhere.summary().contains("upstream-still-starting"), "{}", elsewhere.summary());
+    }
+
+    #[test]
+    fn near_miss_a_worker_has_the_environment_of_the_server() {
+        for command in [
+            "python3 started=2026-11-21T02:28:20Z mute env=PORT=3000 worker.py",
+            "sleep started=2026-11-21T02:28:20Z mute env=PORT=3000 5",
+        ] {
+            let worker = hit().with("listeners", &format!("127.0.0.1:9 {command}\n"));
+            assert!(!worker.summary().contains("upstream-still-starting"), "{}", worker.summary());
+        }
+    }
+
+    #[test]
+    fn near_miss_what_a_wrapper_runs_listens_elsewhere() {
+        for listens in ["[::1]:3000", "127.0.0.1:9229"] {
+            let wrapped = hit().with(
+                "listeners",
+                &format!("0.0.0.0:80 nginx\n127.0.0.1:9 python3 started=2026-11-21T02:28:20Z mute npx.py vite --port 3000\n{listens} node parent=201 server.js\n"),
+            );
+            assert!(!wrapped.summary().contains("upstream-still-starting"), "{}", wrapped.summary());
+        }
+        let in_background = hit().with(
+            "listeners",
+            "127.0.0.1:9 python3 started=2026-11-21T02:28:20Z unit=web.service mute run.py --port 3000\n[::1]:3000 node unit=web.service server.js\n",
+        );
+        assert!(!in_background.summary().contains("upstream-still-starting"), "{}", in_background.summary());
+    }
+
+    #[test]
+    fn near_miss_a_client_is_told_a_port() {
+        for client in [
+            "mysql -P 3000",
+            "psql -p 3000",
+            "nmap -p 3000 10.0.0.1",
+            "wait-for --port 3000",
+            "ssh -p 3000 host",
+        ] {
+            let (name, rest) = client.split_once(' ').unwrap();
+            let other = hit()
+                .with("listeners", &format!("127.0.0.1:9 {name} started=2026-11-21T02:28:20Z mute {rest}\n"));
+            assert!(!other.summary().contains("upstream-still-starting"), "{client}: {}", other.summary());
+        }
+    }
+
+    #[test]
+    fn gap_whose_listeners_are_may_not_be_seen() {
+        let young = "127.0.0.1:9 node started=2026-11-21T02:28:20Z mute --port 3000 server.js\n";
+        let elsewhere = hit().with("listeners", &format!("{young}127.0.0.1:4000 hidden\n"));
+        let summary = elsewhere.summary();
+        assert!(
+            !summary.contains("Confirmed upstream-still") && !summary.contains("Likely upstream-still"),
+            "{summary}"
+        );
+        let there = hit().with("listeners", &format!("{young}[::1]:3000 hidden\n"));
+        assert!(!there.summary().contains("upstream-still-starting"), "{}", there.summary());
+    }
+
+    fn supervised(pid: u32) -> Fixture {
+        without_services()
+            .with("program orders", "command=node server.js --port 3000\n")
+            .with("server-log", &format!("2026-11-21 02:28:20,123 INFO spawned: 'orders' with pid {pid}\n"))
+            .with("options", "now=2026-11-21T02:28:40Z")
+            .with("listeners", "127.0.0.1:9 node parent=300 mute server.js --port 3000\n")
+    }
+
+    #[test]
+    fn hit_a_program_of_supervisord_is_known_by_its_process() {
+        let young = supervised(200);
+        assert!(young.summary().contains("Confirmed upstream-still-starting"), "{}", young.summary());
+        let unknown = supervised(999);
+        assert!(unknown.summary().contains("Likely upstream-still-starting"), "{}", unknown.summary());
+    }
+
+    #[test]
+    fn near_miss_a_program_of_supervisord_listens_elsewhere() {
+        let elsewhere =
+            supervised(200).with("listeners", "[::1]:3000 node parent=300 server.js --port 3000\n");
+        assert!(!elsewhere.summary().contains("upstream-still-starting"), "{}", elsewhere.summary());
+        let child = supervised(200).with(
+            "listeners",
+            "127.0.0.1:9 sh parent=300 mute run.sh\n[::1]:3000 node parent=200 server.js\n",
+        );
+        assert!(!child.summary().contains("upstream-still-starting"), "{}", child.summary());
     }
 
     #[test]

@@ -71,6 +71,30 @@ fn an_instance_stands_for_what_its_template_says() {
 }
 
 #[test]
+fn variables_that_name_each_other_many_times_cost_little() {
+    let many = |name: &str| format!("${name}").repeat(60);
+    let variables = ["AB", "BC", "CD", "DE", "EF", "FG"].map(|pair| {
+        let (name, other) = pair.split_at(1);
+        format!("{name}=\"{}\"", many(other))
+    });
+    let text = format!("command=node $A\nenvironment={},G=\"\"\n", variables.join(","));
+    let (service, _) = decode_service(&record(Supervisor::Supervisord, "shop", &text)).unwrap();
+    assert_eq!(service.commands[0][0], "node");
+}
+
+#[test]
+fn a_one_shot_and_the_names_of_processes_are_told() {
+    let unit = |text: &str| decode_service(&record(Supervisor::Systemd, "a.service", text)).unwrap().0;
+    let once = unit("[Service]\nType=oneshot\nExecStart=/bin/migrate\n");
+    assert!(once.is_one_shot && !once.remains_after_exit);
+    assert!(unit("[Service]\nType=oneshot\nRemainAfterExit=yes\n").remains_after_exit);
+    assert!(!unit("[Service]\nType=notify\n").is_one_shot);
+    let text = "command=node a.js\nprocess_name=%(program_name)s_%(process_num)02d\nnumprocs=2\n";
+    let (program, _) = decode_service(&record(Supervisor::Supervisord, "web", text)).unwrap();
+    assert_eq!(program.process_name.as_deref(), Some("web_%(process_num)02d"));
+}
+
+#[test]
 fn the_script_of_a_shell_is_looked_into() {
     let text = "[Service]\nExecStart=/bin/sh -c 'cd /srv && exec node app.js --port ${PORT:-3000}'\n";
     let (service, _) = decode_service(&record(Supervisor::Systemd, "a.service", text)).unwrap();
@@ -117,7 +141,7 @@ fn the_state_of_runit_is_read() {
 #[test]
 fn words_are_split_as_they_are_quoted() {
     assert_eq!(split_words("a 'b c'\"d\" e\\ f ''"), ["a", "b cd", "e f", ""]);
-    assert_eq!(expand("${A}:$B-$C", &[("A".to_owned(), "$A".to_owned())]), "$A:$B-$C");
+    assert_eq!(Expander::new(&[("A".to_owned(), "$A".to_owned())]).expand("${A}:$B-$C"), "$A:$B-$C");
 }
 
 proptest! {

@@ -25,7 +25,7 @@ impl Judged<'_> {
             (stands || self.outage.is_gone()).then_some(true)
         };
         let cap = if still_failing.is_none() { Confidence::Likely } else { Confidence::Confirmed };
-        let confidence = self.history.tie.strength.min(cap);
+        let confidence = self.history.tie.strength.min(cap).min(self.verdict.cap);
         let definition = Origin::Host(self.history.service.path.clone());
         let broken_off = self.broken_off(case);
         let mut finding = self.outage.finding(case, cause, confidence, subject, |at| self.verdict.holds(at));
@@ -38,6 +38,7 @@ impl Judged<'_> {
             .with([Evidence::supporting(self.history.tie.says.clone(), definition)])
             .with(self.history.evidence(&self.verdict))
             .open(self.history.open.clone())
+            .open(self.verdict.open.clone())
     }
 
     /// The requests that the process had when it died: their connections ended with it.

@@ -6,6 +6,7 @@ use crate::cause::Asks;
 use crate::causes::outages::Outage;
 use crate::causes::ties::Tie;
 use crate::finding::{Open, Origin};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use why502_facts::{
     ContainerDetail, Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
@@ -117,6 +118,8 @@ pub(in super::super) struct History<'c> {
     pub(in super::super) container: Option<&'c ContainerDetail>,
     /// How often its supervisor started it again, as far as that is counted.
     pub(super) n_restarts: u32,
+    /// The processes that its supervisor started and that are not known to have ended, as their supervisor knows them.
+    pub(super) pids: Vec<u32>,
     /// What its processes wrote into the journal.
     pub(super) words: Vec<&'c JournalEntry>,
     pub(in super::super) open: Vec<Open>,
@@ -136,6 +139,7 @@ pub(super) fn of<'c>(
         state: State::Unknown,
         events: Vec::new(),
         unit: None,
+        pids: Vec::new(),
         words: Vec::new(),
         open: Vec::new(),
     };
@@ -171,6 +175,7 @@ impl<'c> History<'c> {
         let Some(unit) = unit.known() else { return Ok(()) };
         self.unit = Some(unit);
         self.n_restarts = unit.n_restarts();
+        self.pids.extend(unit.main_pid());
         self.state = state_of(unit);
         if let Some(gap) = journal.gap() {
             self.open.push(Case::open(gap.clone(), "what the service wrote before it ended"));
@@ -302,7 +307,12 @@ impl<'c> History<'c> {
         let Some(path) = own.iter().map(|word| word.path.as_str()).max_by_key(|path| count(path)) else {
             return Ok(());
         };
+        let mut running = BTreeMap::new();
         for word in own.iter().filter(|word| word.path == path) {
+            match word.event {
+                ServerEvent::Started => running.insert(&word.pool, word.pid),
+                _ => running.remove(&word.pool),
+            };
             let what = match word.event {
                 ServerEvent::Exited(code) => What::Died(code.map(Exit::Code)),
                 ServerEvent::Killed(signal) => What::Died(Some(Exit::Signal(signal))),
@@ -330,6 +340,7 @@ impl<'c> History<'c> {
             let origin = Origin::Host(word.path.clone());
             self.events.push(Event { from, to: word.to, what, says: word.line.clone(), origin });
         }
+        self.pids.extend(running.into_values().flatten());
         Ok(())
     }
 
@@ -342,6 +353,7 @@ impl<'c> History<'c> {
             (None, false) => (State::Down, What::Stopped),
         };
         self.state = state;
+        self.pids.extend(runit.pid);
         let directory = self.service.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let says = match what {
             What::Started => "it was started".to_owned(),
@@ -365,8 +377,8 @@ impl<'c> History<'c> {
     }
 }
 
-/// Whether a word is about a program of supervisord, itself or one of its processes, `shop_00`; or about an application of PM2,
-/// or its script.
+/// Whether a word is about a program of supervisord, by the name of its process, which is the program's own unless the definition
+/// says `process_name = %(program_name)s_%(process_num)02d`; or about an application of PM2, or its script.
 fn is_of(word: &ServerWord, service: &Service) -> bool {
     let pool = word.pool.as_deref().unwrap_or_default();
     if service.supervisor == Supervisor::Pm2 {
@@ -374,10 +386,11 @@ fn is_of(word: &ServerWord, service: &Service) -> bool {
         return pool == service.name || word.event == ServerEvent::GaveUp && is_script();
     }
     let own = pool.rsplit(':').next().unwrap_or_default();
-    own.strip_prefix(service.name.as_str()).is_some_and(|rest| {
-        rest.is_empty()
-            || rest.strip_prefix('_').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-    })
+    let named = service.process_name.as_deref().unwrap_or(&service.name);
+    let Some((before, conversion)) = named.split_once("%(process_num)") else { return own == named };
+    let after = conversion.split_once('d').map_or("", |(_, after)| after);
+    let number = own.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn state_of(unit: &Unit) -> State {

@@ -4,8 +4,10 @@ use super::history::{Event, History, State, What, window};
 use crate::case::Case;
 use crate::causes::app_server::SLACK;
 use crate::causes::outages::Outage;
+use crate::causes::ties::{hidden_owners, runs_container};
+use crate::finding::{Confidence, Open};
 use std::time::Duration;
-use why502_facts::{Exit, Process, Stamp};
+use why502_facts::{Exit, Process, Stamp, Supervisor};
 
 /// How old a process may be that is still starting.
 pub(in super::super) const STARTING: Duration = Duration::from_mins(5);
@@ -26,6 +28,10 @@ pub(in super::super) struct Verdict {
     to: Option<Stamp>,
     /// Whether it is over.
     pub(in super::super) is_over: bool,
+    /// How sure it is at most.
+    pub(super) cap: Confidence,
+    /// What would make it surer.
+    pub(super) open: Option<Open>,
 }
 
 /// What became of it.
@@ -63,11 +69,28 @@ impl Verdict {
     }
 
     fn standing(how: How, from: Option<Stamp>) -> Self {
-        Self { how, from: from.map(|from| from.before(SLACK)), to: None, is_over: false }
+        Self {
+            how,
+            from: from.map(|from| from.before(SLACK)),
+            to: None,
+            is_over: false,
+            cap: Confidence::Confirmed,
+            open: None,
+        }
     }
 
     fn over(how: How, from: Stamp, to: Stamp) -> Self {
-        Self { how, from: Some(from.before(SLACK)), to: Some(to), is_over: true }
+        Self { to: Some(to), is_over: true, ..Self::standing(how, Some(from)) }
+    }
+
+    /// Whether what ended did so well and by itself each time, as a migration does that shares the environment of a server.
+    pub(super) fn is_of_one_shot(&self) -> bool {
+        let is_well = |death: &Event| death.what == What::Died(Some(Exit::Code(0)));
+        match &self.how {
+            How::Crashed(death) | How::Stopped(StopKind::FailedAtStart(Some(death))) => is_well(death),
+            How::Looping(deaths) => deaths.iter().all(is_well),
+            How::OutOfMemory(_) | How::Starting(_) | How::Stopped(_) => false,
+        }
     }
 }
 
@@ -95,10 +118,11 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
     let is_stopped = history.state == State::Down
         && stop.is_some_and(|stop| deaths.iter().all(|death| death.to <= stop.to));
     let stands = outage.stands(case) || !outage.is_gone();
+    let is_missed = || listens(case, outage, history) != Listens::Somewhere;
     // Whoever is killed for want of memory does not die of itself.
     if !is_stopped
         && deaths.len() > shortages.len()
-        && let Some(verdict) = looping(history, &deaths, stands, now)
+        && let Some(verdict) = looping(history, &deaths, now, stands, is_missed)
     {
         return Some(verdict);
     }
@@ -134,10 +158,17 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
             death.map(|death| ended(death, shortages))
         }
         State::Starting(since) | State::Up(since) if stands => {
-            let since = since.filter(|since| now.since(*since) <= STARTING && !listens(case, history))?;
+            let since = since.filter(|since| now.since(*since) <= STARTING)?;
+            let (cap, open) = match listens(case, outage, history) {
+                Listens::Somewhere => return None,
+                Listens::Nowhere => (Confidence::Confirmed, None),
+                Listens::NobodyKnown => (Confidence::Likely, None),
+                Listens::Hidden(open) => (Confidence::Possible, Some(open)),
+            };
             // A restart leaves a gap before the start as well.
             let ended = death.or(stop).map(|event| event.from).filter(|at| *at <= since);
-            Some(Verdict::standing(How::Starting(since), Some(ended.unwrap_or(since))))
+            let verdict = Verdict::standing(How::Starting(since), Some(ended.unwrap_or(since)));
+            Some(Verdict { cap, open, ..verdict })
         }
         State::Starting(_) | State::Up(_) => {
             let ended = death.or(stop).filter(|ended| ended.to >= begin)?;
@@ -151,16 +182,16 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
     }
 }
 
-/// Whether a process of a service listens already, or may do so where nobody sees it from nginx.
-fn listens(case: &Case<'_>, history: &History<'_>) -> bool {
-    let Some(list) = case.facts.processes().known() else { return false };
-    let main = history.unit.and_then(why502_facts::Unit::main_pid);
-    let is_own =
-        |process: &Process| process.unit.as_ref() == Some(&history.service.name) || main == Some(process.pid);
-    list.processes.iter().filter(|process| is_own(process)).any(|process| {
-        !case.is_beside_gateway(process)
-            || case.sockets().known().is_some_and(|table| table.is_listening(process.pid))
-    })
+/// Whether a service listens, wherever that is.
+#[derive(PartialEq, Eq)]
+enum Listens {
+    /// Whose some listeners are may not be seen.
+    Hidden(Open),
+    /// Nobody knows its processes.
+    NobodyKnown,
+    Nowhere,
+    /// A process of it listens, or may do so where nobody sees it from nginx.
+    Somewhere,
 }
 
 /// A death that nobody mended yet.
@@ -181,8 +212,42 @@ fn how_ended(death: &Event, mut shortages: Vec<Event>) -> (How, Stamp) {
     (How::OutOfMemory(shortages), from)
 }
 
-/// Two deaths or more in the window, unless somebody stopped it since; without a journal the counter of restarts tells.
-fn looping(history: &History<'_>, deaths: &[Event], stands: bool, now: Stamp) -> Option<Verdict> {
+fn listens(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Listens {
+    let (processes, sockets) = (case.facts.processes(), case.sockets());
+    let (Some(list), Some(table)) = (processes.known(), sockets.known()) else { return Listens::NobodyKnown };
+    let service = &history.service;
+    let is_supervised = |process: &Process| {
+        let supervisor = service.supervisor_pid.unwrap_or(1);
+        service.supervisor == Supervisor::Systemd || case.descends_from(process, supervisor)
+    };
+    let is_own = |process: &&Process| {
+        process.unit.as_ref() == Some(&service.name)
+            || (history.pids.contains(&process.pid) && is_supervised(process))
+    };
+    let own: Vec<&Process> = list.processes.iter().filter(is_own).collect();
+    let listening = case.listening();
+    if service.commands.iter().any(|command| runs_container(command))
+        || table.has_unowned(&outage.peer.address)
+        || own.iter().any(|process| listening.includes(process))
+    {
+        return Listens::Somewhere;
+    }
+    match hidden_owners(case, outage.peer).filter(|_| table.owners_hidden) {
+        Some(open) => Listens::Hidden(open),
+        None if own.is_empty() => Listens::NobodyKnown,
+        None => Listens::Nowhere,
+    }
+}
+
+/// Two deaths or more in the window, unless somebody stopped it since; without a journal the counter of restarts tells. One
+/// that is up for longer than it ever lived in between, or listens somewhere, has come through.
+fn looping(
+    history: &History<'_>,
+    deaths: &[Event],
+    now: Stamp,
+    stands: bool,
+    is_missed: impl Fn() -> bool,
+) -> Option<Verdict> {
     let first = deaths.first()?;
     let last = deaths.last()?;
     let is_counted = history.n_restarts >= 2 && matches!(history.state, State::Waiting | State::Failed);
@@ -195,9 +260,14 @@ fn looping(history: &History<'_>, deaths: &[Event], stands: bool, now: Stamp) ->
         State::Waiting | State::Failed => true,
         State::Down | State::Unknown => stands,
         State::Starting(_) | State::Up(_) => {
-            stands || now.since(last.to) <= (longest.unwrap_or_default() * 2).max(MIN_LOOPING)
+            now.since(last.to) <= (longest.unwrap_or_default() * 2).max(MIN_LOOPING)
+                && (!stands || is_missed())
         }
     };
+    // What fails now has another cause.
+    if !is_going_on && stands {
+        return None;
+    }
     // Whoever dies before it listens is missed from its start on.
     let start = history.start_before(first.from).filter(|start| first.from.since(*start) <= STARTING);
     // Of more than the journal tells, the first is not known.

@@ -152,3 +152,58 @@ pub(super) const SIDE_DOORS: &[&str] = &[
     "telemetry",
     "watchdog",
 ];
+/// Commands that connect to a server: the port and the address on their command lines are its.
+pub(super) const CLIENTS: &[&str] = &[
+    "ab",
+    "curl",
+    "dockerize",
+    "hey",
+    "mongosh",
+    "mysql",
+    "mysqladmin",
+    "mysqldump",
+    "nc",
+    "ncat",
+    "netcat",
+    "nmap",
+    "pg-dump",
+    "pg-isready",
+    "psql",
+    "redis-cli",
+    "rsync",
+    "scp",
+    "sftp",
+    "ssh",
+    "telnet",
+    "valkey-cli",
+    "wait-for",
+    "wait-for-it",
+    "wget",
+    "wrk",
+];
+/// Commands that run containers.
+pub(super) const ENGINES: &[&str] = &["docker", "nerdctl", "podman"];
+/// Words of programs and arguments that tell of work in the background, which shares the environment of a server.
+pub(super) const OTHER_ROLES: &[&str] = &[
+    "beat",
+    "celery",
+    "clock",
+    "consumer",
+    "cron",
+    "job",
+    "jobs",
+    "migrate",
+    "migration",
+    "migrations",
+    "queue",
+    "resque",
+    "scheduler",
+    "sidekiq",
+    "worker",
+    "workers",
+];
+/// Commands that serve nobody: shells, and what scripts call.
+pub(super) const TOOLS: &[&str] = &[
+    "bash", "cat", "dash", "env", "git", "make", "sh", "sleep", "su", "sudo", "tail", "tee", "timeout",
+    "xargs", "zsh",
+];

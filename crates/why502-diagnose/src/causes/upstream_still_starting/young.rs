@@ -4,8 +4,8 @@ use crate::case::{Case, or_ask};
 use crate::cause::Asks;
 use crate::causes::outages::Outage;
 use crate::causes::services::is_set;
-use crate::causes::ties::{is_at, is_listen, is_never_meant, options_of};
-use crate::finding::Origin;
+use crate::causes::ties::{has_other_role, hidden_owners, is_never_meant, is_tool, runs_container, told};
+use crate::finding::{Confidence, Open, Origin};
 use std::time::Duration;
 use why502_facts::{Ask, GapReason, Observed, PeerAddress, Process, Stamp};
 
@@ -22,6 +22,10 @@ pub(super) struct Young {
     pub(super) to: Option<Stamp>,
     pub(super) says: String,
     pub(super) origin: Origin,
+    /// How sure it is at most that it is the backend.
+    pub(super) strength: Confidence,
+    /// What would make it surer.
+    pub(super) open: Option<Open>,
 }
 
 /// A process that was started a short while ago, says that it listens on the address, and listens nowhere; an error asks for
@@ -32,20 +36,36 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
     };
     let now = case.facts.manifest.captured_at;
     let address = &outage.peer.address;
+    // Whoever listens there beside the address may be the one that is meant.
+    if table.has_unowned(address) {
+        return Ok(None);
+    }
+    let open = hidden_owners(case, outage.peer).filter(|_| table.owners_hidden);
+    let listening = case.listening();
     let is_young = |process: &Process| process.started.is_some_and(|started| now.since(started) <= STARTING);
     let is_gateway = |pid: u32| case.gateway.workers.contains(&pid) || case.gateway.master == Some(pid);
     let is_candidate = |process: &&Process| {
         is_young(process)
             && case.is_beside_gateway(process)
             && !is_gateway(process.pid)
-            && !table.is_listening(process.pid)
+            && !listening.includes(process)
+            && !runs_container(&process.argv)
     };
     let mut young: Vec<&Process> = list.processes.iter().filter(is_candidate).collect();
     young.sort_by_key(|process| std::cmp::Reverse(process.started));
     // One that names it on its command line needs no closer look.
-    if let Some(process) = young.iter().find(|process| is_told(process, address)) {
-        return Ok(shown(case, process, address, "its command line", "cmdline"));
+    let told = young.iter().filter_map(|process| Some((*process, told(&process.argv, address)?)));
+    if let Some((process, strength)) = told.reduce(|one, other| if other.1 > one.1 { other } else { one }) {
+        return Ok(shown(
+            case,
+            process,
+            address,
+            Told { strength, what: "its command line", file: "cmdline" },
+            open,
+        ));
     }
+    // A worker in the background has the environment of the server, and a shell that of what it runs.
+    young.retain(|process| !has_other_role(&process.argv) && !is_tool(&process.argv));
     let wanted: Vec<Ask> = young
         .iter()
         .take(MAX_LOOKED_AT)
@@ -65,26 +85,40 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
     let named = close
         .into_iter()
         .find(|process| process.listens.iter().any(|(name, value)| is_set(name, value, address)));
-    Ok(named.and_then(|process| shown(case, process, address, "its environment", "environ")))
+    let told = Told { strength: Confidence::Likely, what: "its environment", file: "environ" };
+    Ok(named.and_then(|process| shown(case, process, address, told, open)))
 }
 
-/// Whether a command line says that it listens there.
-fn is_told(process: &Process, address: &PeerAddress) -> bool {
-    options_of(&process.argv).any(|(option, value)| is_listen(option) && is_at(value, address))
+/// What names the address.
+struct Told {
+    strength: Confidence,
+    what: &'static str,
+    /// The file below its directory in `/proc`.
+    file: &'static str,
 }
 
-fn shown(case: &Case<'_>, process: &Process, address: &PeerAddress, what: &str, file: &str) -> Option<Young> {
+fn shown(
+    case: &Case<'_>,
+    process: &Process,
+    address: &PeerAddress,
+    told: Told,
+    open: Option<Open>,
+) -> Option<Young> {
     let started = process.started?;
     let age = case.facts.manifest.captured_at.since(started).as_secs();
     let says = format!(
-        "{} was started {age} s ago, {what} names {address}, and it does not listen",
-        case.owners(&[process.pid])
+        "{} was started {age} s ago, {} names {address}, and it does not listen",
+        case.owners(&[process.pid]),
+        told.what
     );
+    let strength = if open.is_some() { Confidence::Possible } else { told.strength };
     Some(Young {
         from: started.before(Duration::from_secs(1)),
         to: None,
         says,
-        origin: Origin::Host(format!("/proc/{}/{file}", process.pid)),
+        origin: Origin::Host(format!("/proc/{}/{}", process.pid, told.file)),
+        strength,
+        open,
     })
 }
 
@@ -109,5 +143,7 @@ pub(super) fn delayed_listener(case: &Case<'_>, outage: &Outage<'_>) -> Option<Y
             case.owners(&[first.pid])
         ),
         origin: Origin::Host(format!("/proc/{}/stat", first.pid)),
+        strength: Confidence::Likely,
+        open: None,
     })
 }
