@@ -163,7 +163,7 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
                 Listens::Somewhere => return None,
                 Listens::Nowhere => (Confidence::Confirmed, None),
                 Listens::NobodyKnown => (Confidence::Likely, None),
-                Listens::Hidden(open) => (Confidence::Possible, Some(open)),
+                Listens::Hidden(open) => (Confidence::Possible, Some(*open)),
             };
             // A restart leaves a gap before the start as well.
             let ended = death.or(stop).map(|event| event.from).filter(|at| *at <= since);
@@ -186,7 +186,7 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
 #[derive(PartialEq, Eq)]
 enum Listens {
     /// Whose some listeners are may not be seen.
-    Hidden(Open),
+    Hidden(Box<Open>),
     /// Nobody knows its processes.
     NobodyKnown,
     Nowhere,
@@ -233,7 +233,7 @@ fn listens(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Liste
         return Listens::Somewhere;
     }
     match hidden_owners(case, outage.peer).filter(|_| table.owners_hidden) {
-        Some(open) => Listens::Hidden(open),
+        Some(open) => Listens::Hidden(Box::new(open)),
         None if own.is_empty() => Listens::NobodyKnown,
         None => Listens::Nowhere,
     }

@@ -90,6 +90,7 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
 }
 
 /// What names the address.
+#[derive(Clone, Copy)]
 struct Told {
     strength: Confidence,
     what: &'static str,
