@@ -212,8 +212,10 @@ fn arranged(mut list: Vec<Change>) -> Vec<Change> {
             })
     };
     list.retain(|change| !is_told(change));
+    // When a process was started is known to a few milliseconds only.
     let key = |change: &Change| {
-        (std::cmp::Reverse(change.at), !change.is_telling, change.kind, change.subject.clone())
+        let second = change.at.0.div_euclid(1000);
+        (std::cmp::Reverse(second), !change.is_telling, change.kind, change.subject.clone())
     };
     list.sort_by_cached_key(key);
     list.dedup_by(|a, b| a.subject == b.subject && a.says == b.says && b.at.since(a.at) <= AT_ONCE);

@@ -114,9 +114,12 @@ impl Report {
         self.0.to_string()
     }
 
-    /// What two runs on the same system must agree on: times and counts of probes left out.
+    /// What two runs on the same system must agree on: times, counts of probes and the order of what happened at once left out.
     pub(crate) fn essence(&self) -> Value {
         let mut value = self.0.clone();
+        if let Some(changes) = value["changes"].as_array_mut() {
+            changes.sort_by_cached_key(|change| change["subject"].to_string());
+        }
         strip(&mut value);
         value
     }
@@ -124,7 +127,8 @@ impl Report {
 
 /// What differs between two runs a moment apart. When a process was started is counted from when the host was booted, and
 /// that is known to a millisecond or two.
-const VOLATILE: [&str; 7] = ["at", "captured_at", "evidence", "gaps", "origin", "seconds_before", "window"];
+const VOLATILE: [&str; 8] =
+    ["at", "captured_at", "chief", "evidence", "gaps", "origin", "seconds_before", "window"];
 
 fn strip(value: &mut Value) {
     match value {

@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn hit_the_container_of_that_address_is_stopped() {
         let stopped = host("cd orders exited fixed=172.18.0.9 exit=143 finished=2026-11-21T02:28:10Z");
-        let says = "upstream-service-stopped: the container orders, which serves 172.18.0.9:3000, is stopped";
+        let says = "upstream-service-stopped -> upstream-not-listening: the container orders, which serves 172.18.0.9:3000, is stopped";
         assert!(stopped.summary().contains(says), "{}", stopped.summary());
         let steps = format!("{:?}", stopped.report().findings[0].remedies);
         assert!(steps.contains(r#""docker", "start", "orders""#), "{steps}");
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn hit_it_died_by_itself() {
         let died = host("cd orders exited fixed=172.18.0.9 exit=1 finished=2026-11-21T02:28:10Z");
-        let says = "upstream-crashed: the container orders, which serves 172.18.0.9:3000, died: exit code 1";
+        let says = "upstream-crashed -> upstream-not-listening: the container orders, which serves 172.18.0.9:3000, died: exit code 1";
         assert!(died.summary().contains(says), "{}", died.summary());
     }
 

@@ -3,7 +3,7 @@
 use super::filtered::{Met, is_elsewhere, tool_name};
 use crate::case::Case;
 use crate::remedy::{Remedy, Risk};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use why502_facts::{FilterItem, FilterRule, FilterStatement, FilterTool, FilterVerdict, Hook, PacketField};
 
 /// The ways past a rule.
@@ -100,7 +100,7 @@ fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
     let handle = rule.and_then(|rule| rule.handle);
     let through = through_nft(met);
     match (rule, handle) {
-        (Some(rule), Some(handle)) if is_only_about(rule, met.there) => {
+        (Some(rule), Some(handle)) if is_dispensable(rule, met) => {
             let text = without_counts(&rule.text);
             let previous = place
                 .rule
@@ -133,7 +133,8 @@ fn through_nft(met: &Met<'_>) -> String {
         return "ct state established,related accept".to_owned();
     }
     let family = if met.there.is_ipv6() { "ip6" } else { "ip" };
-    format!("{family} daddr {} tcp dport {} accept", met.there.ip(), met.there.port())
+    let source = source(met).map_or_else(String::new, |source| format!("{family} saddr {source} "));
+    format!("{source}{family} daddr {} tcp dport {} accept", met.there.ip(), met.there.port())
 }
 
 /// `counter packets 3 bytes 180` counts on from there when it is added again: from nothing.
@@ -163,7 +164,7 @@ fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
         None,
     );
     let number = place.rule.map(|at| (at + 1).to_string());
-    if let Some(rule) = met.filter.rule(place).filter(|rule| is_only_about(rule, met.there)) {
+    if let Some(rule) = met.filter.rule(place).filter(|rule| is_dispensable(rule, met)) {
         let text = split_quoted(&rule.text);
         let undo = iptables("-I", number.into_iter().chain(text.iter().cloned()).collect());
         let title = "Take the rule away that is about this very port".to_owned();
@@ -172,12 +173,22 @@ fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
     let through = if met.carried.is_answer() {
         words("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     } else {
-        words(&format!("-p tcp -d {} --dport {} -j ACCEPT", met.there.ip(), met.there.port()))
+        let source = source(met).map_or_else(String::new, |source| format!(" -s {source}"));
+        words(&format!("-p tcp{source} -d {} --dport {} -j ACCEPT", met.there.ip(), met.there.port()))
     };
     let verb = if number.is_some() { "-I" } else { "-A" };
     let add = iptables(verb, number.into_iter().chain(through.iter().cloned()).collect());
     let title = "Let this connection through before the rule".to_owned();
     (title, vec![see, (add, Some(iptables("-D", through)))])
+}
+
+/// From where a first packet comes, at a hook that others than this host's own programs pass.
+fn source(met: &Met<'_>) -> Option<IpAddr> {
+    met.stop.ends.0.address.filter(|_| !is_on_the_way_out(met.stop.hook))
+}
+
+fn is_on_the_way_out(hook: Hook) -> bool {
+    matches!(hook, Hook::Output | Hook::Postrouting | Hook::Egress)
 }
 
 /// Words as iptables-save quotes them.
@@ -196,6 +207,31 @@ fn split_quoted(text: &str) -> Vec<String> {
     }
     words
 }
+
+/// Whether nothing is lost with a rule: it is about this very port alone, and protects it from nobody else.
+fn is_dispensable(rule: &FilterRule, met: &Met<'_>) -> bool {
+    let is_own = met.carried.is_answer() || is_on_the_way_out(met.stop.hook);
+    let is_plain = rule.statements.iter().all(|statement| match statement {
+        FilterStatement::Condition(condition) => {
+            !condition.is_negated && condition.operands.iter().all(|own| PLAIN.contains(&own.field))
+        }
+        FilterStatement::Sometimes(_) | FilterStatement::UnknownCondition(_) => false,
+        _ => true,
+    });
+    is_own && is_plain && is_only_about(rule, met.there)
+}
+
+/// What rules that are about one port alone ask for besides.
+const PLAIN: [PacketField; 8] = [
+    PacketField::ConnectionState,
+    PacketField::DestinationAddress,
+    PacketField::DestinationPort,
+    PacketField::Family,
+    PacketField::Protocol,
+    PacketField::SourceAddress,
+    PacketField::SourcePort,
+    PacketField::TcpFlags,
+];
 
 /// Whether a rule decides on this very port, or address, alone: then it has no other use, and its place is no border of a policy.
 fn is_only_about(rule: &FilterRule, address: SocketAddr) -> bool {

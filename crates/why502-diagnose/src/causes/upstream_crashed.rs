@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn hit_what_broke_off_at_its_death_is_its_consequence() {
         let summary = with_broken_off("02:28:20").summary();
-        let says = "Confirmed upstream-crashed -> upstream-closed-before-response, upstream-not-listening: orders.service, which serves 127.0.0.1:3000, died: signal 11 (SIGSEGV) [3 requests, still failing]";
+        let says = "Confirmed upstream-crashed -> upstream-not-listening, upstream-closed-before-response: orders.service, which serves 127.0.0.1:3000, died: signal 11 (SIGSEGV) [3 requests, still failing]";
         assert!(summary.contains(says) && summary.lines().count() == 2, "{summary}");
     }
 

@@ -74,9 +74,9 @@ fn near_miss_the_peer_says_it_of_itself() {
         .with(ROUTE, ROUTED)
         .with("probe 10.0.0.7:3000", "errno No route to host after=1\nicmp 3/1 10.0.0.7");
     insta::assert_snapshot!(fixture.summary(), @"
-    Inconclusive
+    Broken
+    Likely firewall-rejected: a packet filter rejects what goes to 10.0.0.7:3000: the peer's own host (10.0.0.7) [1 requests, still failing]
     not host-unreachable: 10.0.0.7 itself says that it is not to be reached: a filter there does
-    unexplained: 1
     ");
 }
 

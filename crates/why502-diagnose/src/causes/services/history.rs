@@ -1,6 +1,7 @@
 //! What became of a service: its state now, and when it was started, stopped, or died, by whoever supervises it.
 
 use super::Candidate;
+use super::words::is_of;
 use crate::case::{Case, or_ask};
 use crate::cause::Asks;
 use crate::causes::outages::Outage;
@@ -375,22 +376,6 @@ impl<'c> History<'c> {
         let starts = self.events.iter().filter(|event| event.what == What::Started && event.from >= moment);
         starts.map(|event| event.from).min()
     }
-}
-
-/// Whether a word is about a program of supervisord, by the name of its process, which is the program's own unless the definition
-/// says `process_name = %(program_name)s_%(process_num)02d`; or about an application of PM2, or its script.
-fn is_of(word: &ServerWord, service: &Service) -> bool {
-    let pool = word.pool.as_deref().unwrap_or_default();
-    if service.supervisor == Supervisor::Pm2 {
-        let is_script = || service.commands.iter().flatten().any(|part| part == pool);
-        return pool == service.name || word.event == ServerEvent::GaveUp && is_script();
-    }
-    let own = pool.rsplit(':').next().unwrap_or_default();
-    let named = service.process_name.as_deref().unwrap_or(&service.name);
-    let Some((before, conversion)) = named.split_once("%(process_num)") else { return own == named };
-    let after = conversion.split_once('d').map_or("", |(_, after)| after);
-    let number = own.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn state_of(unit: &Unit) -> State {

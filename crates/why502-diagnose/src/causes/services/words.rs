@@ -4,7 +4,7 @@ use super::history::{AT_ONCE, Event, History, State, What};
 use super::verdict::{How, StopKind, Verdict};
 use crate::case::count;
 use crate::finding::{Evidence, Origin};
-use why502_facts::{Stamp, Supervisor};
+use why502_facts::{ServerEvent, ServerWord, Service, Stamp, Supervisor};
 
 /// How much of a line is shown.
 const MAX_SHOWN: usize = 160;
@@ -93,4 +93,20 @@ impl History<'_> {
             format!("{} is {} ({}{enabled}{restarts})", unit.name, unit.active_state(), unit.sub_state());
         Some(Evidence::supporting(says, Origin::Host(format!("systemctl show {}", unit.name))))
     }
+}
+
+/// Whether a word is about a program of supervisord, by the name of its process, which is the program's own unless the definition
+/// says `process_name = %(program_name)s_%(process_num)02d`; or about an application of PM2, or its script.
+pub(super) fn is_of(word: &ServerWord, service: &Service) -> bool {
+    let pool = word.pool.as_deref().unwrap_or_default();
+    if service.supervisor == Supervisor::Pm2 {
+        let is_script = || service.commands.iter().flatten().any(|part| part == pool);
+        return pool == service.name || word.event == ServerEvent::GaveUp && is_script();
+    }
+    let own = pool.rsplit(':').next().unwrap_or_default();
+    let named = service.process_name.as_deref().unwrap_or(&service.name);
+    let Some((before, conversion)) = named.split_once("%(process_num)") else { return own == named };
+    let after = conversion.split_once('d').map_or("", |(_, after)| after);
+    let number = own.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
