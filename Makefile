@@ -1,5 +1,5 @@
 # make demo   installs what is missing, builds, breaks a real nginx and diagnoses it
-# make test   installs what the tests need, runs all of them, the fuzz targets for FUZZ_SECONDS (20) seconds each, and the guest lab
+# make test   installs what the tests need, runs all of them, the fuzz targets for FUZZ_SECONDS (20) seconds each, and the quick part of the guest lab
 # make lab    runs every lab scenario against the real nginx and prints the accuracy table
 # make lab-vm runs the scenarios that need a kernel and a systemd of their own, in a guest on User-mode Linux
 # make fuzz   runs every fuzz target for FUZZ_SECONDS (20) seconds
@@ -23,7 +23,7 @@ test: setup-test guest-image lint
 	scripts/fuzz $(FUZZ_SECONDS)
 	$(STATIC) $(CARGO) nextest run --workspace --target $(HOST) --no-fail-fast
 	$(STATIC) $(CARGO) test --workspace --target $(HOST) --doc --quiet
-	target/$(HOST)/debug/why502-lab guest
+	target/$(HOST)/debug/why502-lab guest --quick
 
 lint:
 	$(CARGO) fmt --all --check

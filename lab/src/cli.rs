@@ -149,6 +149,9 @@ struct BenchArgs {
 struct GuestArgs {
     /// Parts of names; any fits. Nothing said: all.
     filter: Vec<String>,
+    /// Only those that `make test` runs.
+    #[arg(long)]
+    quick: bool,
     /// The folder of scenarios.
     #[arg(long, default_value_os_t = project().join("lab/guest"))]
     scenarios: PathBuf,
@@ -267,6 +270,7 @@ fn run_guests(args: GuestArgs) -> Result<ExitCode> {
     let lab = std::env::current_exe()?;
     guest::run(&guest::Order {
         filter: args.filter,
+        quick: args.quick,
         scenarios: args.scenarios,
         why502: orchestrate::find_why502(&lab)?,
         lab,

@@ -35,6 +35,8 @@ const PROMISE: &str = "WHY502_LAB_NAMESPACES";
 pub struct Order {
     /// Parts of names; any fits. Nothing said: all.
     pub filter: Vec<String>,
+    /// Only those that `make test` runs.
+    pub quick: bool,
     /// The folder of scenarios.
     pub scenarios: PathBuf,
     /// The program under test, linked statically.
@@ -62,6 +64,7 @@ pub fn run(order: &Order) -> Result<ExitCode> {
     guests.retain(|guest| {
         order.filter.is_empty() || order.filter.iter().any(|part| guest.name.contains(part.as_str()))
     });
+    guests.retain(|guest| guest.scenario.quick || !order.quick);
     if !rustix::process::geteuid().is_root() {
         if std::env::var_os(PROMISE).is_some() {
             bail!("{PROMISE} is set, and only root can boot the guest");

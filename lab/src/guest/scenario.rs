@@ -27,6 +27,9 @@ pub struct GuestScenario {
     /// Why the expectation is the honest one, where that is not plain.
     #[serde(default)]
     pub note: String,
+    /// Whether `make test` runs it: one of each kind, a few minutes in all.
+    #[serde(default)]
+    pub quick: bool,
     /// The security module that it needs; most do not care.
     #[serde(default)]
     pub boot: Boot,
