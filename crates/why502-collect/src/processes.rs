@@ -78,9 +78,22 @@ pub(crate) fn process_ids() -> std::io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// A process with its argument vector.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) pid: u32,
+    pub(crate) argv: Vec<String>,
+}
+
+/// All processes that can be seen with their argument vectors, by their ids, kernel threads left out.
+pub(crate) fn running_programs() -> std::io::Result<Vec<Program>> {
+    let program = |pid: u32| Some(Program { pid, argv: argv_of(pid)? });
+    Ok(in_parts(&process_ids()?, program))
+}
+
 /// The argument vector of a process; `None` if it is gone, or a kernel thread.
-pub(crate) fn argv_of(pid: u32) -> Option<Vec<String>> {
-    let mut cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+fn argv_of(pid: u32) -> Option<Vec<String>> {
+    let mut cmdline = read_small(&format!("/proc/{pid}/cmdline")).ok()?;
     cmdline.truncate(MAX_CMDLINE);
     let argv =
         cmdline.strip_suffix(b"\0").unwrap_or(&cmdline).split(|byte| *byte == 0).map(why502_facts::lossy);
@@ -111,16 +124,12 @@ fn read_small(path: &str) -> std::io::Result<Vec<u8>> {
     let mut content = vec![0; SMALL];
     let mut length = 0;
     loop {
-        match file.read(content.get_mut(length..).unwrap_or_default())? {
-            0 => break,
-            n_read => length += n_read,
-        }
-        if length == content.len() {
-            content.resize(length * 2, 0);
-        }
-        if length > MAX_SMALL {
+        length += file.read(content.get_mut(length..).unwrap_or_default())?;
+        // The kernel gives all that there is, as far as there is room: to ask once more costs as much again.
+        if length < content.len() || length > MAX_SMALL {
             break;
         }
+        content.resize(length * 2, 0);
     }
     content.truncate(length);
     content.shrink_to_fit();

@@ -10,6 +10,7 @@ mod supervisord;
 mod systemd;
 
 use crate::files::{file_status_of, read_whole_of};
+use crate::processes::running_programs;
 use crate::root::RootDir;
 use rustix::io::Errno;
 use std::time::Instant;
@@ -27,8 +28,12 @@ const MAX_NAMED: usize = 8;
 pub(crate) fn read_services(marks: &[String], stop: Instant) -> Answer {
     let mut services = Vec::new();
     let mut gaps = Vec::new();
-    for read in [systemd::read, supervisord::read, runit::read, pm2::read] {
-        match read(marks, stop) {
+    let supervised = running_programs()
+        .map_err(|error| format!("/proc: {error}"))
+        .map(|programs| [supervisord::read, runit::read, pm2::read].map(|read| read(&programs, marks, stop)));
+    let supervised = supervised.map_or_else(|says| vec![Err(says)], Vec::from);
+    for found in std::iter::once(systemd::read(marks, stop)).chain(supervised) {
+        match found {
             Ok(found) => services.extend(found),
             Err(says) => gaps.push(says),
         }

@@ -275,10 +275,14 @@ fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
     let (mut inodes, mut buffer) = (Vec::new(), Vec::new());
     for descriptor in rustix::fs::Dir::read_from(&directory)? {
         // From the open directory on: the way there is not walked again for each of many.
-        let target = match rustix::fs::readlinkat(&directory, descriptor?.file_name(), buffer) {
+        let descriptor = descriptor?;
+        if descriptor.file_name().to_bytes().starts_with(b".") {
+            continue;
+        }
+        let target = match rustix::fs::readlinkat(&directory, descriptor.file_name(), buffer) {
             Ok(target) => target.into_bytes(),
-            // It was closed meanwhile; the directory itself and its parent are no links.
-            Err(Errno::NOENT | Errno::SRCH | Errno::INVAL) => Vec::new(),
+            // It was closed meanwhile.
+            Err(Errno::NOENT | Errno::SRCH) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         let text = str::from_utf8(&target).unwrap_or_default();

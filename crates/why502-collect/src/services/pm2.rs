@@ -4,7 +4,7 @@
 //! are kept.
 
 use super::{is_wanted, named_files, read_definition};
-use crate::processes::{argv_of, is_listen_variable, process_ids};
+use crate::processes::{Program, is_listen_variable};
 use crate::root::RootDir;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -31,14 +31,13 @@ const MAX_APPLICATIONS: usize = 256;
 const MAX_HOMES: usize = 256;
 
 /// The applications whose definition holds a mark.
-pub(super) fn read(marks: &[String], stop: Instant) -> Result<Vec<ServiceRecord>, String> {
-    let pids = process_ids().map_err(|error| format!("/proc: {error}"))?;
-    let in_time = |_: &u32| Instant::now() < stop;
-    let daemons: Vec<(u32, String)> = pids
-        .into_iter()
-        .take_while(in_time)
-        .filter_map(|pid| Some((pid, pm2_home(argv_of(pid)?.first()?)?)))
-        .collect();
+pub(super) fn read(
+    running: &[Program],
+    marks: &[String],
+    stop: Instant,
+) -> Result<Vec<ServiceRecord>, String> {
+    let home = |program: &Program| Some((program.pid, pm2_home(program.argv.first()?)?));
+    let daemons: Vec<(u32, String)> = running.iter().filter_map(home).collect();
     let homes: BTreeSet<&String> = daemons.iter().map(|(_, home)| home).collect();
     // Without its daemon, as after a boot that nobody told to start it, nothing of the list runs.
     let left: Vec<String> =

@@ -1,7 +1,7 @@
 //! Services of runit (runsv(8)): a directory with a script `run` and the state in `supervise`.
 
 use super::{is_wanted, named_files, names_in, read_definition};
-use crate::processes::{argv_of, process_ids};
+use crate::processes::Program;
 use crate::root::RootDir;
 use std::time::Instant;
 use why502_decode::host::decode_service;
@@ -11,16 +11,19 @@ use why502_facts::{Root, ServiceFile, ServiceFileKind, ServiceRecord, Supervisor
 const MAX_VARIABLES: usize = 64;
 
 /// The services whose definition holds a mark.
-pub(super) fn read(marks: &[String], stop: Instant) -> Result<Vec<ServiceRecord>, String> {
-    let pids = process_ids().map_err(|error| format!("/proc: {error}"))?;
-    let in_time = pids.into_iter().take_while(|_| Instant::now() < stop);
-    Ok(in_time.filter_map(|pid| service(pid, marks)).collect())
+pub(super) fn read(
+    running: &[Program],
+    marks: &[String],
+    stop: Instant,
+) -> Result<Vec<ServiceRecord>, String> {
+    let in_time = running.iter().take_while(|_| Instant::now() < stop);
+    Ok(in_time.filter_map(|program| service(program, marks)).collect())
 }
 
 /// The service of a `runsv`, which stands in its directory.
-fn service(pid: u32, marks: &[String]) -> Option<ServiceRecord> {
-    let argv = argv_of(pid)?;
-    if argv.first()?.rsplit('/').next() != Some("runsv") {
+fn service(program: &Program, marks: &[String]) -> Option<ServiceRecord> {
+    let pid = program.pid;
+    if program.argv.first()?.rsplit('/').next() != Some("runsv") {
         return None;
     }
     let root = Root::Process(pid);

@@ -2,7 +2,7 @@
 
 use super::{is_wanted, named_files, read_definition};
 use crate::glob::glob;
-use crate::processes::{argv_of, process_ids};
+use crate::processes::Program;
 use crate::root::RootDir;
 use std::time::Instant;
 use why502_decode::host::{decode_service, supervisord_includes, supervisord_programs};
@@ -14,12 +14,16 @@ const DEFAULTS: [&str; 2] = ["/etc/supervisord.conf", "/etc/supervisor/superviso
 const MAX_FILES: usize = 256;
 
 /// The programs whose definition holds a mark.
-pub(super) fn read(marks: &[String], stop: Instant) -> Result<Vec<ServiceRecord>, String> {
-    let pids = process_ids().map_err(|error| format!("/proc: {error}"))?;
+pub(super) fn read(
+    running: &[Program],
+    marks: &[String],
+    stop: Instant,
+) -> Result<Vec<ServiceRecord>, String> {
     let (mut records, mut unread) = (Vec::new(), None);
-    for pid in pids.into_iter().take_while(|_| Instant::now() < stop) {
-        let Some(argv) = argv_of(pid).filter(|argv| is_supervisord(argv)) else { continue };
-        let files = files(pid, &argv);
+    let daemons = running.iter().filter(|program| is_supervisord(&program.argv));
+    for Program { pid, argv } in daemons.take_while(|_| Instant::now() < stop) {
+        let pid = *pid;
+        let files = files(pid, argv);
         if files.is_empty() {
             unread = Some(format!("the configuration of supervisord (pid {pid}) cannot be read"));
         }
