@@ -108,10 +108,8 @@ struct RunArgs {
     /// Keeps each run's bundle, in corpus/lab or elsewhere.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = CORPUS)]
     record: Option<PathBuf>,
-    /// Looks once more in every scenario, from a bare host: as nobody, from whom /proc hides others, without /sys, journal and
-    /// tools. What is confirmed then must be what it is.
-    #[arg(long)]
-    bare: bool,
+    #[command(flatten)]
+    surroundings: Surroundings,
     /// Writes all results there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -124,6 +122,15 @@ struct RunArgs {
     /// Kinds of misses that do not count: read-only, offline, ….
     #[arg(long, value_delimiter = ',', value_name = "KINDS")]
     ignore: Vec<Kind>,
+}
+
+/// In what surroundings the program under test looks.
+#[derive(Debug, clap::Args)]
+struct Surroundings {
+    /// Looks once more in every scenario, from a bare host: as nobody, from whom /proc hides others, without /sys, journal and
+    /// tools. What is confirmed then must be what it is.
+    #[arg(long)]
+    bare: bool,
     /// On the host's loopback, even where namespaces of its own are allowed.
     #[arg(long)]
     no_namespaces: bool,
@@ -227,8 +234,11 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
     let why502 = fs::canonicalize(orchestrate::find_why502(&std::env::current_exe()?)?)?;
     let known = orchestrate::known_ids(&why502)?;
     let (scenarios, n_left_out) = select(&args.select, &known)?;
-    let isolation =
-        if args.no_namespaces { Isolation::None("--no-namespaces".to_owned()) } else { Isolation::find() };
+    let isolation = if args.surroundings.no_namespaces {
+        Isolation::None("--no-namespaces".to_owned())
+    } else {
+        Isolation::find()
+    };
     if let Isolation::None(why) = &isolation {
         complain(&format!("on the host's loopback, without namespaces of their own: {why}"));
     }
@@ -239,7 +249,7 @@ fn run_all(args: &RunArgs) -> Result<ExitCode> {
         jobs: args.jobs,
         isolation,
         record: args.record.clone(),
-        bare: args.bare,
+        bare: args.surroundings.bare,
         keep: args.keep,
         ignored: args.ignore.clone(),
     };

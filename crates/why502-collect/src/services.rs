@@ -28,10 +28,14 @@ const MAX_NAMED: usize = 8;
 pub(crate) fn read_services(marks: &[String], stop: Instant) -> Answer {
     let mut services = Vec::new();
     let mut gaps = Vec::new();
-    let supervised = running_programs()
-        .map_err(|error| format!("/proc: {error}"))
-        .map(|programs| [supervisord::read, runit::read, pm2::read].map(|read| read(&programs, marks, stop)));
-    let supervised = supervised.map_or_else(|says| vec![Err(says)], Vec::from);
+    let supervised = match running_programs() {
+        Ok(running) => vec![
+            supervisord::read(&running, marks, stop),
+            Ok(runit::read(&running, marks, stop)),
+            Ok(pm2::read(&running, marks, stop)),
+        ],
+        Err(error) => vec![Err(format!("/proc: {error}"))],
+    };
     for found in std::iter::once(systemd::read(marks, stop)).chain(supervised) {
         match found {
             Ok(found) => services.extend(found),

@@ -12,7 +12,7 @@ mod units;
 
 pub(crate) use first_failure::{FirstFailure, first_failure};
 
-use crate::case::{Case, PeerSubject, Subject};
+use crate::case::{Case, Failure, PeerSubject, Subject};
 use crate::engine::Judged;
 use crate::report::{ChangeKind, Verdict};
 use std::time::Duration;
@@ -180,7 +180,7 @@ fn peers<'c, 'f>(
         }
         Some(finding) => {
             let failures = finding.explains.iter().map(|id| case.failure(*id));
-            failures.flat_map(|failure| failure.attempts()).filter_map(|own| own.peer.as_ref()).collect()
+            failures.flat_map(Failure::attempts).filter_map(|own| own.peer.as_ref()).collect()
         }
         None => Vec::new(),
     };

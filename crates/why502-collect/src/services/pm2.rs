@@ -31,11 +31,7 @@ const MAX_APPLICATIONS: usize = 256;
 const MAX_HOMES: usize = 256;
 
 /// The applications whose definition holds a mark.
-pub(super) fn read(
-    running: &[Program],
-    marks: &[String],
-    stop: Instant,
-) -> Result<Vec<ServiceRecord>, String> {
+pub(super) fn read(running: &[Program], marks: &[String], stop: Instant) -> Vec<ServiceRecord> {
     let home = |program: &Program| Some((program.pid, pm2_home(program.argv.first()?)?));
     let daemons: Vec<(u32, String)> = running.iter().filter_map(home).collect();
     let homes: BTreeSet<&String> = daemons.iter().map(|(_, home)| home).collect();
@@ -45,7 +41,7 @@ pub(super) fn read(
     let running = daemons.iter().map(|(pid, home)| (Root::Process(*pid), Some(*pid), home));
     let gone = left.iter().map(|home| (Root::Host, None, home));
     let records = running.chain(gone).flat_map(|(root, pid, home)| applications(root, pid, home, marks));
-    Ok(records.filter(|record| is_wanted(record, marks)).collect())
+    records.filter(|record| is_wanted(record, marks)).collect()
 }
 
 /// The homes of PM2 that users of this host have.

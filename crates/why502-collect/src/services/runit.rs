@@ -11,13 +11,9 @@ use why502_facts::{Root, ServiceFile, ServiceFileKind, ServiceRecord, Supervisor
 const MAX_VARIABLES: usize = 64;
 
 /// The services whose definition holds a mark.
-pub(super) fn read(
-    running: &[Program],
-    marks: &[String],
-    stop: Instant,
-) -> Result<Vec<ServiceRecord>, String> {
+pub(super) fn read(running: &[Program], marks: &[String], stop: Instant) -> Vec<ServiceRecord> {
     let in_time = running.iter().take_while(|_| Instant::now() < stop);
-    Ok(in_time.filter_map(|program| service(program, marks)).collect())
+    in_time.filter_map(|program| service(program, marks)).collect()
 }
 
 /// The service of a `runsv`, which stands in its directory.

@@ -36,7 +36,8 @@ const FIREWALLS: [&str; 12] = [
 /// The ask for the times of a gateway's files.
 pub(super) fn ask(case: &Case<'_>) -> Option<Ask> {
     let paths = paths(case);
-    (!paths.is_empty()).then(|| Ask::FileTimes { root: case.gateway.root, paths })
+    let is_any = !paths.is_empty();
+    is_any.then_some(Ask::FileTimes { root: case.gateway.root, paths })
 }
 
 /// The ask for the times of what packet filters are loaded from.

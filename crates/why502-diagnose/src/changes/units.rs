@@ -24,7 +24,7 @@ const FIREWALLS: [&str; 6] = [
 /// The asks for the units of a gateway, of those who listen for the peers, and of packet filters, where systemd is seen to
 /// run the host.
 pub(super) fn asks(case: &Case<'_>, peers: &[(&Case<'_>, &PeerSubject)]) -> Vec<Ask> {
-    if !case.listed(1).is_some_and(|first| first.comm == "systemd") {
+    if case.listed(1).is_none_or(|first| first.comm != "systemd") {
         return Vec::new();
     }
     let gateway = case.gateway.master.and_then(|pid| case.listed(pid));

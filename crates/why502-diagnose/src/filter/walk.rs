@@ -333,10 +333,7 @@ impl<'w> Walk<'w> {
             Translation::DestinationUnknown => {}
         }
         // What stays as it is does not count as translated (net/netfilter/nf_nat_core.c, `nf_nat_setup_info`).
-        let bit = |own: End, before: End, bit| match own.address {
-            None => None,
-            Some(_) => Some(if own == before { 0 } else { bit }),
-        };
+        let bit = |own: End, before: End, bit| own.address.map(|_| if own == before { 0 } else { bit });
         let bits = bit(packet.from, before.0, SOURCE_TRANSLATED)
             .zip(bit(packet.to, before.1, DESTINATION_TRANSLATED))
             .map(|(from, to)| from | to);

@@ -45,7 +45,7 @@ pub(super) fn entries(matches: &[String], wanted: &Wanted) -> Result<Option<(Fil
     let handle = rustix::fs::memfd_create("journal", MemfdFlags::CLOEXEC).map_err(|errno| failed(&errno))?;
     let mut file = File::from(handle);
     file.write_all(&output.stdout).map_err(|error| failed(&error))?;
-    let n_lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    let n_lines = output.stdout.split(|byte| *byte == b'\n').count().saturating_sub(1);
     let is_cut = output.truncated || u32::try_from(n_lines).is_ok_and(|n_lines| n_lines >= wanted.n_lines);
     Ok(Some((file, is_cut)))
 }

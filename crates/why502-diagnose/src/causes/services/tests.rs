@@ -87,10 +87,10 @@ fn gap_the_engine_may_not_be_asked() {
 /// An application of PM2, with what its daemon wrote.
 fn of_pm2(words: &str) -> Fixture {
     let entry = r#"{"name":"orders","pm_exec_path":"/srv/orders/server.js","exec_interpreter":"node","pm_cwd":"/srv/orders","env":{"PORT":"3000"}}"#;
-    let lines: String = words
-        .lines()
-        .map(|line| format!("2026-11-21T02:{}: PM2 log: {}\n", &line[..5], &line[6..]))
-        .collect();
+    let mut lines = String::new();
+    for line in words.lines() {
+        lines.extend(["2026-11-21T02:", &line[..5], ": PM2 log: ", &line[6..], "\n"]);
+    }
     Fixture::new(STOPPED)
         .without("unit-file /etc/systemd/system/orders.service")
         .with("pm2 orders", entry)
