@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -91,9 +92,19 @@ impl Drop for World {
     }
 }
 
-/// A port that is free now.
+/// A port on which nobody listens, and which no other test that runs at the same time takes: each has a range of its own, below
+/// those that the kernel gives to clients.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok().and_then(|slot| slot.parse::<u16>().ok());
+    let begin = 10_000 + slot.unwrap_or(0) % 32 * 640;
+    for _ in 0..640 {
+        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed) % 640;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from {begin} on is free");
 }
 
 /// Where PHP-FPM is, whatever its version.
