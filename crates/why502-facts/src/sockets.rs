@@ -168,13 +168,6 @@ impl SocketTable {
         })
     }
 
-    /// Whether a process is known to hold a listening socket, wherever it listens.
-    pub fn is_listening(&self, pid: u32) -> bool {
-        let tcp = self.listeners.iter().flat_map(|listener| &listener.pids);
-        let unix = self.unix.iter().filter(|socket| socket.listening).flat_map(|socket| &socket.pids);
-        tcp.chain(unix).any(|own| *own == pid)
-    }
-
     /// The listeners on the port of `target`, on whatever address.
     pub fn on_port(&self, port: u16) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().filter(move |listener| listener.address.port() == port)
