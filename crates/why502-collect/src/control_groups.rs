@@ -1,8 +1,7 @@
 //! Control groups of processes: two looks at their files, and at the pressure on the host.
 
+use crate::processes::read_small;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +14,6 @@ use why502_facts::{
 const MAX_PROCESSES: usize = 16;
 /// The most directories of control groups.
 const MAX_DIRECTORIES: usize = 64;
-/// The longest file, in bytes.
-const MAX_FILE: u64 = 64 << 10;
 /// Between the looks: some periods of the scheduler, which are a tenth of a second unless somebody sets them.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The pressure on the whole host.
@@ -58,9 +55,7 @@ pub(crate) fn read_control_groups(pids: &[u32]) -> Answer {
 
 /// A file of the kernel; `None` where there is none, or none that may be read.
 fn read(path: &str) -> Option<Blob> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-    Some(bytes.into())
+    read_small(path).ok().map(Into::into)
 }
 
 #[cfg(test)]

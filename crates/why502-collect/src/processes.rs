@@ -118,8 +118,8 @@ pub(crate) fn in_parts<T: Send>(pids: &[u32], look: impl Fn(u32) -> Option<T> + 
     })
 }
 
-/// The content of a small file of `/proc`, which has no size to ask for, with as few reads as can be.
-fn read_small(path: &str) -> std::io::Result<Vec<u8>> {
+/// The content of a small file of the kernel that it makes as a whole and that has no size to ask for, with as few reads as can be.
+pub(crate) fn read_small(path: &str) -> std::io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut content = vec![0; SMALL];
     let mut length = 0;

@@ -2,12 +2,14 @@
 
 use crate::files::unreadable;
 use crate::processes::{in_parts, namespace, process_ids};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::thread;
 use why502_decode::host::{tcp_line, unix_line};
 use why502_facts::{
     Accepted, Answer, FactBody, GapReason, NamespaceRecord, OtherSocketsRecord, PeerAddress, SocketRecord,
@@ -27,6 +29,8 @@ const MAX_ACCEPTED: usize = 4096;
 const READ_AT_ONCE: usize = 256 << 10;
 /// The most network namespaces that are looked at beside one.
 const MAX_NAMESPACES: usize = 64;
+/// How much of a directory of descriptors is read at once: a thousand of them.
+const ENTRIES_AT_ONCE: usize = 32 << 10;
 
 /// The inodes of connections that were accepted, and where.
 type Connections = BTreeMap<u64, PeerAddress>;
@@ -66,8 +70,9 @@ pub(crate) fn read_other_sockets(pid: Option<u32>) -> Answer {
     // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
     let mut record = OtherSocketsRecord { namespaces: Vec::new(), hidden: !pids.contains(&1) };
     let mut seen = BTreeSet::from([own]);
-    for pid in pids {
-        let Some(namespace) = namespace(&format!("/proc/{pid}/ns/net")) else {
+    let namespaces = in_parts(&pids, |pid| Some((pid, namespace(&format!("/proc/{pid}/ns/net")))));
+    for (pid, namespace) in namespaces {
+        let Some(namespace) = namespace else {
             record.hidden |= fs::exists(format!("/proc/{pid}")).unwrap_or(true);
             continue;
         };
@@ -93,7 +98,10 @@ pub(crate) fn read_other_sockets(pid: Option<u32>) -> Answer {
     }
     let inodes: BTreeSet<u64> =
         record.namespaces.iter().flat_map(|own| listening_inodes(&own.sockets)).collect();
-    let found = find_owners(&inodes, &Connections::new());
+    if inodes.is_empty() {
+        return Answer::known(FactBody::OtherSockets(record));
+    }
+    let found = holdings().owners(&inodes, &Connections::new());
     for own in &mut record.namespaces {
         let inodes = listening_inodes(&own.sockets);
         own.sockets.owners =
@@ -104,8 +112,15 @@ pub(crate) fn read_other_sockets(pid: Option<u32>) -> Answer {
 }
 
 fn read_record(net: &str) -> io::Result<SocketRecord> {
-    let (mut record, connections) = read_tables(net)?;
-    let found = find_owners(&listening_inodes(&record), &connections);
+    // At once: to print the tables keeps the kernel as long as to walk the descriptors.
+    let (tables, holdings) = thread::scope(|scope| {
+        let holdings = scope.spawn(holdings);
+        let tables = read_tables(net);
+        // A panic in a thread of ours is a bug and must not be swallowed.
+        (tables, holdings.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (mut record, connections) = tables?;
+    let found = holdings.owners(&listening_inodes(&record), &connections);
     (record.owners, record.accepted, record.owners_hidden) = (found.owners, found.accepted, found.hidden);
     Ok(record)
 }
@@ -238,34 +253,48 @@ struct Found {
     hidden: bool,
 }
 
-/// Who holds which of the listening sockets, and how many of the connections.
-fn find_owners(listening: &BTreeSet<u64>, connections: &Connections) -> Found {
-    let Ok(pids) = process_ids() else {
-        return Found { owners: Vec::new(), accepted: Vec::new(), hidden: true };
-    };
+/// The sockets that all processes hold.
+struct Holdings {
+    /// Process and the inodes of its sockets.
+    held: Vec<(u32, Vec<u64>)>,
+    /// Whether somebody may hold one unseen.
+    hidden: bool,
+}
+
+/// The sockets that all processes hold, as far as that may be seen.
+fn holdings() -> Holdings {
+    let Ok(pids) = process_ids() else { return Holdings { held: Vec::new(), hidden: true } };
     // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
-    let mut hidden = !pids.contains(&1);
-    let mut owners = Vec::new();
-    let mut accepted: BTreeMap<(&PeerAddress, u32), u64> = BTreeMap::new();
+    let mut found = Holdings { held: Vec::new(), hidden: !pids.contains(&1) };
     for (pid, held) in in_parts(&pids, |pid| Some((pid, sockets_of(pid)))) {
         match held {
-            Ok(mut held) => {
-                held.sort_unstable();
-                held.dedup();
-                for at in held.iter().filter_map(|inode| connections.get(inode)) {
-                    *accepted.entry((at, pid)).or_default() += 1;
-                }
-                owners.extend(
-                    held.into_iter().filter(|inode| listening.contains(inode)).map(|inode| (inode, pid)),
-                );
-            }
-            Err(error) => hidden |= !is_gone(&error),
+            Ok(held) if held.is_empty() => {}
+            Ok(held) => found.held.push((pid, held)),
+            Err(error) => found.hidden |= !is_gone(&error),
         }
     }
-    owners.sort_unstable();
-    let accepted = accepted.into_iter().take(MAX_ACCEPTED);
-    let accepted = accepted.map(|((at, pid), count)| Accepted { at: at.clone(), pid, count }).collect();
-    Found { owners, accepted, hidden }
+    found
+}
+
+impl Holdings {
+    /// Who holds which of the listening sockets, and how many of the connections.
+    fn owners(self, listening: &BTreeSet<u64>, connections: &Connections) -> Found {
+        let mut owners = Vec::new();
+        let mut accepted: BTreeMap<(&PeerAddress, u32), u64> = BTreeMap::new();
+        for (pid, mut held) in self.held {
+            held.sort_unstable();
+            held.dedup();
+            for at in held.iter().filter_map(|inode| connections.get(inode)) {
+                *accepted.entry((at, pid)).or_default() += 1;
+            }
+            owners
+                .extend(held.into_iter().filter(|inode| listening.contains(inode)).map(|inode| (inode, pid)));
+        }
+        owners.sort_unstable();
+        let accepted = accepted.into_iter().take(MAX_ACCEPTED);
+        let accepted = accepted.map(|((at, pid), count)| Accepted { at: at.clone(), pid, count }).collect();
+        Found { owners, accepted, hidden: self.hidden }
+    }
 }
 
 /// The inodes of the sockets that a process holds.
@@ -273,7 +302,9 @@ fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty())?;
     let (mut inodes, mut buffer) = (Vec::new(), Vec::new());
-    for descriptor in rustix::fs::Dir::read_from(&directory)? {
+    let mut entries = [MaybeUninit::<u8>::uninit(); ENTRIES_AT_ONCE];
+    let mut descriptors = RawDir::new(&directory, &mut entries);
+    while let Some(descriptor) = descriptors.next() {
         // From the open directory on: the way there is not walked again for each of many.
         let descriptor = descriptor?;
         if descriptor.file_name().to_bytes().starts_with(b".") {

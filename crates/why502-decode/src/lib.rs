@@ -10,4 +10,4 @@ mod load;
 pub mod logs;
 pub mod wire;
 
-pub use load::load;
+pub use load::{Loader, load};

@@ -3,6 +3,7 @@
 use crate::logs::{self, AccessFormat};
 use crate::{host, wire};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use why502_facts::{
     AccessDigest, AccessLogFormat, Answer, Ask, Bundle, Datum, ErrorDigest, Fact, FactBody, Facts, Gap,
     LogClock, LogClockSource, LogKind, LogSlice, LogSummary, Observed, ProbeReport, Stamp, Transcript,
@@ -10,18 +11,56 @@ use why502_facts::{
 
 /// Decodes every fact of a bundle. It cannot fail: what cannot be decoded is a gap.
 pub fn load(bundle: &Bundle) -> Facts {
-    let booted = bundle.facts.iter().find_map(|fact| match &fact.answer {
+    Loader::default().load(bundle)
+}
+
+/// Decodes a bundle that grows: what was decoded before is not decoded again.
+#[derive(Debug, Default)]
+pub struct Loader {
+    answers: Vec<(Ask, Stamp, Arc<Observed<Datum>>)>,
+    log_summaries: Arc<BTreeMap<String, LogSummary>>,
+    clocks: Clocks,
+}
+
+/// What the host says of time: every decoded stamp depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Clocks {
+    booted: Option<Stamp>,
+    /// See [`zone`].
+    zone: Option<i32>,
+}
+
+impl Loader {
+    /// Decodes the facts that were added to the bundle since the last call; the facts of then must still be its first.
+    pub fn load(&mut self, bundle: &Bundle) -> Facts {
+        let clocks = Clocks { booted: booted(bundle), zone: zone(bundle) };
+        if clocks != self.clocks {
+            *self = Self { clocks, ..Self::default() };
+        }
+        let new = bundle.facts.get(self.answers.len()..).unwrap_or_default();
+        if new.iter().any(|fact| matches!(fact.ask, Ask::Log(_) | Ask::LogTail { .. })) {
+            self.log_summaries = Arc::new(log_summaries(bundle));
+        }
+        let decoded = |fact: &Fact| {
+            let datum = decode(&fact.ask, &fact.answer, clocks.booted, clocks.zone);
+            (fact.ask.clone(), fact.at, Arc::new(datum))
+        };
+        self.answers.extend(new.iter().map(decoded));
+        let micros = bundle.facts.iter().filter_map(|fact| Some((fact.ask.clone(), fact.micros?)));
+        let answers = self.answers.iter().cloned();
+        Facts::new(bundle.manifest.clone(), answers, Arc::clone(&self.log_summaries)).with_micros(micros)
+    }
+}
+
+/// When the host of a bundle was started.
+fn booted(bundle: &Bundle) -> Option<Stamp> {
+    bundle.facts.iter().find_map(|fact| match &fact.answer {
         Answer::Known(body) => match body.as_ref() {
             FactBody::Host(host) => host.booted,
             _ => None,
         },
         Answer::Absent | Answer::Unknown { .. } => None,
-    });
-    let zone = zone(bundle);
-    let decoded = |fact: &Fact| (fact.ask.clone(), fact.at, decode(&fact.ask, &fact.answer, booted, zone));
-    let answers = bundle.facts.iter().map(decoded);
-    let micros = bundle.facts.iter().filter_map(|fact| Some((fact.ask.clone(), fact.micros?)));
-    Facts::new(bundle.manifest.clone(), answers, log_summaries(bundle)).with_micros(micros)
+    })
 }
 
 /// How far the host's clock was ahead of UTC when the bundle was recorded, in seconds.

@@ -71,10 +71,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use waiting::waiting;
 use why502_decode::host::keep_server_words;
-use why502_decode::load;
 use why502_decode::logs::{
     AccessDigester, AccessFormat, AccessSource, DEFAULT_MAX_RECORDS, DigestOptions, ErrorDigester, Extent,
 };
+use why502_decode::{Loader, load};
 use why502_facts::{
     Accepted, AccessDigest, Answer, Ask, Blob, Bundle, Errno, FORMAT_VERSION, Fact, FactBody, Facts,
     FileContent, FileIdentity, FileKind, FileStatus, GapReason, HostRecord, Invocation, LogKind, LogSlice,
@@ -156,8 +156,9 @@ impl Fixture {
     /// The bundle that would be recorded where other things are wanted than a diagnosis wants.
     pub(crate) fn bundle_with(&self, wanted: impl Fn(&Facts, &Model) -> Vec<Ask>) -> Bundle {
         let mut bundle = Bundle::new(self.manifest());
+        let mut loader = Loader::default();
         for _ in 0..20 {
-            let facts = load(&bundle);
+            let facts = loader.load(&bundle);
             let model = Model::build(&facts);
             let mut asks = model.asks.clone();
             if asks.is_empty() {

@@ -11,6 +11,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A decoded fact.
@@ -111,8 +112,8 @@ pub struct Facts {
     pub view: Option<View>,
     /// Whether nothing can be asked any more: what an older bundle does not hold is a gap, not a question.
     pub sealed: bool,
-    answers: BTreeMap<Ask, (Stamp, Observed<Datum>)>,
-    log_summaries: BTreeMap<String, LogSummary>,
+    answers: BTreeMap<Ask, (Stamp, Arc<Observed<Datum>>)>,
+    log_summaries: Arc<BTreeMap<String, LogSummary>>,
     /// How long those answers took that were measured by themselves, in microseconds.
     micros: BTreeMap<Ask, u64>,
 }
@@ -145,8 +146,8 @@ impl Facts {
     /// Collects decoded answers; `log_summaries` holds what each owner's logs tell together.
     pub fn new(
         manifest: Manifest,
-        answers: impl IntoIterator<Item = (Ask, Stamp, Observed<Datum>)>,
-        log_summaries: BTreeMap<String, LogSummary>,
+        answers: impl IntoIterator<Item = (Ask, Stamp, Arc<Observed<Datum>>)>,
+        log_summaries: Arc<BTreeMap<String, LogSummary>>,
     ) -> Self {
         let answers = answers.into_iter().map(|(ask, at, datum)| (ask, (at, datum))).collect();
         Self { manifest, view: None, sealed: false, answers, log_summaries, micros: BTreeMap::new() }
@@ -162,7 +163,7 @@ impl Facts {
     /// The answer to an ask; [`GapReason::NotYet`] if it was not asked.
     pub fn look(&self, ask: &Ask) -> Observed<&Datum> {
         match self.answers.get(ask) {
-            Some((_, answer)) => answer.as_ref(),
+            Some((_, answer)) => Observed::as_ref(answer),
             None => unasked(ask, self.sealed),
         }
     }
@@ -194,7 +195,7 @@ impl Facts {
 
     /// Every answer, in the order of the asks.
     pub fn iter(&self) -> impl Iterator<Item = (&Ask, &Observed<Datum>)> {
-        self.answers.iter().map(|(ask, (_, answer))| (ask, answer))
+        self.answers.iter().map(|(ask, (_, answer))| (ask, &**answer))
     }
 
     /// What the stamps of an owner's error logs mean, as far as the ends of its logs tell.

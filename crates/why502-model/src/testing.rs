@@ -5,6 +5,7 @@
 use crate::{Gateway, Model};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use why502_facts::{
     Ask, Datum, Descriptors, FORMAT_VERSION, Facts, FileContent, FileKind, FileStatus, Gap, GapReason,
@@ -123,14 +124,14 @@ pub(crate) fn facts_from(invocation: &Invocation, answer: &dyn Fn(&Ask) -> Obser
         captured_at: Stamp(10_000_000),
         invocation: Invocation { timeout: Duration::from_secs(10), ..invocation.clone() },
     };
-    let mut answers: BTreeMap<Ask, Observed<Datum>> = BTreeMap::new();
+    let mut answers: BTreeMap<Ask, Arc<Observed<Datum>>> = BTreeMap::new();
     for _ in 0..MAX_ROUNDS {
-        let known = answers.iter().map(|(ask, answer)| (ask.clone(), Stamp(0), answer.clone()));
-        let facts = Facts::new(manifest.clone(), known, BTreeMap::new());
+        let known = answers.iter().map(|(ask, answer)| (ask.clone(), Stamp(0), Arc::clone(answer)));
+        let facts = Facts::new(manifest.clone(), known, Arc::default());
         let wanted = Model::build(&facts).asks;
         let before = answers.len();
         for ask in wanted {
-            let datum = answer(&ask);
+            let datum = Arc::new(answer(&ask));
             answers.entry(ask).or_insert(datum);
         }
         if answers.len() == before {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 use why502_collect::{Collector, RouteOfOwner};
-use why502_decode::load;
+use why502_decode::{Loader, load};
 use why502_diagnose::{Report, diagnose, wanted};
 use why502_facts::{Ask, Bundle, Fact, Facts, GapReason, Observed, RequestKey, View};
 use why502_model::Model;
@@ -45,8 +45,9 @@ fn pump(
     answer: &Answerer<'_>,
 ) -> Arc<Model> {
     let mut asked: BTreeSet<Ask> = bundle.facts.iter().map(|fact| fact.ask.clone()).collect();
+    let mut loader = Loader::default();
     for _ in 0..MAX_ROUNDS {
-        let facts = load(bundle);
+        let facts = loader.load(bundle);
         let model = Arc::new(Model::build(&facts));
         let mut asks = model.asks.clone();
         if asks.is_empty() {
@@ -62,7 +63,7 @@ fn pump(
         });
         bundle.facts.extend(answer(&asks, &route));
     }
-    Arc::new(Model::build(&load(bundle)))
+    Arc::new(Model::build(&loader.load(bundle)))
 }
 
 /// The report of a bundle, or of the part of its window that is wanted: the same for the same bundle, wherever it is made.

@@ -46,7 +46,15 @@ pub(super) fn ended<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Opti
         return Ok(None);
     };
     let attempts: Vec<_> = case.symptoms_of(peer).filter(|(_, _, symptom)| is_unmade(symptom)).collect();
-    let reach = or_ask(case.reach(peer))?;
+    let reach = match or_ask(case.reach(peer)) {
+        Ok(reach) => reach,
+        // A silent peer takes long to be seen, so the engines are asked meanwhile if attempts failed.
+        Err(mut asks) => {
+            let engines = (!attempts.is_empty()).then(|| case.engines());
+            asks.extend(engines.and_then(Result::err).unwrap_or_default());
+            return Err(asks);
+        }
+    };
     let is_unmade_now = match &reach {
         Observed::Known(Reach::Silent) => true,
         Observed::Known(Reach::Failed(errno)) => UNMADE.contains(errno),

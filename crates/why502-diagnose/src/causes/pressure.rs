@@ -39,24 +39,36 @@ pub(super) fn shortages<'c>(
     peer: &PeerSubject,
     finding: &Finding,
 ) -> Result<Vec<Shortage<'c>>, Asks> {
-    let Some(home) = case.home_of(peer)? else { return Ok(Vec::new()) };
     let observed = case.facts.processes();
     let Some(list) = observed.known() else { return Ok(Vec::new()) };
-    let is_gateway = |pid: u32| case.gateway.workers.contains(&pid) || case.gateway.master == Some(pid);
-    // Process 1 keeps the sockets that it opened for others.
-    let pids = home.holders(&peer.address).into_iter().filter(|pid| *pid != 1 && !is_gateway(*pid));
-    let pids: Vec<u32> = pids.take(MAX_PROCESSES).collect();
-    if pids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let groups = or_ask(case.facts.control_groups(&pids))?;
-    let groups = groups.known().map_or(&[][..], Vec::as_slice);
+    let groups = groups_of(case, peer)?;
     let newest = finding.explains.iter().map(|id| case.failure(*id).at).max();
     let is_recent = newest.is_some_and(|newest| newest.after(RECENT) >= case.facts.manifest.captured_at);
     // All processes of a server are of one group, unless somebody is very careful.
     let seen = groups.iter().filter_map(|group| Some((list.get(group.pid)?, group)));
     let mut lacking = seen.map(|(process, group)| lacks(process, group, is_recent));
     Ok(lacking.find(|own| !own.is_empty()).unwrap_or_default())
+}
+
+/// The control groups of the server behind a peer, one entry per process; none where nobody can look. An error asks for them.
+pub(super) fn groups_of<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Result<&'c [ControlGroup], Asks> {
+    let Some(home) = case.home_of(peer)? else { return Ok(&[]) };
+    let is_gateway = |pid: u32| case.gateway.workers.contains(&pid) || case.gateway.master == Some(pid);
+    // Process 1 keeps the sockets that it opened for others.
+    let pids = home.holders(&peer.address).into_iter().filter(|pid| *pid != 1 && !is_gateway(*pid));
+    let pids: Vec<u32> = pids.take(MAX_PROCESSES).collect();
+    if pids.is_empty() {
+        return Ok(&[]);
+    }
+    let groups = or_ask(case.facts.control_groups(&pids))?;
+    Ok(groups.known().map_or(&[], Vec::as_slice))
+}
+
+/// `shop.service` of its directory; of a container the digits that its engine shows.
+pub(super) fn name(group: &str) -> &str {
+    let last = group.rsplit('/').next().unwrap_or(group);
+    let is_id = last.len() == 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { &last[..12] } else { last }
 }
 
 fn lacks<'c>(process: &'c Process, group: &'c ControlGroup, is_recent: bool) -> Vec<Shortage<'c>> {
@@ -131,13 +143,6 @@ fn waits<'c>(group: &ControlGroup, is_throttled: bool) -> Option<Shortage<'c>> {
     let says = format!("{whose} waited {what} in {} % of the last ten seconds", part(own) / 100);
     let origin = if is_own { format!("{file}.pressure") } else { format!("/proc/pressure/{file}") };
     Some(Shortage { evidence: Evidence::context(says, Origin::Host(origin)), kind: Kind::Wait })
-}
-
-/// `shop.service` of its directory; of a container the digits that its engine shows.
-fn name(group: &str) -> &str {
-    let last = group.rsplit('/').next().unwrap_or(group);
-    let is_id = last.len() == 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_id { &last[..12] } else { last }
 }
 
 /// `0.2` of 200 thousandths.

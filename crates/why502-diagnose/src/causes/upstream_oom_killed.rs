@@ -20,8 +20,9 @@
 //! on. The same where systemd recorded it of the unit behind the peer (`Result=oom-kill`, or its words in the journal): the unit whose
 //! definition names the address, or whose process listens there; and of a container that a port of the host is published for
 //! (`OOMKilled`). Likely: its name is that of the server's processes or the unit's name
-//! alone ties it to the upstream, or a request broke off at that very moment and nobody listens since. Possible: the server says that a
-//! worker got SIGKILL, and the kernel's log may not be read.
+//! alone ties it to the upstream, or a request broke off at that very moment and nobody listens since. Likely as well, where the
+//! kernel's log may not be read: the server says that a worker got SIGKILL when requests broke off, and its control group counts
+//! kills for want of memory (`oom_kill` in `memory.events`). Possible: only one of both.
 //!
 //! ## What would disprove it
 //!
@@ -53,6 +54,7 @@ mod victim;
 use self::mend::{explain, remedies};
 use self::scene::{Death, Scene};
 use super::app_server::{Server, server_behind};
+use super::pressure;
 use super::unanswered::{Unanswered, attempts};
 use super::upstream_closed_before_response::is_closed;
 use super::upstream_reset_before_response::is_reset;
@@ -60,7 +62,9 @@ use crate::case::{Case, FailureId, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Finding, Origin, Ruling};
 use std::collections::BTreeSet;
-use why502_facts::{Errno, Gap, KernelEvent, KernelWord, OomKill, Phase, Phrase, ServerEvent, Stamp};
+use why502_facts::{
+    ControlGroup, Errno, Gap, KernelEvent, KernelWord, OomKill, Phase, Phrase, ServerEvent, Stamp,
+};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-oom-killed",
@@ -152,7 +156,8 @@ fn is_refused(symptom: &Symptom) -> bool {
     symptom.connect_failed(Errno::ConnectionRefused)
 }
 
-/// Where the kernel's log may not be read: what the server says of a worker that got SIGKILL.
+/// Where the kernel's log may not be read: what the server says of a worker that got SIGKILL, and how many processes of its
+/// control group were killed for want of memory, which everybody may read but which has no moment.
 fn suspected(
     case: &Case<'_>,
     subject: &Subject,
@@ -160,23 +165,50 @@ fn suspected(
     server: Option<&Server<'_>>,
     gap: &Gap,
 ) -> Result<Option<Told>, Asks> {
-    let Some(server) = server else { return Ok(None) };
-    let told = server.words(case)?;
+    found.symptoms.retain(|(.., symptom)| is_sudden(symptom));
+    if found.symptoms.is_empty() {
+        return Ok(None);
+    }
+    let told = server.map(|server| server.words(case)).transpose()?;
     let killed = |at: Stamp| {
-        told.words.iter().find(|word| {
+        told.iter().flat_map(|told| told.words.iter().copied()).find(|word| {
             word.event == ServerEvent::Killed(victim::SIGKILL) && super::app_server::is_within(word, at, at)
         })
     };
-    found.symptoms.retain(|(_, failure, symptom)| is_sudden(symptom) && killed(failure.at).is_some());
-    let Some(word) = found.symptoms.first().and_then(|(_, failure, _)| killed(failure.at)) else {
-        return Ok(None);
+    let word = found.symptoms.iter().find_map(|(_, failure, _)| killed(failure.at));
+    let counted = pressure::groups_of(case, found.peer)?.iter().find_map(counted_kills);
+    let confidence = match (word, &counted) {
+        (Some(_), Some(_)) => Confidence::Likely,
+        (None, None) => return Ok(None),
+        _ => Confidence::Possible,
     };
+    if word.is_some() {
+        found.symptoms.retain(|(_, failure, _)| killed(failure.at).is_some());
+    }
     let says = |n| format!("{} broke off", count(n, "attempt"));
+    let open = if word.is_some() {
+        "whether the kernel killed that worker for want of memory"
+    } else {
+        "when the kernel killed for want of memory"
+    };
     let finding = found
-        .finding(case, &CAUSE, Confidence::Possible, subject, says)
-        .with([super::app_server::word_evidence(word)])
-        .open([Case::open(gap.clone(), "whether the kernel killed that worker for want of memory")]);
+        .finding(case, &CAUSE, confidence, subject, says)
+        .with(word.map(super::app_server::word_evidence))
+        .with(counted)
+        .open([Case::open(gap.clone(), open)]);
     Ok(Some(Told { finding, killed: None }))
+}
+
+/// That processes of a server's own control group were killed for want of memory.
+fn counted_kills(group: &ControlGroup) -> Option<Evidence> {
+    let limit = group.memory.first()?;
+    let n_killed = limit.n_killed.filter(|n_killed| *n_killed > 0)?;
+    let says = format!(
+        "the kernel killed {} of its control group {} for want of memory since that was made",
+        if n_killed == 1 { "a process".to_owned() } else { format!("{n_killed} processes") },
+        pressure::name(&limit.group)
+    );
+    Some(Evidence::supporting(says, Origin::Host(limit.group.clone())))
 }
 
 /// The kernel's words about a kill.

@@ -108,6 +108,34 @@ fn gap_the_kernel_log_may_not_be_read() {
         ");
 }
 
+#[test]
+fn gap_the_control_group_counts_kills_where_the_kernel_log_may_not_be_read() {
+    let group = "memory.max 67108864\nmemory.current 60000000\nmemory.events oom 1;oom_kill 2\n";
+    let counted =
+        worker_killed().without("kernel-log").with("control-group /system.slice/shop.service", group);
+    insta::assert_snapshot!(counted.summary(), @"
+        Broken
+        Likely upstream-closed-before-response: 127.0.0.1:3000 takes requests and closes without an answer [1 requests]
+        Possible upstream-oom-killed (not a root): a worker behind 127.0.0.1:3000 was killed, perhaps for want of memory [1 requests]
+          open: when the kernel killed for want of memory: the fixture does not tell
+        ");
+    let words =
+        "[2026-11-21 02:28:30 +0000] [13] [ERROR] Worker (pid:77) was sent SIGKILL! Perhaps out of memory?\n";
+    insta::assert_snapshot!(counted.with("server-log", words).summary(), @"
+        Broken
+        Likely upstream-oom-killed: a worker behind 127.0.0.1:3000 was killed, perhaps for want of memory [1 requests]
+          open: whether the kernel killed that worker for want of memory: the fixture does not tell
+        ");
+}
+
+#[test]
+fn near_miss_the_control_group_counts_no_kills() {
+    let group = "memory.max 67108864\nmemory.current 60000000\nmemory.events oom 0;oom_kill 0\n";
+    let quiet = worker_killed().without("kernel-log").with("control-group /system.slice/shop.service", group);
+    let summary = quiet.summary();
+    assert!(!summary.contains("upstream-oom-killed"), "{summary}");
+}
+
 /// A unit that was killed as a whole, as systemd remembers it, where nobody may read the kernel's log.
 fn recorded() -> Fixture {
     Fixture::new(STOPPED)
