@@ -201,7 +201,7 @@ impl Collector {
     /// How long a task may take. A peer that ended a probe by itself shows by its pace how soon it reacts: only what it
     /// has no answer to keeps it silent for many times as long.
     fn patience(&self, ask: &Ask) -> Duration {
-        let Ask::Probe { security, target, spec } = ask else { return self.probe_timeout };
+        let Ask::Probe { security, target, spec, .. } = ask else { return self.probe_timeout };
         // Who is given the time to speak first reacts only after it.
         let greeting = if matches!(**spec, ProbeSpec::WhoSpeaks(_)) { GREETING } else { Duration::ZERO };
         let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -296,8 +296,8 @@ fn task(ask: &Ask) -> Option<(Standing, Task)> {
         Ask::Echo { security, target, sizes } => {
             Some((Standing::Whole(*security), Task::Echo { target: *target, sizes: sizes.clone() }))
         }
-        Ask::Probe { security, target, spec } => {
-            let task = Task::Probe { target: target.clone(), spec: spec.clone() };
+        Ask::Probe { security, target, spec, source } => {
+            let task = Task::Probe { target: target.clone(), spec: spec.clone(), source: *source };
             Some((Standing::Whole(*security), task))
         }
         Ask::Resolve { security, name, resolver } => {

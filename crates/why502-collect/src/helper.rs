@@ -73,6 +73,8 @@ pub(crate) enum Task {
         target: PeerAddress,
         /// What is said.
         spec: Box<ProbeSpec>,
+        /// Where it comes from, if it is certain.
+        source: Option<IpAddr>,
     },
     /// Resolves a name.
     Resolve {
@@ -103,8 +105,8 @@ impl Task {
     /// The same with no longer a hold of a connection than that.
     pub(crate) fn with_idle_at_most(self, most: Duration) -> Self {
         match self {
-            Self::Probe { target, spec } => {
-                Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)) }
+            Self::Probe { target, spec, source } => {
+                Self::Probe { target, spec: Box::new(spec.with_idle_at_most(most)), source }
             }
             Self::Echo { .. } | Self::ListFilters | Self::Resolve { .. } | Self::Route { .. } => self,
         }
@@ -309,7 +311,9 @@ fn perform(task: &Task, place: &Place, timeout: Duration) -> Answer {
     match task {
         Task::ListFilters => filters::list(place, timeout),
         Task::Echo { target, sizes } => place.echo.run(*target, sizes, &place.context, timeout),
-        Task::Probe { target, spec } => probe::run(target, spec, &place.context, &place.files, timeout),
+        Task::Probe { target, spec, source } => {
+            probe::run(target, spec, *source, &place.context, &place.files, timeout)
+        }
         Task::Resolve { name, resolver } => resolve::look_up(name, *resolver, place, timeout),
         Task::Route { target, source, mark } => {
             route::look_up(*target, *source, *mark, &place.context, timeout)

@@ -3,21 +3,22 @@
 //! What is said is the machine's to decide (`why502_decode::wire::Machine`); this knows how to connect, shake hands,
 //! write and read, each within the probe's deadline.
 
+mod channel;
 mod tls;
 
 pub(crate) use tls::TlsFiles;
 
+use self::channel::{Channel, Recorder, Stream};
 use crate::icmp_errors::{self, Keeping};
 use crate::sockets::unacknowledged;
-use nix::sys::socket::{setsockopt, sockopt::TcpMaxSeg};
-use openssl::ssl::SslStream;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, TcpMaxSeg};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno as SystemErrno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use why502_decode::wire::{Machine, Want};
 use why502_facts::{
@@ -25,19 +26,17 @@ use why502_facts::{
     StepKind, TlsSpec, Transcript,
 };
 
-/// How many of a peer's raw first bytes are kept beside a handshake.
-const MAX_FIRST_BYTES: usize = 16 << 10;
-
 /// How long a request on a connection that was held open may take to be answered: the peer has answered the same at once.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How much is read behind an answer while its connection is held open.
 const MAX_BODY: usize = 1 << 20;
 
-/// Probes a peer.
+/// Probes a peer, from a certain local address if one is given.
 pub(crate) fn run(
     target: &PeerAddress,
     spec: &ProbeSpec,
+    source: Option<IpAddr>,
     context: &ProbeContext,
     files: &TlsFiles,
     timeout: Duration,
@@ -45,7 +44,7 @@ pub(crate) fn run(
     let transcript = Transcript { context: context.clone(), ..Transcript::default() };
     let mut driver = Driver { deadline: Instant::now() + timeout, transcript, files };
     let begin = Instant::now();
-    match connect(target, spec.segment(), driver.deadline, &mut driver.transcript.errors) {
+    match connect(target, source, spec.segment(), driver.deadline, &mut driver.transcript.errors) {
         Ok(stream) => {
             driver.note(StepKind::Connect, begin, ProbeOutcome::Done);
             driver.converse(stream, spec);
@@ -212,6 +211,7 @@ impl Driver<'_> {
 /// packets as an error goes to `errors`.
 fn connect(
     target: &PeerAddress,
+    source: Option<IpAddr>,
     segment: Option<u16>,
     deadline: Instant,
     errors: &mut Vec<IcmpError>,
@@ -229,6 +229,12 @@ fn connect(
     if let Some(segment) = segment {
         setsockopt(&socket, TcpMaxSeg, &u32::from(segment))
             .map_err(|errno| SystemErrno::from_raw_os_error(errno as i32))?;
+    }
+    if let Some(source) = source {
+        // The port is chosen when it connects, as nginx has it: a port that is taken for one peer is free for another. Older
+        // kernels choose it here.
+        let _ = setsockopt(&socket, IpBindAddressNoPort, &true);
+        rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
     }
     let begun = match target {
         PeerAddress::Inet(address) => rustix::net::connect(&socket, address),
@@ -257,128 +263,6 @@ fn finish_connecting(socket: &OwnedFd, deadline: Instant) -> Result<(), SystemEr
         return Err(SystemErrno::TIMEDOUT);
     }
     rustix::net::sockopt::socket_error(socket)?
-}
-
-/// A connected socket.
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    fn set_timeouts(&self, left: Duration) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => {
-                stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left)))
-            }
-            Self::Unix(stream) => {
-                stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left)))
-            }
-        }
-    }
-}
-
-/// A socket that keeps the first bytes it read and the deadline of the whole conversation.
-#[derive(Debug)]
-struct Recorder {
-    stream: Stream,
-    deadline: Instant,
-    first: Vec<u8>,
-}
-
-impl Recorder {
-    /// Whether there is something to read, or the peer has closed, within a time that the deadline bounds.
-    fn is_readable_within(&self, patience: Duration) -> bool {
-        let left = self.deadline.saturating_duration_since(Instant::now()).min(patience);
-        let Ok(timeout) = Timespec::try_from(left) else { return false };
-        let socket = match &self.stream {
-            Stream::Tcp(stream) => PollFd::new(stream, PollFlags::IN),
-            Stream::Unix(stream) => PollFd::new(stream, PollFlags::IN),
-        };
-        rustix::event::poll(&mut [socket], Some(&timeout)).is_ok_and(|n_ready| n_ready > 0)
-    }
-
-    fn arm(&self) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { self.stream.set_timeouts(left) }
-    }
-}
-
-impl Read for Recorder {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.arm()?;
-        let length = match &mut self.stream {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
-        }?;
-        let room = MAX_FIRST_BYTES - self.first.len();
-        self.first.extend_from_slice(&buffer[..length.min(room)]);
-        Ok(length)
-    }
-}
-
-impl Write for Recorder {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.arm()?;
-        match &mut self.stream {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A connection as it is spoken on: plain or through TLS.
-enum Channel {
-    Plain(Recorder),
-    Tls(Box<SslStream<Recorder>>),
-}
-
-impl Channel {
-    /// The local end of a TCP connection.
-    fn local(&self) -> Option<SocketAddr> {
-        let recorder = match self {
-            Self::Plain(recorder) => recorder,
-            Self::Tls(stream) => stream.get_ref(),
-        };
-        match &recorder.stream {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
-            Stream::Unix(_) => None,
-        }
-    }
-
-    fn set_deadline(&mut self, deadline: Instant) {
-        match self {
-            Self::Plain(recorder) => recorder.deadline = deadline,
-            Self::Tls(stream) => stream.get_mut().deadline = deadline,
-        }
-    }
-}
-
-impl Read for Channel {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Channel {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn outcome_of(error: &io::Error) -> ProbeOutcome {

@@ -1,19 +1,19 @@
 //! Sockets of a network namespace, as `/proc/PID/net` shows them.
 
+mod holdings;
+
+use self::holdings::holdings;
 use crate::files::unreadable;
 use crate::processes::{in_parts, namespace, process_ids};
-use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::thread;
 use why502_decode::host::{tcp_line, unix_line};
 use why502_facts::{
-    Accepted, Answer, FactBody, GapReason, NamespaceRecord, OtherSocketsRecord, PeerAddress, SocketRecord,
-    SocketState,
+    Answer, FactBody, GapReason, NamespaceRecord, OtherSocketsRecord, PeerAddress, SocketRecord, SocketState,
 };
 
 /// The most kinds of connections that are kept.
@@ -22,15 +22,11 @@ const MAX_CONNECTED: usize = 256;
 const MAX_UNIX: usize = 8192;
 /// The most connections whose holders are searched.
 const MAX_SEARCHED: usize = 65_536;
-/// The most entries of who holds accepted connections.
-const MAX_ACCEPTED: usize = 4096;
 
 /// How much of a table is read at once: each time the kernel looks anew for the place where it was.
 const READ_AT_ONCE: usize = 256 << 10;
 /// The most network namespaces that are looked at beside one.
 const MAX_NAMESPACES: usize = 64;
-/// How much of a directory of descriptors is read at once: a thousand of them.
-const ENTRIES_AT_ONCE: usize = 32 << 10;
 
 /// The inodes of connections that were accepted, and where.
 type Connections = BTreeMap<u64, PeerAddress>;
@@ -244,87 +240,6 @@ fn listening_inodes(record: &SocketRecord) -> BTreeSet<u64> {
     inodes
 }
 
-/// What the descriptors of all processes tell.
-struct Found {
-    /// Inode and process of listening sockets.
-    owners: Vec<(u64, u32)>,
-    accepted: Vec<Accepted>,
-    /// Whether somebody may hold one unseen.
-    hidden: bool,
-}
-
-/// The sockets that all processes hold.
-struct Holdings {
-    /// Process and the inodes of its sockets.
-    held: Vec<(u32, Vec<u64>)>,
-    /// Whether somebody may hold one unseen.
-    hidden: bool,
-}
-
-/// The sockets that all processes hold, as far as that may be seen.
-fn holdings() -> Holdings {
-    let Ok(pids) = process_ids() else { return Holdings { held: Vec::new(), hidden: true } };
-    // Process 1 is always there: if it cannot be seen, `hidepid` hides other users' processes.
-    let mut found = Holdings { held: Vec::new(), hidden: !pids.contains(&1) };
-    for (pid, held) in in_parts(&pids, |pid| Some((pid, sockets_of(pid)))) {
-        match held {
-            Ok(held) if held.is_empty() => {}
-            Ok(held) => found.held.push((pid, held)),
-            Err(error) => found.hidden |= !is_gone(&error),
-        }
-    }
-    found
-}
-
-impl Holdings {
-    /// Who holds which of the listening sockets, and how many of the connections.
-    fn owners(self, listening: &BTreeSet<u64>, connections: &Connections) -> Found {
-        let mut owners = Vec::new();
-        let mut accepted: BTreeMap<(&PeerAddress, u32), u64> = BTreeMap::new();
-        for (pid, mut held) in self.held {
-            held.sort_unstable();
-            held.dedup();
-            for at in held.iter().filter_map(|inode| connections.get(inode)) {
-                *accepted.entry((at, pid)).or_default() += 1;
-            }
-            owners
-                .extend(held.into_iter().filter(|inode| listening.contains(inode)).map(|inode| (inode, pid)));
-        }
-        owners.sort_unstable();
-        let accepted = accepted.into_iter().take(MAX_ACCEPTED);
-        let accepted = accepted.map(|((at, pid), count)| Accepted { at: at.clone(), pid, count }).collect();
-        Found { owners, accepted, hidden: self.hidden }
-    }
-}
-
-/// The inodes of the sockets that a process holds.
-fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty())?;
-    let (mut inodes, mut buffer) = (Vec::new(), Vec::new());
-    let mut entries = [MaybeUninit::<u8>::uninit(); ENTRIES_AT_ONCE];
-    let mut descriptors = RawDir::new(&directory, &mut entries);
-    while let Some(descriptor) = descriptors.next() {
-        // From the open directory on: the way there is not walked again for each of many.
-        let descriptor = descriptor?;
-        if descriptor.file_name().to_bytes().starts_with(b".") {
-            continue;
-        }
-        let target = match rustix::fs::readlinkat(&directory, descriptor.file_name(), buffer) {
-            Ok(target) => target.into_bytes(),
-            // It was closed meanwhile.
-            Err(Errno::NOENT | Errno::SRCH) => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        let text = str::from_utf8(&target).unwrap_or_default();
-        let inode =
-            text.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')?.parse::<u64>().ok());
-        inodes.extend(inode);
-        buffer = target;
-    }
-    Ok(inodes)
-}
-
 /// Whether a process or a descriptor ended while it was looked at.
 fn is_gone(error: &io::Error) -> bool {
     matches!(errno(error), Errno::NOENT | Errno::SRCH)
@@ -336,6 +251,7 @@ fn errno(error: &io::Error) -> Errno {
 
 #[cfg(test)]
 mod tests {
+    use super::holdings::sockets_of;
     use super::*;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};

@@ -16,6 +16,7 @@ mod lookup;
 mod peers;
 mod redial;
 mod reuse;
+mod source;
 mod strangers;
 mod subject;
 mod symptoms;
@@ -30,6 +31,7 @@ pub(crate) use logs::LogTopic;
 pub(crate) use look::{Reach, not_yet, or_ask};
 pub(crate) use lookup::passes;
 pub(crate) use reuse::Reuse;
+pub(crate) use source::Source;
 pub(crate) use subject::{PeerSubject, Subject};
 pub(crate) use words::count;
 
@@ -74,6 +76,8 @@ pub(crate) struct Case<'a> {
     copies: BTreeSet<RouteId>,
     /// The tables that decide by the upgrade that a client asks for.
     pub(crate) upgrade_tables: Vec<MapTable>,
+    /// Where connections to a peer come from, if the configuration says so.
+    sources: HashMap<(Option<GroupId>, PeerAddress), Source>,
     /// The probe of each peer.
     specs: HashMap<(Option<GroupId>, PeerAddress), ProbeSpec>,
     /// What the given URL asks for: apart from it nothing is judged.

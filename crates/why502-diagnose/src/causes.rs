@@ -16,6 +16,7 @@ mod connect_timeout_too_short;
 mod connection_limited;
 mod conntrack_full;
 mod container_network_mismatch;
+mod core_dump;
 mod dns_name_not_found;
 mod dns_server_unreachable;
 mod dns_stale_address;

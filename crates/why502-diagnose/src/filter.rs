@@ -8,10 +8,10 @@ mod packet;
 mod routing;
 mod walk;
 
-pub(crate) use journey::{Arrival, Journey, Stop, answer, send};
-pub(crate) use packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet};
+pub(crate) use journey::{Arrival, Journey, Stop, answer, follow, send};
+pub(crate) use packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet, Place};
 pub(crate) use routing::{Namespace, Way, World};
-pub(crate) use walk::Ending;
+pub(crate) use walk::{Ending, is_before_tracking};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@
 //! speaks TLS, and one `HEAD` of a failing path where a route that leads to it failed (or a URL was given), in the
 //! protocol of the route. A listener of this gateway gets no request: that would be a request to the gateway itself; only
 //! where a replay is asked for, the failing request is sent to it once. A peer that fails a request with an upgrade that the
-//! route asks for with all of them is asked once more without it.
+//! route asks for with all of them is asked once more without it. A probe comes from the address that the gateway binds
+//! (`proxy_bind`); where no probe can come from there, none is made.
 
 mod cgi;
 mod further;
@@ -20,7 +21,7 @@ pub(crate) use further::{
 pub(crate) use replay::{Replay, name_ask as replay_name, replay};
 pub(crate) use tls::{deep_spec, named_specs, open_spec, tls_spec, wide_spec};
 
-use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse};
+use crate::case::{Case, Failure, FailureId, PeerSubject, Reuse, Source};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -42,7 +43,9 @@ pub(crate) const USER_AGENT: &str = concat!("why502/", env!("CARGO_PKG_VERSION")
 pub(crate) fn asks(case: &Case<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for peer in case.peers.iter().filter(|peer| is_worth_a_probe(case, peer)).take(MAX_PEERS) {
-        asks.push(case.probe_ask(peer, &spec_of(case, peer)));
+        if case.source(peer) != Source::Other {
+            asks.push(case.probe_ask(peer, &spec_of(case, peer)));
+        }
         if let PeerAddress::Unix(path) = &peer.address {
             asks.push(Ask::PathWalk { root: case.gateway.root, path: path.clone() });
         }

@@ -149,6 +149,9 @@ pub enum Ask {
         target: PeerAddress,
         /// What is sent.
         spec: Box<ProbeSpec>,
+        /// The local address that it comes from; `None`: the system's choice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<IpAddr>,
     },
     /// More of one process than [`Ask::Processes`] has: its credentials, its limits, how many descriptors it has open.
     Process {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: FormatVersion = FormatVersion { major: 1, minor: 6 };
+pub const FORMAT_VERSION: FormatVersion = FormatVersion { major: 1, minor: 7 };
 
 const MANIFEST: &str = "manifest.json";
 const FACTS: &str = "facts.jsonl";

@@ -40,6 +40,8 @@ pub struct Container {
     pub service: Option<String>,
     /// That project.
     pub project: Option<String>,
+    /// Whether it was started beside the project's services, for one command (`docker compose run`).
+    pub is_one_off: bool,
     /// `running`, `exited`, `paused`, `restarting`, …
     pub state: String,
     /// The networks that it is attached to.

@@ -257,8 +257,9 @@ impl Facts {
         security: Security,
         target: &PeerAddress,
         spec: &ProbeSpec,
+        source: Option<IpAddr>,
     ) -> Observed<&ProbeReport> {
-        let ask = Ask::Probe { security, target: target.clone(), spec: Box::new(spec.clone()) };
+        let ask = Ask::Probe { security, target: target.clone(), spec: Box::new(spec.clone()), source };
         self.typed(&ask, |datum| if let Datum::Probe(report) = datum { Some(report) } else { None })
     }
 

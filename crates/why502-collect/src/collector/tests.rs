@@ -34,7 +34,8 @@ fn a_pipe_holds_nobody_up() {
 fn once_the_time_is_up_everything_is_a_gap() {
     let collector = Collector::new(everything(), Duration::ZERO);
     let target = PeerAddress::Unix("/nowhere.sock".to_owned());
-    let probe = Ask::Probe { security: Security::Own, target, spec: Box::new(ProbeSpec::Connect) };
+    let probe =
+        Ask::Probe { security: Security::Own, target, spec: Box::new(ProbeSpec::Connect), source: None };
     let facts = collector.answer(&[Ask::Host, probe, Ask::Processes], &no_route());
     assert_eq!(facts.iter().map(why).collect::<Vec<_>>(), vec![Some(GapReason::TimedOut); 3]);
 }
@@ -70,7 +71,8 @@ fn what_hangs_is_left_behind() {
 fn a_peer_that_reacts_soon_is_not_waited_for_long_again() {
     let collector = Collector::new(everything(), Duration::from_secs(10));
     let target: PeerAddress = "127.0.0.1:3000".parse().unwrap();
-    let ask = Ask::Probe { security: Security::Own, target, spec: Box::new(ProbeSpec::Connect) };
+    let ask =
+        Ask::Probe { security: Security::Own, target, spec: Box::new(ProbeSpec::Connect), source: None };
     let answered = |outcome, millis: u64| {
         let step = ProbeStep { kind: StepKind::Receive, micros: millis * 1000, outcome };
         Answer::known(FactBody::Probe(Transcript { steps: vec![step], ..Transcript::default() }))

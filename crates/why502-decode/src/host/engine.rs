@@ -92,6 +92,7 @@ fn container(value: &Value) -> Option<Container> {
         name: name.trim_start_matches('/').to_owned(),
         service: of_compose("service"),
         project: of_compose("project"),
+        is_one_off: of_compose("oneoff").is_some_and(|value| value.eq_ignore_ascii_case("true")),
         state: text(value, "State").to_ascii_lowercase(),
         attachments: networks.into_iter().flatten().map(|(name, own)| attachment(name, own)).collect(),
         ports: value.get("Ports").and_then(Value::as_array).into_iter().flatten().filter_map(port).collect(),

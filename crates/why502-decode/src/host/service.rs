@@ -13,16 +13,29 @@ use why502_facts::{
 const RUNIT_STATUS: usize = 20;
 /// Where seconds of TAI64 begin: 2^62, and TAI was 10 s ahead of UTC in 1970, as libtai counts.
 const TAI_EPOCH: u64 = (1 << 62) + 10;
+/// What stands for the number of a process in the section of a program of supervisord, before its conversion.
+const PROCESS_NUMBER: &str = "%(process_num)";
+/// So many processes of one program are told apart.
+const MAX_PROCESSES: u32 = 64;
+/// So many digits a number is filled up to.
+const MAX_WIDTH: usize = 10;
 /// What runs a script given behind `-c`.
 const SHELLS: [&str; 4] = ["bash", "dash", "sh", "zsh"];
 
-/// The services of a record.
+/// The services of a record: of a program of supervisord whose processes differ by their numbers, each of them.
 pub fn decode_services(records: &[ServiceRecord]) -> Vec<Service> {
-    records.iter().filter_map(decode_service).map(|(service, _)| service).collect()
+    let numbered = |record| process_numbers(record).into_iter().map(move |number| (record, number));
+    let decoded = |(record, number)| decode_numbered(record, number);
+    records.iter().flat_map(numbered).filter_map(decoded).map(|(service, _)| service).collect()
 }
 
 /// A service, and the files of variables that it names; `None` without a definition.
 pub fn decode_service(record: &ServiceRecord) -> Option<(Service, Vec<String>)> {
+    decode_numbered(record, None)
+}
+
+/// The same of one process of a program of supervisord.
+fn decode_numbered(record: &ServiceRecord, number: Option<u32>) -> Option<(Service, Vec<String>)> {
     let mut service = Service {
         supervisor: record.supervisor,
         name: record.name.clone(),
@@ -47,7 +60,7 @@ pub fn decode_service(record: &ServiceRecord) -> Option<(Service, Vec<String>)> 
         let text = lossy(file.content.as_slice());
         match record.supervisor {
             Supervisor::Systemd => read_unit(&text, &mut service, &mut commands, &mut environment_files),
-            Supervisor::Supervisord => read_program(&text, &mut service, &mut commands),
+            Supervisor::Supervisord => read_program(&text, number, &mut service, &mut commands),
             Supervisor::Pm2 => read_application(&text, &mut service, &mut commands),
             // What an engine runs has no files here.
             Supervisor::Engine => {}
@@ -209,14 +222,13 @@ fn specified(value: &str, unit: &str) -> String {
     out
 }
 
-/// The section of a program of supervisord.
-fn read_program(text: &str, service: &mut Service, commands: &mut Vec<Vec<String>>) {
+/// The section of a program of supervisord, perhaps as it is for the process with a number.
+fn read_program(text: &str, number: Option<u32>, service: &mut Service, commands: &mut Vec<Vec<String>>) {
     for line in indented_lines(text) {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        // A comment within a line stands behind a space.
-        let value = value.split(" ;").next().unwrap_or_default().trim();
+        let Some((key, value)) = setting_of_program(&line) else { continue };
+        let value = with_number(value, number);
         let value = value.replace("%(program_name)s", &service.name).replace("%%", "%");
-        match key.trim() {
+        match key {
             "command" => commands.push(split_words(&value)),
             "process_name" => {
                 service.process_name = Some(value.replace("%(group_name)s", &service.name));
@@ -227,6 +239,61 @@ fn read_program(text: &str, service: &mut Service, commands: &mut Vec<Vec<String
             _ => {}
         }
     }
+    // As supervisorctl calls it.
+    if let Some(process) =
+        service.process_name.as_ref().filter(|name| number.is_some() && **name != service.name)
+    {
+        service.name = format!("{}:{process}", service.name);
+    }
+}
+
+/// A setting of a program's section with its value, without the comment behind it, which stands behind a space.
+fn setting_of_program(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once('=')?;
+    Some((key.trim(), value.split(" ;").next().unwrap_or_default().trim()))
+}
+
+/// The numbers of a program's processes, where what they run or where they listen depends on them (`--port
+/// 2300%(process_num)d`); else one process stands for all.
+fn process_numbers(record: &ServiceRecord) -> Vec<Option<u32>> {
+    let (mut n, mut first, mut is_numbered) = (1, 0_u32, false);
+    for file in record.files.iter().filter(|_| record.supervisor == Supervisor::Supervisord) {
+        for line in indented_lines(&lossy(file.content.as_slice())) {
+            match setting_of_program(&line) {
+                Some(("numprocs", value)) => n = value.parse().unwrap_or(1),
+                Some(("numprocs_start", value)) => first = value.parse().unwrap_or(0),
+                Some(("command" | "directory" | "environment" | "socket", value)) => {
+                    is_numbered |= value.contains(PROCESS_NUMBER);
+                }
+                _ => {}
+            }
+        }
+    }
+    if !is_numbered {
+        return vec![None];
+    }
+    (first..first.saturating_add(n.clamp(1, MAX_PROCESSES))).map(Some).collect()
+}
+
+/// A value with the number of a process, as Python writes it: `%(process_num)d`, `%(process_num)02d`.
+fn with_number(value: &str, number: Option<u32>) -> String {
+    let Some(number) = number else { return value.to_owned() };
+    let mut parts = value.split(PROCESS_NUMBER);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let bare = part.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        let format = part.strip_suffix(bare).unwrap_or_default();
+        let Some(rest) = bare.strip_prefix(['d', 's']) else {
+            out.extend([PROCESS_NUMBER, part]);
+            continue;
+        };
+        let width = format.parse().map_or(0, |width: usize| width.min(MAX_WIDTH));
+        let digits =
+            if format.starts_with('0') { format!("{number:0width$}") } else { format!("{number:width$}") };
+        out.push_str(&digits);
+        out.push_str(rest);
+    }
+    out
 }
 
 /// `tcp://127.0.0.1:3000`, `unix:///run/shop.sock` of a `fcgi-program`.

@@ -5,6 +5,7 @@ use super::failure::Logged;
 use super::hops::copies;
 use super::lookup::{Lookup, passes};
 use super::peers::{group_of_pass, peers};
+use super::source::sources;
 use super::strangers::{Strangers, count_by_writer};
 use super::symptoms::{is_beside, owned, symptom, symptom_of};
 use super::{Asked, Case, Failure, FailureId, Success, Symptom};
@@ -90,6 +91,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         at_work: BTreeSet::new(),
         copies,
         upgrade_tables: gateway.maps_of("$http_upgrade"),
+        sources: HashMap::new(),
         specs: HashMap::new(),
         earlier,
         looked_back,
@@ -103,6 +105,7 @@ pub(super) fn build<'a>(facts: &'a Facts, model: &'a Model, index: usize) -> Cas
         asked,
     };
     case.at_work = at_work(&case);
+    case.sources = sources(&case);
     case.specs = specs(&case);
     case
 }

@@ -1,5 +1,6 @@
 //! How the gateway's workers are confined, and what was denied them.
 
+use super::strangers::has_ids_of_proc;
 use super::{Case, FailureId};
 use why502_facts::{Ask, AuditLog, Confinement, Denial, Gap, KernelEvent, Observed, Security, Stamp};
 
@@ -61,6 +62,24 @@ impl Case<'_> {
             Observed::Unknown(gap) => Some(gap),
             Observed::Absent => kernel.gap().cloned(),
         }
+    }
+
+    /// Whether a denial may be one to the gateway, of which some failures tell: to a worker that runs, or to one that wrote of them,
+    /// and by the name of its program. Where the log has other ids than `/proc`, that name alone tells.
+    pub(crate) fn may_be_of_gateway(&self, denial: &Denial, failures: &[FailureId]) -> bool {
+        let program = self.worker().map(|worker| worker.comm).filter(|name| !name.is_empty());
+        let is_named = denial.comm.is_none() || program.is_none() || denial.comm == program;
+        let is_writer = |pid: u32| {
+            let symptoms = failures.iter().flat_map(|id| &self.failure(*id).symptoms);
+            symptoms.into_iter().any(|symptom| symptom.writer == Some(pid))
+        };
+        let is_own = denial.pid.is_none_or(|pid| {
+            self.gateway.workers.contains(&pid)
+                || self.gateway.master == Some(pid)
+                || !has_ids_of_proc(self.facts, self.gateway)
+                || is_writer(pid)
+        });
+        is_named && is_own
     }
 
     /// Whether a denial and one of some failures fall together.

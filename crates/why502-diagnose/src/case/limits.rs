@@ -4,7 +4,10 @@ use super::{Case, PeerSubject};
 use crate::cause::Asks;
 use crate::finding::Origin;
 use std::collections::BTreeMap;
-use why502_facts::{Gap, GapReason, NetworkLimits, Observed, PeerAddress, SocketTable};
+use std::net::SocketAddr;
+use why502_facts::{
+    Gap, GapReason, Neighbour, NeighbourState, NetworkLimits, Observed, PeerAddress, SocketTable,
+};
 
 /// The most other network namespaces of this host that are looked into.
 const MAX_NAMESPACES: usize = 16;
@@ -33,17 +36,33 @@ impl Case<'_> {
             return Ok(Some(Home { pid: self.gateway.master, table: self.sockets().known() }));
         }
         let PeerAddress::Inet(target) = &peer.address else { return Ok(None) };
-        let mut asks = Vec::new();
+        let (mut asks, mut homes) = (Vec::new(), Vec::new());
         for pid in self.other_namespaces() {
             match self.facts.sockets(Some(pid)) {
                 Observed::Unknown(Gap { ask, why: GapReason::NotYet, .. }) => asks.push(ask),
                 Observed::Known(table) if table.addresses.contains(&target.ip()) => {
-                    return Ok(Some(Home { pid: Some(pid), table: Some(table) }));
+                    homes.push(Home { pid: Some(pid), table: Some(table) });
                 }
                 Observed::Known(_) | Observed::Absent | Observed::Unknown(_) => {}
             }
         }
-        if asks.is_empty() { Ok(None) } else { Err(asks) }
+        if !asks.is_empty() {
+            return Err(asks);
+        }
+        // Containers of different networks have the same addresses: which of several is the peer nobody knows.
+        let [home] = homes[..] else { return Ok(None) };
+        Ok(Some(home).filter(|_| !self.is_elsewhere(*target)))
+    }
+
+    /// Whether the gateway's own link has an address and nobody there answers for it, as far as it was asked: then a namespace that
+    /// has the same address is another one.
+    fn is_elsewhere(&self, target: SocketAddr) -> bool {
+        let path = self.facts.route(self.gateway.security, target, None, None);
+        path.known().is_some_and(|path| {
+            let neighbour = path.next_neighbour(target.ip());
+            let is_gone = |neighbour: &Neighbour| neighbour.state == NeighbourState::Failed;
+            path.next_hop(target.ip()) == Some(target.ip()) && neighbour.is_some_and(is_gone)
+        })
     }
 
     /// A process of every other network namespace of this host, as far as they may be seen.

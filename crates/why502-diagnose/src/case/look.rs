@@ -1,6 +1,7 @@
 //! What rules look at, three-valued.
 
 use super::lookup::{group_name, passes};
+use super::source::Source;
 use super::strangers::has_ids_of_proc;
 use super::{Case, Failure, FailureId, PeerSubject, Subject, Success, Symptom};
 use crate::cause::Asks;
@@ -157,15 +158,23 @@ impl Case<'_> {
         self.probe_with(peer, &plan::spec_of(self, peer))
     }
 
-    /// A certain probe of a peer.
+    /// A certain probe of a peer; unknown where the gateway's connections come from where no probe can come from.
     pub(crate) fn probe_with(&self, peer: &PeerSubject, spec: &ProbeSpec) -> Observed<&ProbeReport> {
-        self.facts.probe(self.gateway.security, &peer.address, spec)
+        let source = self.source(peer);
+        if source == Source::Other {
+            let says =
+                "nginx dials it from an address that the configuration binds, and that a probe cannot take";
+            let ask = self.probe_ask(peer, spec);
+            return Observed::Unknown(Gap { ask, why: GapReason::NotAsked, says: says.to_owned() });
+        }
+        self.facts.probe(self.gateway.security, &peer.address, spec, source.address())
     }
 
     /// The ask for the probe of a peer.
     pub(crate) fn probe_ask(&self, peer: &PeerSubject, spec: &ProbeSpec) -> Ask {
         let spec = Box::new(spec.clone());
-        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec }
+        let source = self.source(peer).address();
+        Ask::Probe { security: self.gateway.security, target: peer.address.clone(), spec, source }
     }
 
     /// Where the probe of a peer stands in a report.

@@ -5,6 +5,7 @@ use super::upstream_oom_killed::is_sudden;
 use crate::case::{Case, Failure, FailureId, PeerSubject, Reach, Subject, Symptom, count, or_ask};
 use crate::cause::{Asks, Cause};
 use crate::finding::{Confidence, Evidence, Finding, Origin};
+use std::net::IpAddr;
 use std::time::Duration;
 use why502_facts::{Container, ContainerDetail, Errno, Observed, Phase, Phrase, Stamp};
 use why502_model::Host;
@@ -70,6 +71,11 @@ pub(super) fn ended<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Opti
     }
     let engines = case.engines()?;
     let own = case.own_container(&engines);
+    let dialled = Dialled { ip: address.ip(), names: names_of(case, peer), own };
+    // What was started once beside it, or was there before it, has nothing to do with one that runs.
+    if engines.containers().any(|(_, container)| container.is_running() && dialled.is(container)) {
+        return Ok(None);
+    }
     let mut asks = Asks::new();
     let mut found = Vec::new();
     let resting = engines.containers().filter(|(_, container)| is_at_rest(container));
@@ -79,7 +85,7 @@ pub(super) fn ended<'c>(case: &'c Case<'_>, subject: &'c Subject) -> Result<Opti
             Err(more) => asks.extend(more),
             Ok(detail) => {
                 let Some(detail) = detail.known() else { continue };
-                let tie = by_address(peer, container, detail).or_else(|| by_name(case, peer, own, container));
+                let tie = dialled.by_address(container, detail).or_else(|| dialled.by_name(container));
                 found.extend(tie.map(|(tie, strength)| (socket, container, detail, tie, strength)));
             }
         }
@@ -126,7 +132,7 @@ fn is_unmade(symptom: &Symptom) -> bool {
 
 /// Whether nothing of a container runs. One that is paused or between two starts is something else.
 fn is_at_rest(container: &Container) -> bool {
-    matches!(container.state.as_str(), "created" | "dead" | "exited")
+    matches!(container.state.as_str(), "created" | "dead" | "exited") && !container.is_one_off
 }
 
 /// By 143 and 137 ends whom the engine asks to end, or kills (signal(7): 128 and the number of the signal).
@@ -138,30 +144,52 @@ fn end_of(detail: &ContainerDetail) -> End {
     }
 }
 
-fn by_address(
-    peer: &PeerSubject,
-    container: &Container,
-    detail: &ContainerDetail,
-) -> Option<(String, Confidence)> {
-    let ip = peer.address.inet()?.ip();
-    let says = || format!("{ip} is the address that the container {} has while it runs", container.name);
-    detail.fixed_addresses.contains(&ip).then(|| (says(), Confidence::Confirmed))
+/// What nginx dials, of a container.
+struct Dialled<'c> {
+    ip: IpAddr,
+    names: Vec<&'c str>,
+    /// nginx's own container.
+    own: Option<&'c Container>,
 }
 
-/// nginx looked the name up when it was loaded, and keeps the address that the container had then.
-fn by_name(
-    case: &Case<'_>,
-    peer: &PeerSubject,
-    own: Option<&Container>,
-    container: &Container,
-) -> Option<(String, Confidence)> {
-    let configured = case.configured(peer)?;
-    let Host::Name(name) = &configured.host else { return None };
-    let meets = own?.shared_networks(container).next().is_some();
-    let says = || {
-        format!("{name}, which nginx dials, is the container {} of a network with nginx's", container.name)
-    };
-    (meets && container.is_called(name)).then(|| (says(), Confidence::Confirmed))
+/// The names that a peer's address may have come from: nginx looked them up when it was loaded, and keeps the address that the
+/// container had then. One that cannot be resolved any more stands for nothing now.
+fn names_of<'c>(case: &'c Case<'_>, peer: &PeerSubject) -> Vec<&'c str> {
+    let name = |host: &'c Host| if let Host::Name(name) = host { Some(name.as_str()) } else { None };
+    match (case.configured(peer), peer.group) {
+        (Some(configured), _) => name(&configured.host).into_iter().collect(),
+        (None, Some(group)) => {
+            case.gateway.group(group).peers.iter().filter_map(|own| name(&own.host)).collect()
+        }
+        (None, None) => Vec::new(),
+    }
+}
+
+impl Dialled<'_> {
+    fn by_address(&self, container: &Container, detail: &ContainerDetail) -> Option<(String, Confidence)> {
+        let says =
+            || format!("{} is the address that the container {} has while it runs", self.ip, container.name);
+        detail.fixed_addresses.contains(&self.ip).then(|| (says(), Confidence::Confirmed))
+    }
+
+    fn by_name(&self, container: &Container) -> Option<(String, Confidence)> {
+        let name = self.name_of(container)?;
+        let says = format!(
+            "{name}, which nginx dials, is the container {} of a network with nginx's",
+            container.name
+        );
+        Some((says, Confidence::Confirmed))
+    }
+
+    /// The name by which the engine's name server knows a container in a network of nginx's.
+    fn name_of(&self, container: &Container) -> Option<&str> {
+        self.own?.shared_networks(container).next()?;
+        self.names.iter().copied().find(|name| container.is_called(name))
+    }
+
+    fn is(&self, container: &Container) -> bool {
+        container.has_address(self.ip) || self.name_of(container).is_some()
+    }
 }
 
 impl Ended<'_> {

@@ -1,13 +1,14 @@
 //! How one packet gets past a rule: the narrowest change, in the words of whoever manages the rules.
 
-use super::filtered::{Met, is_elsewhere, tool_name};
+use super::filtered::{Met, OnTheWay, is_elsewhere, tool_name};
 use crate::case::Case;
+use crate::filter::is_before_tracking;
 use crate::remedy::{Remedy, Risk};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use why502_facts::{FilterItem, FilterRule, FilterStatement, FilterTool, FilterVerdict, Hook, PacketField};
 
-/// The ways past a rule.
-pub(super) fn past(case: &Case<'_>, met: &Met<'_>) -> Vec<Remedy> {
+/// The ways past a rule; where nobody saw that the link leads to its network namespace, nothing is changed there.
+pub(super) fn past(case: &Case<'_>, way: &OnTheWay<'_>, met: &Met<'_>) -> Vec<Remedy> {
     let verify = format!("a connection to {} opens", met.address);
     if let Some(remedy) = by_manager(met) {
         return vec![remedy.verify(verify)];
@@ -16,15 +17,26 @@ pub(super) fn past(case: &Case<'_>, met: &Met<'_>) -> Vec<Remedy> {
         Some(pid) => vec!["nsenter".to_owned(), "-t".to_owned(), pid.to_string(), "-n".to_owned()],
         None => Vec::new(),
     };
-    let (title, commands) = match met.stop.place.tool {
+    let (title, commands, further) = match met.stop.place.tool {
         FilterTool::Nft => by_nft(met),
         FilterTool::IptablesNft | FilterTool::IptablesLegacy => by_iptables(met),
     };
-    let mut remedy = Remedy::new(title, Risk::Review).verify(verify).advice(
-        "such a change lasts until the rules are loaded anew: make it where they are written as well, once you know why the rule \
-         is there",
-    );
-    for (command, undo) in commands {
+    let is_seen = way.has_seen(case, met);
+    let n_shown = if is_seen { commands.len() } else { 1 };
+    let further = if is_seen {
+        further
+    } else {
+        "; first see that it is the peer's: the link address that the gateway knows for it (`ip neighbour`) is that of an interface \
+         there (`ip link`)"
+            .to_owned()
+    };
+    // Whoever cannot read a rule should not change what stands around it.
+    let risk = if n_shown > 1 { Risk::Review } else { Risk::ShowOnly };
+    let mut remedy = Remedy::new(title, risk).verify(verify).advice(format!(
+        "such a change lasts until the rules are loaded anew: make it where they are written as well, once you know why the rule is \
+         there{further}"
+    ));
+    for (command, undo) in commands.into_iter().take(n_shown) {
         let whole = |words: Vec<String>| prefix.iter().cloned().chain(words).collect::<Vec<String>>();
         let (command, undo) = (whole(command), undo.map(whole));
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -89,7 +101,10 @@ fn by_manager(met: &Met<'_>) -> Option<Remedy> {
     None
 }
 
-fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
+/// A title, the commands, the first of which shows, and what the advice says besides.
+type Way = (String, Vec<Change>, String);
+
+fn by_nft(met: &Met<'_>) -> Way {
     let place = &met.stop.place;
     let chain = [place.family.name().to_owned(), place.table.clone(), place.chain.clone()];
     let nft = |begin: &str, rest: Vec<String>| -> Vec<String> {
@@ -100,6 +115,15 @@ fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
     let handle = rule.and_then(|rule| rule.handle);
     let through = through_nft(met);
     match (rule, handle) {
+        (Some(rule), handle) if !has_text(rule) => {
+            let handle = handle.map_or_else(String::new, |handle| format!(" handle {handle}"));
+            let further = format!(
+                "; its own words could not be read here: look at it first, and let this connection through before it (`nft insert rule \
+                 {}{handle} {through}`)",
+                chain.join(" ")
+            );
+            ("Let this connection through before the rule".to_owned(), vec![see], further)
+        }
         (Some(rule), Some(handle)) if is_dispensable(rule, met) => {
             let text = without_counts(&rule.text);
             let previous = place
@@ -112,7 +136,7 @@ fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
                 None => nft("nft insert rule", vec![text]),
             };
             let delete = nft("nft delete rule", vec!["handle".to_owned(), handle.to_string()]);
-            ("Take the rule away that is about this very port".to_owned(), vec![see, (delete, Some(undo))])
+            (TAKE_AWAY.to_owned(), vec![see, (delete, Some(undo))], String::new())
         }
         (_, handle) => {
             let at = match handle {
@@ -121,18 +145,47 @@ fn by_nft(met: &Met<'_>) -> (String, Vec<Change>) {
             };
             let begin = if handle.is_some() { "nft -e -a insert rule" } else { "nft -e -a add rule" };
             let add = nft(begin, at.into_iter().chain([through]).collect());
-            // It prints the handle, by which `nft delete rule` takes it back.
-            ("Let this connection through before the rule".to_owned(), vec![see, (add, None)])
+            let further = format!(
+                "; the command prints the handle of the new rule, by which `nft delete rule {} handle` takes it back",
+                chain.join(" ")
+            );
+            ("Let this connection through before the rule".to_owned(), vec![see, (add, None)], further)
         }
     }
 }
 
+const TAKE_AWAY: &str = "Take the rule away that is about this very address and port";
+
+/// Whether a rule has the words of its tool, by which it can be made again: nft's own form of it, an array of JSON, is none.
+fn has_text(rule: &FilterRule) -> bool {
+    !rule.text.is_empty() && !rule.text.starts_with('[')
+}
+
+/// Whether connection tracking knows an answer as one where the rule stands.
+fn knows_answers(met: &Met<'_>) -> bool {
+    let (place, hook) = (&met.stop.place, met.stop.hook);
+    let chains = || met.filter.table(place).into_iter().flat_map(|table| &table.chains);
+    let own = chains().find(|chain| chain.name == place.chain).filter(|chain| chain.base.is_some());
+    // A chain that others call stands wherever these do.
+    let is_too_early = chains()
+        .filter(|chain| own.is_none_or(|own| own.name == chain.name))
+        .filter_map(|chain| chain.base.as_ref())
+        .any(|base| base.hook == hook && is_before_tracking(hook, base));
+    let mut rules = met.filter.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+    let is_untracked = rules.any(|rule| rule.statements.contains(&FilterStatement::Untrack));
+    !is_too_early && !is_untracked
+}
+
 /// A rule of nftables that lets the packet through, and no other connection's.
 fn through_nft(met: &Met<'_>) -> String {
-    if met.carried.is_answer() {
-        return "ct state established,related accept".to_owned();
-    }
     let family = if met.there.is_ipv6() { "ip6" } else { "ip" };
+    if met.carried.is_answer() {
+        return if knows_answers(met) {
+            "ct state established,related accept".to_owned()
+        } else {
+            format!("{family} saddr {} tcp sport {} accept", met.there.ip(), met.there.port())
+        };
+    }
     let source = source(met).map_or_else(String::new, |source| format!("{family} saddr {source} "));
     format!("{source}{family} daddr {} tcp dport {} accept", met.there.ip(), met.there.port())
 }
@@ -152,7 +205,7 @@ fn without_counts(text: &str) -> String {
     kept.join(" ")
 }
 
-fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
+fn by_iptables(met: &Met<'_>) -> Way {
     let place = &met.stop.place;
     let name = tool_name(place.tool, met.there.is_ipv6());
     let iptables = |verb: &str, rest: Vec<String>| -> Vec<String> {
@@ -167,10 +220,11 @@ fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
     if let Some(rule) = met.filter.rule(place).filter(|rule| is_dispensable(rule, met)) {
         let text = split_quoted(&rule.text);
         let undo = iptables("-I", number.into_iter().chain(text.iter().cloned()).collect());
-        let title = "Take the rule away that is about this very port".to_owned();
-        return (title, vec![see, (iptables("-D", text), Some(undo))]);
+        return (TAKE_AWAY.to_owned(), vec![see, (iptables("-D", text), Some(undo))], String::new());
     }
-    let through = if met.carried.is_answer() {
+    let through = if met.carried.is_answer() && !knows_answers(met) {
+        words(&format!("-p tcp -s {} --sport {} -j ACCEPT", met.there.ip(), met.there.port()))
+    } else if met.carried.is_answer() {
         words("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     } else {
         let source = source(met).map_or_else(String::new, |source| format!(" -s {source}"));
@@ -179,7 +233,7 @@ fn by_iptables(met: &Met<'_>) -> (String, Vec<Change>) {
     let verb = if number.is_some() { "-I" } else { "-A" };
     let add = iptables(verb, number.into_iter().chain(through.iter().cloned()).collect());
     let title = "Let this connection through before the rule".to_owned();
-    (title, vec![see, (add, Some(iptables("-D", through)))])
+    (title, vec![see, (add, Some(iptables("-D", through)))], String::new())
 }
 
 /// From where a first packet comes, at a hook that others than this host's own programs pass.
@@ -208,7 +262,7 @@ fn split_quoted(text: &str) -> Vec<String> {
     words
 }
 
-/// Whether nothing is lost with a rule: it is about this very port alone, and protects it from nobody else.
+/// Whether nothing is lost with a rule: it is about this very address and port alone, and protects it from nobody else.
 fn is_dispensable(rule: &FilterRule, met: &Met<'_>) -> bool {
     let is_own = met.carried.is_answer() || is_on_the_way_out(met.stop.hook);
     let is_plain = rule.statements.iter().all(|statement| match statement {
@@ -218,7 +272,7 @@ fn is_dispensable(rule: &FilterRule, met: &Met<'_>) -> bool {
         FilterStatement::Sometimes(_) | FilterStatement::UnknownCondition(_) => false,
         _ => true,
     });
-    is_own && is_plain && is_only_about(rule, met.there)
+    is_own && is_plain && is_only_about(rule, met)
 }
 
 /// What rules that are about one port alone ask for besides.
@@ -233,26 +287,31 @@ const PLAIN: [PacketField; 8] = [
     PacketField::TcpFlags,
 ];
 
-/// Whether a rule decides on this very port, or address, alone: then it has no other use, and its place is no border of a policy.
-fn is_only_about(rule: &FilterRule, address: SocketAddr) -> bool {
+/// Whether a rule decides on this very address and port alone: then it has no other use, and its place is no border of a policy. One
+/// that names the port alone is about all hosts.
+fn is_only_about(rule: &FilterRule, met: &Met<'_>) -> bool {
     let decides = rule.statements.iter().any(|statement| {
         matches!(statement, FilterStatement::Verdict(FilterVerdict::Drop | FilterVerdict::Reject(_)))
     });
-    let port = u64::from(address.port());
-    decides
-        && rule.statements.iter().any(|statement| {
+    let (address, port) = (met.there.ip(), u64::from(met.there.port()));
+    let fields = if met.carried.is_answer() {
+        (PacketField::SourceAddress, PacketField::SourcePort)
+    } else {
+        (PacketField::DestinationAddress, PacketField::DestinationPort)
+    };
+    let names = |field: PacketField, wanted: FilterItem| {
+        rule.statements.iter().any(|statement| {
             let FilterStatement::Condition(condition) = statement else { return false };
-            let [operand] = condition.operands[..] else { return false };
-            let names_it = match condition.items.as_slice() {
-                [item] => match item[..] {
-                    [FilterItem::Numbers(low, high)] => (low, high) == (port, port),
-                    _ => false,
-                },
-                _ => false,
+            let ([operand], [item]) = (&condition.operands[..], condition.items.as_slice()) else {
+                return false;
             };
-            let is_port = matches!(operand.field, PacketField::DestinationPort | PacketField::SourcePort);
-            is_port && names_it && !condition.is_negated
+            let is_asked = operand.field == field && operand.mask.is_none() && !condition.is_negated;
+            is_asked && item[..] == [wanted.clone()]
         })
+    };
+    decides
+        && names(fields.0, FilterItem::Addresses(address, address))
+        && names(fields.1, FilterItem::Numbers(port, port))
 }
 
 /// On whose way a rule stands, in words.

@@ -1,24 +1,21 @@
 //! What packet filters of this host do to the packets between the gateway and a peer.
 
 mod met;
+mod namespaces;
 mod words;
 
 pub(super) use self::met::{Counted, Led, Met, is_elsewhere};
+use self::namespaces::{Link, ask, link, may_be_bridged, other_namespaces, read};
 pub(super) use self::words::{refusal_words, tool_name};
 use crate::case::{Case, PeerSubject, or_ask};
 use crate::cause::Asks;
 use crate::filter::{
-    self, Arrival, ESTABLISHED, End, Interface, Journey, NEW, Namespace, Packet, Stop, Way, World,
+    self, Arrival, ESTABLISHED, End, Interface, Journey, NEW, Namespace, Packet, Place, Stop, Way, World,
 };
+use crate::finding::{Confidence, Open};
 use crate::plan;
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use why502_facts::{
-    Ask, FilterMoment, Gap, GapReason, Observed, PacketFilter, PathToPeer, PeerAddress, SocketTable, Stamp,
-};
-
-/// So many network namespaces beside the gateway's are looked at.
-const MAX_NAMESPACES: usize = 8;
+use why502_facts::{FilterMoment, Gap, Observed, PacketFilter, PathToPeer, PeerAddress, SocketTable, Stamp};
 
 /// So many ways the kernel is asked about.
 const MAX_WAYS: usize = 4;
@@ -73,12 +70,42 @@ pub(super) struct OnTheWay<'c> {
     pub(super) leaves: bool,
     /// Whether somebody listens where the first packet arrives, or would.
     pub(super) listens: Option<bool>,
-    /// Where the first packet arrives beyond the gateway's network namespace: a process there, its sockets, and the address.
+    /// Where the first packet arrives beyond the gateway's network namespace, if the link is known to lead there: a process there,
+    /// its sockets, and the address.
     pub(super) inside: Option<Inside<'c>>,
     /// Where a rule that is certain to be met leads the first packet instead.
     pub(super) led: Option<Led<'c>>,
-    /// What could not be read.
+    /// What could not be read: whole filters, parts of them, and namespaces that were not looked at.
     pub(super) unread: Vec<Gap>,
+    /// Where a namespace of this host has the address that the first packet is handed to, and nobody could see that the link
+    /// leads there: why not.
+    unseen_link: Option<Gap>,
+}
+
+impl OnTheWay<'_> {
+    /// The confidence in a rule that is met, where a link was not seen which leads to it.
+    pub(super) fn cap(&self, case: &Case<'_>, met: &Met<'_>, confidence: Confidence) -> Confidence {
+        if self.has_seen(case, met) { confidence } else { confidence.min(Confidence::Likely) }
+    }
+
+    /// Whether every link was seen that leads to a rule.
+    pub(super) fn has_seen(&self, case: &Case<'_>, met: &Met<'_>) -> bool {
+        self.unseen_link_to(case, met).is_none()
+    }
+
+    /// What would make it certain that a rule is met, or that there is no other one.
+    pub(super) fn open(&self, case: &Case<'_>, met: Option<&Met<'_>>, confidence: Confidence) -> Vec<Open> {
+        let link = met.and_then(|met| self.unseen_link_to(case, met)).cloned();
+        let link = link.map(|gap| Case::open(gap, "whether the link leads to that network namespace"));
+        let unread = self.unread.iter().filter(|_| confidence < Confidence::Confirmed);
+        let unread = unread.map(|gap| Case::open(gap.clone(), "whether a rule is met that was not read"));
+        link.into_iter().chain(unread).collect()
+    }
+
+    fn unseen_link_to(&self, case: &Case<'_>, met: &Met<'_>) -> Option<&Gap> {
+        let is_beyond = met.stop.pid != case.gateway.master || met.carried.is_answer();
+        self.unseen_link.as_ref().filter(|_| is_beyond)
+    }
 }
 
 /// Another network namespace of this host, which the first packet comes to.
@@ -101,39 +128,67 @@ pub(super) fn on_the_way<'c>(
     stage: Stage,
 ) -> Result<OnTheWay<'c>, Asks> {
     let mut pids = vec![case.gateway.master];
+    let (others, mut further) = other_namespaces(case);
     if !case.is_local(&peer.address) {
-        pids.extend(other_namespaces(case));
+        pids.extend(&others);
     }
     let mut way = OnTheWay::default();
-    let mut namespaces = read(case, peer, &pids, &mut way)?;
+    let mut namespaces = read(case, peer, &pids, address, &mut way.unread)?;
     let Some(own) = namespaces.first().filter(|own| own.pid == case.gateway.master) else { return Ok(way) };
     let mut ways = Vec::new();
     if own.filter.has_policy(address.is_ipv6()) {
         ways.push(way_of(case, peer, address)?);
     }
     let first = first_packet(case, peer, address, own.filter);
-    let mut there = ask_ways(case, &first, &namespaces, &mut ways)?;
+    // All that is wanted is asked at once: a run has little time.
+    let mut wanted = Asks::new();
+    let mut strangers = Vec::new();
+    let mut there = ask_ways(case, &first, &namespaces, &mut ways, &strangers)?;
     if there.arrived.is_none() && there.end().is_none() && pids.len() == 1 {
-        pids.extend(other_namespaces(case));
-        namespaces = read(case, peer, &pids, &mut way)?;
-        there = ask_ways(case, &first, &namespaces, &mut ways)?;
+        pids.extend(&others);
+        namespaces = read(case, peer, &pids, address, &mut way.unread)?;
+        there = ask_ways(case, &first, &namespaces, &mut ways, &strangers)?;
     }
-    let world = World { namespaces: &namespaces, ways: &ways };
-    way.leaves = there.arrived.is_none() && there.end().is_none() && !there.is_lost;
+    if let Some(hop) = there.handed_to {
+        let turned = there.turns.iter().rfind(|turn| turn.pid == case.gateway.master);
+        let sent_to = turned.and_then(|turn| turn.to.socket()).unwrap_or(address);
+        let mark = there.mark.and_then(|mark| u32::try_from(mark).ok()).filter(|mark| *mark != 0);
+        let path = if mark.is_none() && sent_to == address {
+            case.path_to(peer, address)
+        } else {
+            case.path_marked(sent_to, first.from.address, mark)
+        };
+        let link = link(case, path, sent_to, (first.from.address, hop), &namespaces).unwrap_or_else(|asks| {
+            wanted.extend(asks);
+            Link::default()
+        });
+        if !link.strangers.is_empty() {
+            strangers = link.strangers;
+            there = ask_ways(case, &first, &namespaces, &mut ways, &strangers)?;
+        }
+        way.unseen_link = link.unseen;
+    } else if there.end().is_some() || pids.len() == 1 {
+        // It stays in the gateway's own namespace: there is no more to look at.
+        further = None;
+    }
+    let has_all = way.unread.is_empty() && further.is_none();
+    way.unread.extend(further);
+    let world = World { namespaces: &namespaces, ways: &ways, strangers: &strangers };
+    way.leaves = has_all && there.arrived.is_none() && there.end().is_none() && !there.is_lost;
     way.mark = there.mark.and_then(|mark| u32::try_from(mark).ok()).filter(|mark| *mark != 0);
     way.led = there.turns.last().and_then(|turn| {
         let own = namespaces.iter().find(|own| own.pid == turn.pid)?;
         let to = turn.to.socket().filter(|to| *to != address)?;
         Some(Led { to, pid: turn.pid, place: turn.place.clone(), filter: own.filter })
     });
-    // All that is wanted is asked at once: a run has little time.
-    let mut wanted = Asks::new();
     let table = receiver(case, &there).unwrap_or_else(|asks| {
         wanted.extend(asks);
         None
     });
     let to = there.destination().and_then(End::socket);
     way.listens = match (table, to) {
+        // Of a namespace that may be another one.
+        _ if way.unseen_link.is_some() => None,
         (Some(table), Some(to)) => table.listens(&PeerAddress::Inet(to)),
         _ => case
             .sockets()
@@ -142,7 +197,8 @@ pub(super) fn on_the_way<'c>(
             .and_then(|own| own.listens(&peer.address)),
     };
     way.inside = there.arrived.and_then(|arrival| {
-        let pid = arrival.pid.filter(|_| arrival.pid != case.gateway.master)?;
+        let is_beyond = arrival.pid != case.gateway.master && way.unseen_link.is_none();
+        let pid = arrival.pid.filter(|_| is_beyond)?;
         Some(Inside { pid, table: table?, address: to? })
     });
     let server =
@@ -155,6 +211,7 @@ pub(super) fn on_the_way<'c>(
         flags,
         ..first.clone()
     };
+    let is_bridged = may_be_bridged(&there, &namespaces, address.is_ipv6());
     let journeys = match stage {
         Stage::Connecting => {
             let back = filter::answer(world, &there, reply(SYN | ACK));
@@ -164,14 +221,22 @@ pub(super) fn on_the_way<'c>(
         Stage::Talking if there.arrived.is_none() || !there.is_plain() => Vec::new(),
         Stage::Talking => {
             let request = Packet { state: Some(ESTABLISHED), flags: PUSH | ACK, ..first.clone() };
-            let forth = filter::send(world, request);
+            // Each packet may leave another mark on the connection for those that follow.
+            if filter::answer(world, &there, reply(SYN | ACK)).has_marked {
+                there.forget_marks();
+            }
+            let forth = filter::follow(world, &there, request);
+            if forth.has_marked {
+                there.forget_marks();
+            }
             let back = filter::answer(world, &there, reply(PUSH | ACK));
             vec![(Carried::Request, forth), (Carried::Response, back)]
         }
     };
     way.is_clear = !journeys.is_empty()
         && way.unread.is_empty()
-        && namespaces.iter().all(|own| own.filter.unread.is_empty())
+        && way.unseen_link.is_none()
+        && !is_bridged
         && journeys.iter().all(|(_, journey)| journey.stops.is_empty() && journey.arrived.is_some());
     for (carried, journey) in journeys {
         for stop in journey.stops {
@@ -199,9 +264,10 @@ fn ask_ways(
     first: &Packet,
     namespaces: &[Namespace<'_>],
     ways: &mut Vec<Way>,
+    strangers: &[Option<u32>],
 ) -> Result<Journey, Asks> {
     loop {
-        let there = filter::send(World { namespaces, ways }, first.clone());
+        let there = filter::send(World { namespaces, ways, strangers }, first.clone());
         let Some((to, mark)) = there.unasked.filter(|_| ways.len() < MAX_WAYS) else { return Ok(there) };
         let port = there.turns.last().map_or(first.to, |turn| turn.to).ports.map_or(0, |(port, _)| port);
         let mark = u32::try_from(mark).ok().filter(|mark| *mark != 0);
@@ -224,46 +290,6 @@ fn way(case: &Case<'_>, to: IpAddr, mark: Option<u32>, path: Observed<&PathToPee
         Some((path.link(route.device?)?.name.clone(), route.gateway))
     });
     Way { pid: case.gateway.master, asked: (to, mark.unwrap_or(0).into()), hop }
-}
-
-/// A process of each network namespace beside the gateway's.
-fn other_namespaces(case: &Case<'_>) -> Vec<Option<u32>> {
-    let Observed::Known(list) = case.facts.processes() else { return Vec::new() };
-    let own = case.gateway.master.and_then(|pid| list.get(pid)).and_then(|process| process.net_namespace);
-    if own.is_none() {
-        return Vec::new();
-    }
-    let mut seen: BTreeSet<Option<u64>> = [None, own].into();
-    let others = list.processes.iter().filter(|process| seen.insert(process.net_namespace));
-    others.map(|process| Some(process.pid)).take(MAX_NAMESPACES).collect()
-}
-
-fn ask(pid: Option<u32>, moment: FilterMoment) -> Ask {
-    Ask::PacketFilter { pid, moment }
-}
-
-/// The packet filters of these namespaces, as far as they can be read.
-fn read<'c>(
-    case: &'c Case<'_>,
-    peer: &PeerSubject,
-    pids: &[Option<u32>],
-    way: &mut OnTheWay<'c>,
-) -> Result<Vec<Namespace<'c>>, Asks> {
-    let is_unasked = |gap: &Gap| gap.why == GapReason::NotYet;
-    let look = |pid| case.facts.packet_filter(pid, FilterMoment::Before);
-    let mut asks: Asks = pids
-        .iter()
-        .filter(|pid| look(**pid).gap().is_some_and(is_unasked))
-        .map(|pid| ask(*pid, FilterMoment::Before))
-        .collect();
-    if !asks.is_empty() {
-        if case.probe(peer).gap().is_some_and(is_unasked) {
-            asks.push(case.probe_ask(peer, &plan::spec_of(case, peer)));
-        }
-        return Err(asks);
-    }
-    way.unread = pids.iter().filter_map(|pid| look(*pid).gap().cloned()).collect();
-    Ok(pids.iter().filter_map(|pid| Some(Namespace { pid: *pid, filter: look(*pid).known()? })).collect())
 }
 
 /// The first packet that a worker sends to a peer.
@@ -294,6 +320,7 @@ fn first_packet(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, own: &
         routing_mark: Some(0),
         connection_mark: Some(0),
         status: Some(0),
+        place: Place::BehindTracking,
         has_way_back: None,
         kinds: (None, None),
     }

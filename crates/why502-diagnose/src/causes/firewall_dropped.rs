@@ -17,8 +17,9 @@
 //! followed for the very packets: nginx's first one with its addresses, port, interface and user, and the answer. Confirmed: a
 //! rule drops one of them for certain, a connection attempt in nginx's place gets no answer now, and the rule's counter, if it
 //! has one, went up meanwhile. Likely: nobody could attempt a connection; or the rule drops only some packets (a limit, chance),
-//! or is not understood in full, and its counter went up. Likely as well: the packets leave this host, and the same address
-//! answers on another port. A condition that is not understood never counts as one that holds, or does not.
+//! or is not understood in full, and its counter went up; or it stands in another network namespace that has the peer's address,
+//! and nobody could see that the link leads there (both ends know each other as neighbours): containers of different networks
+//! have the same addresses. Likely as well: the packets leave this host, and the same address answers on another port. A condition that is not understood never counts as one that holds, or does not.
 //!
 //! ## What would disprove it
 //!
@@ -82,13 +83,15 @@ struct Silence<'c> {
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(silence) = silence(case, subject)? else { return Ok(Ruling::NoSign) };
-    if let Some((met, confidence)) = blamed(&silence) {
+    if let Some((met, confidence)) = blamed(case, &silence) {
         let finding = finding(case, subject, &silence, confidence).with(met.evidence(case));
+        let finding = finding.open(silence.way.open(case, Some(met), confidence));
         return Ok(Ruling::found(finding.with(nobody_listens(case, &silence, met))));
     }
     if let Some(other) = answers_elsewhere(case, &silence) {
         let says = format!("the same host answers on another port: {}", other.address);
         let finding = finding(case, subject, &silence, Confidence::Likely);
+        let finding = finding.open(silence.way.open(case, None, Confidence::Likely));
         return Ok(Ruling::found(finding.with([Evidence::supporting(says, case.probe_origin(other))])));
     }
     if silence.way.is_clear && silence.is_now == Some(true) {
@@ -142,9 +145,10 @@ fn is_unanswered(symptom: &Symptom) -> bool {
 }
 
 /// The rule that is to blame, and how surely.
-fn blamed<'s, 'c>(silence: &'s Silence<'c>) -> Option<(&'s Met<'c>, Confidence)> {
+fn blamed<'s, 'c>(case: &Case<'_>, silence: &'s Silence<'c>) -> Option<(&'s Met<'c>, Confidence)> {
     let silencing = silence.way.met.iter().filter(|met| met.silences());
-    let judged = silencing.filter_map(|met| Some((met, confidence(silence, met)?)));
+    let judged =
+        silencing.filter_map(|met| Some((met, silence.way.cap(case, met, confidence(silence, met)?))));
     // The surest, and the first of these.
     let judged: Vec<(&Met<'_>, Confidence)> = judged.collect();
     let surest = judged.iter().map(|(_, confidence)| *confidence).max()?;
@@ -227,7 +231,7 @@ fn answers_elsewhere<'c>(case: &'c Case<'_>, silence: &Silence<'c>) -> Option<&'
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let silence = finding.subjects.first().and_then(|subject| silence(case, subject).ok().flatten());
-    let met = silence.as_ref().and_then(blamed).map(|(met, _)| met);
+    let met = silence.as_ref().and_then(|silence| blamed(case, silence)).map(|(met, _)| met);
     let address = finding.address();
     let title = match met {
         Some(met) => {
@@ -256,8 +260,9 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let silence = finding.subjects.first().and_then(|subject| silence(case, subject).ok().flatten());
-    match silence.as_ref().and_then(blamed) {
-        Some((met, _)) => past(case, met),
+    let blamed = silence.as_ref().and_then(|silence| Some((silence, blamed(case, silence)?.0)));
+    match blamed {
+        Some((silence, met)) => past(case, &silence.way, met),
         None => vec![
             Remedy::new("Look at the filters of the other host and between", Risk::ShowOnly)
                 .advice(format!(

@@ -88,7 +88,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     if let Some(Word::Said(said)) = word(case, &refused) {
         return Ok(Ruling::found(said.finding(case, subject, &refused)));
     }
-    let Some((met, errno, confidence)) = blamed(&refused) else { return Ok(Ruling::NoSign) };
+    let Some((met, errno, confidence)) = blamed(case, &refused) else { return Ok(Ruling::NoSign) };
     let attempts = || attempts_with(&refused, errno);
     let is_now = refused.now == Observed::Known(Reach::Failed(errno));
     let line = Case::lines_evidence(attempts(), |n| {
@@ -112,6 +112,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .with(met.evidence(case))
         .with(listener.map(|says| Evidence::context(says, case.sockets_origin())))
         .open(gap.map(|gap| Case::open(gap, "whether a connection opens now")))
+        .open(refused.way.open(case, Some(met), confidence))
         .at(case.written_at(refused.peer));
     finding.fails_clients_now = is_now && case.is_felt(refused.peer);
     Ok(Ruling::found(finding))
@@ -152,17 +153,17 @@ enum Word<'r, 'c> {
 
 /// What tells of a filter most surely: a rule before a message, unless the rule is no more than possible.
 fn word<'r, 'c>(case: &Case<'_>, refused: &'r Refused<'c>) -> Option<Word<'r, 'c>> {
-    let rule = blamed(refused);
+    let rule = blamed(case, refused);
     let is_sure = rule.as_ref().is_some_and(|(.., confidence)| *confidence >= Confidence::Likely);
     let said = if is_sure { None } else { said(case, refused) };
     said.map(Word::Said).or_else(|| rule.map(|(met, ..)| Word::Rule(met)))
 }
 
 /// The rule that is to blame, what it makes connections fail with, and how surely.
-fn blamed<'s, 'c>(refused: &'s Refused<'c>) -> Option<(&'s Met<'c>, Errno, Confidence)> {
+fn blamed<'s, 'c>(case: &Case<'_>, refused: &'s Refused<'c>) -> Option<(&'s Met<'c>, Errno, Confidence)> {
     let judged = refused.way.met.iter().filter_map(|met| {
         let errno = met.refuses_with()?;
-        Some((met, errno, confidence(refused, met, errno)?))
+        Some((met, errno, refused.way.cap(case, met, confidence(refused, met, errno)?)))
     });
     let judged: Vec<_> = judged.collect();
     let surest = judged.iter().map(|(.., confidence)| *confidence).max()?;
@@ -225,9 +226,10 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let refused = finding.subjects.first().and_then(|subject| refused(case, subject).ok().flatten());
-    match refused.as_ref().and_then(|refused| word(case, refused)) {
-        Some(Word::Rule(met)) => past(case, met),
-        Some(Word::Said(said)) => vec![said.remedy(case)],
+    let blamed = refused.as_ref().and_then(|refused| Some((refused, word(case, refused)?)));
+    match blamed {
+        Some((refused, Word::Rule(met))) => past(case, &refused.way, met),
+        Some((_, Word::Said(said))) => vec![said.remedy(case)],
         None => Vec::new(),
     }
 }

@@ -15,7 +15,9 @@
 //! ## How we know
 //!
 //! Confirmed: errno 24 in nginx's own log is the limit of the very worker that wrote it. Its limit and the number of its open
-//! descriptors are read from `/proc`.
+//! descriptors are read from `/proc`; that is the limit which was met only where the master ran then and none was loaded since.
+//! Mended: a higher `worker_rlimit_nofile` was loaded since, or nginx was started anew with room to spare: it has at most half of a
+//! limit open that is higher than the one which it named before, or beyond what its connections can take.
 //!
 //! ## What would disprove it
 //!
@@ -36,16 +38,17 @@
 //!
 //! getrlimit(2); nginx: `ngx_worker_process_init`, `ngx_event_accept`, `ngx_event_connect_peer`, `ngx_event_module_init`.
 
+mod mended;
 mod source;
 
+use self::mended::{is_mended, is_of_then, renewed_evidence};
 use self::source::{raise_unit, source};
-use super::worker_limits::{Workers, is_loaded_since, raise_from_outside, workers};
+use super::worker_limits::{Workers, raise_from_outside, workers};
 use crate::case::{Case, Failure, FailureId, Subject, Symptom, count};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
 use crate::remedy::{Remedy, Risk};
 use why502_facts::{Errno, ErrorRecord, Gap, Observed, Phrase, Stamp};
-use why502_model::WorkerSettings;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "gateway-fd-limit",
@@ -72,10 +75,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
     let workers = workers(case)?;
     let settings = case.gateway.worker_settings();
-    let clock = case.facts.clock(&case.gateway.owner()).map_or(0, |clock| clock.offset_seconds);
-    let stamps = waiting.iter().map(|record| record.at.at_offset(clock));
-    let last = failed.iter().map(|(_, failure, _)| failure.at).chain(stamps).max();
-    let is_mended = is_raised_since(case, &settings, last);
+    let last = last(case);
+    let is_mended = is_mended(case, &workers, &settings, last);
     let is_used_up = workers
         .most_open()
         .zip(workers.limit())
@@ -106,6 +107,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
         .still_failing(still_failing)
         .with(line.into_iter().chain(paused).chain(warned).chain(workers.limit_evidence()))
         .with(set_by)
+        .with(renewed_evidence(case, last).filter(|_| is_mended))
         .open(gap)
         .at(at);
     Ok(Ruling::found(finding))
@@ -145,17 +147,17 @@ fn of_the_whole_host(case: &Case<'_>) -> Ruling {
     }
 }
 
-/// Whether a higher limit was written down and loaded after the last failure: what the limit was then, no log tells.
-fn is_raised_since(case: &Case<'_>, settings: &WorkerSettings, last: Option<Stamp>) -> bool {
-    let written = settings.open_files.as_ref().and_then(|own| case.gateway.source(&own.at.as_ref()?.file));
-    let is_new = written.zip(last).is_some_and(|(source, last)| source.modified.0 > last.0);
-    is_new && is_loaded_since(case, last)
+/// When the last of the messages was written.
+fn last(case: &Case<'_>) -> Option<Stamp> {
+    let clock = case.facts.clock(&case.gateway.owner()).map_or(0, |clock| clock.offset_seconds);
+    let waiting = of_no_request(case, Errno::TooManyFiles).map(|record| record.at.at_offset(clock));
+    failed(case, Errno::TooManyFiles).iter().map(|(_, failure, _)| failure.at).chain(waiting).max()
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let is_gone = finding.still_failing == Some(false);
-    let limit = workers(case).ok().and_then(|workers| workers.limit()).filter(|_| !is_gone);
-    let title = match limit {
+    let limit = workers(case).ok().and_then(|workers| workers.limit());
+    let title = match limit.filter(|_| !is_gone && is_of_then(case, last(case))) {
         Some(limit) => format!("nginx's workers ran into their limit of {limit} open files"),
         None => "nginx's workers ran into their limit of open files".to_owned(),
     };
@@ -221,141 +223,4 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::fixture::{Fixture, first_diff};
-
-    const HIT: &str = r#"
-#- nginx.conf
-user www-data;
-events { worker_connections 4096; }
-http {
-    server { listen 80; server_name shop.example.com; location / { proxy_pass http://127.0.0.1:3000; } }
-}
-#- error.log
-2026/11/21 02:28:30 [alert] 101#101: *900 socket() failed (24: Too many open files) while connecting to upstream, client: 10.0.0.9, server: shop.example.com, request: "GET /a HTTP/1.1", upstream: "http://127.0.0.1:3000/a", host: "shop.example.com"
-2026/11/21 02:28:31 [crit] 101#101: accept4() failed (24: Too many open files)
-#- access.log
-10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /a HTTP/1.1" 500 177 "-" "curl/8"
-#- descriptors
-limit=1024/4096 open=40 sockets=30 may-raise=yes
-#- listeners
-127.0.0.1:3000 node
-#- probe 127.0.0.1:3000
-answers
-HTTP/1.1 200 OK
-
-"#;
-
-    #[test]
-    fn hit_the_limit_is_raised_by_a_directive() {
-        let hit = Fixture::new(HIT);
-        insta::assert_snapshot!(hit.summary(), @"
-        Broken
-        Confirmed gateway-fd-limit: nginx's workers ran into their limit of 1024 open files [1 requests]
-        ");
-        let diff = first_diff(&hit.report());
-        assert!(diff.contains("+worker_rlimit_nofile 8192;"), "{diff}");
-    }
-
-    #[test]
-    fn hit_all_are_open_now_and_the_directive_is_there() {
-        let config = HIT.replace("events {", "worker_rlimit_nofile 2048;\nevents {");
-        let now =
-            Fixture::new(&config).with("descriptors", "limit=2048/4096 open=2040 sockets=2000 may-raise=yes");
-        insta::assert_snapshot!(now.summary(), @"
-        Broken
-        Confirmed gateway-fd-limit: nginx's workers ran into their limit of 2048 open files [1 requests, still failing]
-        ");
-        let diff = first_diff(&now.report());
-        assert!(
-            diff.contains("-worker_rlimit_nofile 2048;") && diff.contains("+worker_rlimit_nofile 8192;"),
-            "{diff}"
-        );
-    }
-
-    #[test]
-    fn hit_a_master_without_rights_needs_help_from_outside() {
-        let bound = Fixture::new(HIT).with("descriptors", "limit=1024/1024 open=40 may-raise=no").report();
-        let remedy = &bound.findings[0].remedies[0];
-        assert!(
-            remedy.steps.is_empty() && remedy.advice.as_ref().unwrap().contains("LimitNOFILE=8192"),
-            "{remedy:?}"
-        );
-    }
-
-    #[test]
-    fn hit_the_limit_is_the_unit_s() {
-        let unit = Fixture::new(HIT)
-            .with("descriptors", "limit=1024/1024 open=40 may-raise=no")
-            .with("worker-unit", "nginx.service")
-            .with("unit nginx.service", "LoadState=loaded\nLimitNOFILE=1024\nLimitNOFILESoft=1024\n");
-        let report = unit.report();
-        let text = format!("{:?}", report.findings[0]);
-        assert!(text.contains("it is what nginx.service gives: 1024, at most 1024"), "{text}");
-        assert!(text.contains("LimitNOFILE=8192") && text.contains("hard limit of 1024"), "{text}");
-        // A master with its rights needs no more than the directive, whatever the unit says.
-        let rights = unit.with("descriptors", "limit=1024/1024 open=40 may-raise=yes");
-        let diff = first_diff(&rights.report());
-        assert!(diff.contains("+worker_rlimit_nofile 8192;"), "{diff}");
-        // Where systemd may not be asked, the limit itself is known.
-        let blind = unit.without("unit nginx.service").report();
-        let text = format!("{:?}", blind.findings[0]);
-        assert!(text.contains("whoever started nginx") && text.contains("LimitNOFILE=8192"), "{text}");
-    }
-
-    #[test]
-    fn hit_the_directive_is_not_what_the_workers_have() {
-        let config = HIT.replace("events {", "worker_rlimit_nofile 65536;\nevents {");
-        let text = format!("{:?}", Fixture::new(&config).report().findings[0]);
-        assert!(text.contains("worker_rlimit_nofile is 65536, and the workers have 1024"), "{text}");
-    }
-
-    #[test]
-    fn hit_clients_only_waited() {
-        let accept = "2026/11/21 02:28:31 [crit] 101#101: accept4() failed (24: Too many open files)\n";
-        let hit = Fixture::new(HIT).with("error.log", accept).without("access.log");
-        insta::assert_snapshot!(hit.summary(), @"
-        AtRisk
-        Confirmed gateway-fd-limit: nginx's workers ran into their limit of 1024 open files [0 requests]
-        ");
-    }
-
-    #[test]
-    fn hit_mended_by_a_directive_that_was_loaded_since() {
-        let config = HIT.replace("events {", "worker_rlimit_nofile 65536;\nevents {");
-        let mended = Fixture::new(&config)
-            .with("options", "loaded=2026-11-21T02:40:00Z\nmodified=2026-11-21T02:39:00Z");
-        insta::assert_snapshot!(mended.summary(), @"
-        Recovered
-        Confirmed gateway-fd-limit: nginx's workers ran into their limit of open files [1 requests, mended]
-        ");
-    }
-
-    #[test]
-    fn near_miss_a_low_limit_that_nobody_met() {
-        let warning = "2026/11/21 02:28:30 [warn] 100#100: 4096 worker_connections exceed open file resource limit: 1024\n";
-        let access =
-            "10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] \"GET /a HTTP/1.1\" 200 177 \"-\" \"curl/8\"\n";
-        let well = Fixture::new(HIT).with("error.log", warning).with("access.log", access);
-        insta::assert_snapshot!(well.summary(), @"Healthy");
-    }
-
-    #[test]
-    fn near_miss_the_table_of_the_whole_host() {
-        let other =
-            Fixture::new(&HIT.replace("24: Too many open files", "23: Too many open files in system"));
-        insta::assert_snapshot!(other.summary(), @"
-        Inconclusive
-        not gateway-fd-limit: errno 23 is the file table of the whole host (fs.file-max), no limit of a worker
-        unexplained: 1
-        ");
-    }
-
-    #[test]
-    fn gap_the_limit_cannot_be_seen() {
-        insta::assert_snapshot!(Fixture::new(HIT).with("options", "offline").summary(), @"
-        Broken
-        Confirmed gateway-fd-limit: nginx's workers ran into their limit of open files [1 requests]
-        ");
-    }
-}
+mod tests;

@@ -26,7 +26,8 @@
 //! ## What to do
 //!
 //! Give the directory with all that is in it to the workers' user, or make it. A reload as root does that for the directory itself
-//! (`ngx_create_paths`), and for nothing above or below it.
+//! (`ngx_create_paths`), and for nothing above or below it. Where another running nginx with another `user` writes there as well,
+//! each start or reload of either gives the directory to its own user: then each needs a path of its own.
 //!
 //! ## Not to be confused with
 //!
@@ -38,6 +39,7 @@
 //! path_resolution(7), acl(5); nginx: `ngx_create_temp_file`, `ngx_create_paths`, `ngx_http_file_cache_open`.
 
 mod mend;
+mod shared;
 
 use self::mend::remedies;
 use super::access::{Denial, creation_denial};

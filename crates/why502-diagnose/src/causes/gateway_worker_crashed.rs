@@ -15,12 +15,13 @@
 //! ## How we know
 //!
 //! Confirmed: nginx's own message with a signal that a fault raises (4, 5, 6, 7, 8, 11, 31), or with signal 9 where the
-//! kernel's log tells that it killed this worker for want of memory.
+//! kernel's log tells that it killed this worker for want of memory. A line that a master wrote which runs no more counts as
+//! mended: nginx was started anew since. Likely: other instances may run here that cannot be seen, and the line may be theirs.
 //!
 //! ## What would disprove it
 //!
 //! A signal that an operator sends: TERM and QUIT end a worker in good order (`exited with code 0`); KILL where the kernel
-//! killed nobody was sent by somebody.
+//! killed nobody was sent by somebody. The master of another instance, whose log is the same file, tells of its own workers.
 //!
 //! ## What to do
 //!
@@ -36,6 +37,10 @@
 //!
 //! nginx: `ngx_process_get_status` (`os/unix/ngx_process.c`), *Debugging log*, core dumps; signal(7), core(5).
 
+pub(super) mod masters;
+
+use self::masters::{Masters, Writer};
+use super::core_dump;
 use super::upstream_oom_killed::kill_evidence;
 use crate::case::{Case, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -44,7 +49,8 @@ use crate::remedy::{Remedy, Risk};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use why502_facts::{
-    Crash, ErrorRecord, KernelEvent, KernelLog, KernelWord, Observed, OomKill, Phrase, Process, Stamp,
+    Ask, Crash, ErrorRecord, Gap, GapReason, KernelEvent, KernelLog, KernelWord, LogClockSource, Observed,
+    OomKill, Phrase, Process, Stamp,
 };
 
 pub(super) static CAUSE: Cause = Cause {
@@ -61,8 +67,6 @@ pub(super) static CAUSE: Cause = Cause {
     manual: manual!("gateway_worker_crashed.rs"),
 };
 
-/// The signals that a program's own fault raises: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
-const FAULTS: [u32; 7] = [4, 5, 6, 7, 8, 11, 31];
 const SIGKILL: u32 = 9;
 /// How long the master takes at most to notice the end of a worker; a core dump takes its time.
 const MAX_NOTICE: Duration = Duration::from_secs(10);
@@ -70,54 +74,39 @@ const MAX_NOTICE: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The end of a worker by a signal.
+#[derive(Clone, Copy)]
 struct End<'c> {
     record: &'c ErrorRecord,
     at: Stamp,
     pid: u32,
     signal: u32,
     has_core: bool,
+    writer: Writer,
+}
+
+/// The end that a finding is about: the newest of its kind.
+struct Shown<'c> {
+    end: End<'c>,
+    n: usize,
+    told: Option<Told<'c>>,
+}
+
+/// What the kernel tells of an end.
+enum Told<'c> {
+    Crash(&'c KernelLog, &'c Crash),
+    Kill(&'c KernelLog, &'c KernelWord, &'c OomKill),
 }
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
-    let ends = ends(case);
-    let (faults, others): (Vec<End<'_>>, Vec<End<'_>>) =
-        ends.into_iter().partition(|end| FAULTS.contains(&end.signal));
-    let killed: Vec<End<'_>> = others.into_iter().filter(|end| end.signal == SIGKILL).collect();
-    if faults.is_empty() && killed.is_empty() {
-        return Ok(Ruling::NoSign);
-    }
+    let ends = ends(case)?;
+    let Some(newest) = ends.last() else { return Ok(Ruling::NoSign) };
     let observed = or_ask(case.facts.kernel_log())?;
-    let log = observed.as_ref().known();
-    let crash = log.and_then(|log| faults.iter().rev().find_map(|end| Some((*log, crash_of(log, end)?))));
-    let starved =
-        log.and_then(|log| killed.iter().rev().find_map(|end| Some((*log, end, kill_of(case, log, end)?))));
-    let finding = |confidence: Confidence, shown: &End<'_>, n: u64| {
-        let core = if shown.has_core { ", with a core dump" } else { "" };
-        let says = format!(
-            "{} of nginx died of a signal; the newest is process {} at {}: signal {}{core}",
-            count(n, "worker"),
-            shown.pid,
-            shown.at,
-            shown.signal
-        );
-        let line = Evidence::supporting(says, Origin::Log(shown.record.line.clone()));
-        let mut finding = Finding::new(&CAUSE, confidence, subject).with([line]);
-        // Whom it served then got no answer, and no log tells of these requests.
-        finding.fails_clients_now = confidence == Confidence::Confirmed;
-        finding
-    };
-    if let Some(newest) = faults.last() {
-        let crash = crash
-            .map(|(log, word)| Evidence::supporting(crash_words(word.1), Origin::Host(log.source.clone())));
-        return Ok(Ruling::found(finding(Confidence::Confirmed, newest, faults.len() as u64).with(crash)));
+    if let Some(shown) = shown(case, &ends) {
+        if core_dump::is_fault(shown.end.signal) {
+            core_dump::look(case)?;
+        }
+        return Ok(Ruling::found(found(&shown, subject)));
     }
-    if let Some((log, end, word)) = starved
-        && let KernelEvent::OomKill(kill) = &word.event
-    {
-        let evidence = kill_evidence(&log.source, word, kill);
-        return Ok(Ruling::found(finding(Confidence::Confirmed, end, killed.len() as u64).with([evidence])));
-    }
-    let Some(newest) = killed.last() else { return Ok(Ruling::NoSign) };
     match observed {
         Observed::Known(log)
             if !is_contained(case) && log.covers(newest.at.before(MAX_NOTICE), newest.at.after(SECOND)) =>
@@ -134,16 +123,79 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     }
 }
 
-/// The ends of workers by signals, by time.
-fn ends<'c>(case: &'c Case<'_>) -> Vec<End<'c>> {
-    let Some(clock) = case.facts.clock(&case.gateway.owner()) else { return Vec::new() };
+fn found(shown: &Shown<'_>, subject: &Subject) -> Finding {
+    let end = &shown.end;
+    let core = if end.has_core { ", with a core dump" } else { "" };
+    let says = format!(
+        "{} of nginx died of a signal; the newest is process {} at {}: signal {}{core}",
+        count(shown.n as u64, "worker"),
+        end.pid,
+        end.at,
+        end.signal
+    );
+    let told = shown.told.as_ref().map(|told| match told {
+        Told::Crash(log, crash) => Evidence::supporting(crash_words(crash), Origin::Host(log.source.clone())),
+        Told::Kill(log, word, kill) => kill_evidence(&log.source, word, kill),
+    });
+    let confidence = if end.writer == Writer::Unknown { Confidence::Likely } else { Confidence::Confirmed };
+    let gap = (end.writer == Writer::Unknown).then(|| {
+        let says = format!("the master that wrote the line, process {}, cannot be seen", end.record.pid);
+        let gap = Gap { ask: Ask::Processes, why: GapReason::Denied, says };
+        Case::open(gap, "whether the line is of another instance of nginx, which has the same log")
+    });
+    let renewed = (end.writer == Writer::Former).then(|| {
+        let says = "the master that wrote the line runs no more: nginx was started anew since";
+        Evidence::context(says, Origin::Host("/proc".to_owned()))
+    });
+    let mut finding = Finding::new(&CAUSE, confidence, subject)
+        .still_failing((end.writer == Writer::Former).then_some(false))
+        .with([Evidence::supporting(says, Origin::Log(end.record.line.clone()))])
+        .with(told)
+        .with(renewed)
+        .open(gap);
+    // Whom it served then got no answer, and no log tells of these requests.
+    finding.fails_clients_now = end.writer == Writer::Own;
+    finding
+}
+
+/// What is shown of some ends: those of the master that runs before all others, faults before kills for want of memory.
+/// Without a word of the kernel a kill may be anybody's.
+fn shown<'c>(case: &'c Case<'_>, ends: &[End<'c>]) -> Option<Shown<'c>> {
+    let log = case.facts.kernel_log().known();
+    for writer in [Writer::Own, Writer::Unknown, Writer::Former] {
+        let own = || ends.iter().filter(|end| end.writer == writer).rev();
+        let faults = || own().filter(|end| core_dump::is_fault(end.signal));
+        if let Some(end) = faults().next() {
+            let told =
+                log.and_then(|log| faults().find_map(|end| Some(Told::Crash(log, crash_of(log, end)?))));
+            return Some(Shown { end: *end, n: faults().count(), told });
+        }
+        let starved = log.and_then(|log| {
+            own().find_map(|end| {
+                let word = kill_of(case, log, end)?;
+                let KernelEvent::OomKill(kill) = &word.event else { return None };
+                Some((*end, Told::Kill(log, word, kill)))
+            })
+        });
+        if let Some((end, told)) = starved {
+            return Some(Shown { end, n: own().count(), told: Some(told) });
+        }
+    }
+    None
+}
+
+/// The ends of workers by faults and kills, by time; those of another instance's workers left out. An error asks whose they are.
+fn ends<'c>(case: &'c Case<'_>) -> Result<Vec<End<'c>>, Asks> {
+    let Some(clock) = case.facts.clock(&case.gateway.owner()) else { return Ok(Vec::new()) };
     let records = case.error_logs.iter().flat_map(|digest| &digest.records);
     let mut ends: Vec<End<'c>> = records
         .filter(|record| record.phrase == Phrase::WorkerExitedOnSignal)
         .filter_map(|record| {
             let (pid, signal, has_core) = parse(record.detail.as_deref()?)?;
-            Some(End { record, at: record.at.at_offset(clock.offset_seconds), pid, signal, has_core })
+            let at = record.at.at_offset(clock.offset_seconds);
+            Some(End { record, at, pid, signal, has_core, writer: Writer::Own })
         })
+        .filter(|end| core_dump::is_fault(end.signal) || end.signal == SIGKILL)
         .collect();
     // Whoever had said that it exits had no client any more: some modules crash while they are taken down.
     let exiting: Vec<(Stamp, u32)> = case
@@ -160,7 +212,16 @@ fn ends<'c>(case: &'c Case<'_>) -> Vec<End<'c>> {
     let mut seen: BTreeSet<(Stamp, u32)> = BTreeSet::new();
     ends.sort_by_key(|end| (end.at, end.pid));
     ends.retain(|end| seen.insert((end.at, end.pid)));
-    ends
+    let Some(masters) = Masters::of(case).filter(|_| !ends.is_empty()) else { return Ok(ends) };
+    let (mut own, mut asks) = (Vec::new(), Vec::new());
+    for end in ends {
+        let at = Some(end.at).filter(|_| clock.source != LogClockSource::Assumed);
+        match masters.writer(case, end.record.pid, at) {
+            Ok(writer) => own.extend(writer.map(|writer| End { writer, ..end })),
+            Err(wanted) => asks.extend(wanted),
+        }
+    }
+    if asks.is_empty() { Ok(own) } else { Err(asks) }
 }
 
 /// `worker process 77 exited on signal 11 (core dumped)` (`ngx_process_get_status`). The helpers of the cache serve nobody.
@@ -177,14 +238,14 @@ fn is_then(word: &KernelWord, end: &End<'_>) -> bool {
 }
 
 /// What the kernel says of the crash of a worker. In a container its log has ids of its own: then the name must do.
-fn crash_of<'c>(log: &'c KernelLog, end: &End<'_>) -> Option<(&'c KernelWord, &'c Crash)> {
+fn crash_of<'c>(log: &'c KernelLog, end: &End<'_>) -> Option<&'c Crash> {
     let crashes = log.words.iter().filter(|word| is_then(word, end)).filter_map(|word| match &word.event {
-        KernelEvent::Crashed(crash) if crash.signal == end.signal => Some((word, crash)),
+        KernelEvent::Crashed(crash) if crash.signal == end.signal => Some(crash),
         _ => None,
     });
-    let crashes: Vec<_> = crashes.collect();
-    let by_pid = crashes.iter().find(|(_, crash)| crash.pid == end.pid);
-    let by_name = || crashes.iter().find(|(_, crash)| crash.comm == "nginx");
+    let crashes: Vec<&Crash> = crashes.collect();
+    let by_pid = crashes.iter().find(|crash| crash.pid == end.pid);
+    let by_name = || crashes.iter().find(|crash| crash.comm == "nginx");
     by_pid.or_else(by_name).copied()
 }
 
@@ -217,28 +278,16 @@ fn crash_words(crash: &Crash) -> String {
     format!("the kernel saw {} (pid {}) die of signal {}{module}", crash.comm, crash.pid, crash.signal)
 }
 
-/// The end that a finding is about, and what the kernel tells of it: the newest fault, else the newest kill for want of memory.
-fn shown<'c>(case: &'c Case<'_>) -> Option<(End<'c>, Option<&'c Crash>)> {
-    let log = case.facts.kernel_log().known();
-    let mut ends = ends(case);
-    if let Some(at) = ends.iter().rposition(|end| FAULTS.contains(&end.signal)) {
-        let end = ends.swap_remove(at);
-        let crash = log.and_then(|log| crash_of(log, &end)).map(|(_, crash)| crash);
-        return Some((end, crash));
-    }
-    let is_starved =
-        |end: &End<'_>| end.signal == SIGKILL && log.is_some_and(|log| kill_of(case, log, end).is_some());
-    Some((ends.into_iter().rev().find(is_starved)?, None))
-}
-
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
-    let found = shown(case);
-    let signal = found.as_ref().map_or(0, |(end, _)| end.signal);
-    let title = match finding.confidence {
-        Confidence::Confirmed if signal == SIGKILL => {
-            "the kernel kills nginx's workers for want of memory".to_owned()
-        }
-        _ => format!("nginx's workers crash: signal {signal}"),
+    let shown = ends(case).ok().and_then(|ends| shown(case, &ends));
+    let is_gone = finding.still_failing == Some(false);
+    let title = if let Some(Shown { told: Some(Told::Kill(..)), .. }) = shown.as_ref() {
+        let kills = if is_gone { "killed" } else { "kills" };
+        format!("the kernel {kills} nginx's workers for want of memory")
+    } else {
+        let signal = shown.map_or(0, |shown| shown.end.signal);
+        let crash = if is_gone { "crashed" } else { "crash" };
+        format!("nginx's workers {crash}: signal {signal}")
     };
     Explanation {
         title,
@@ -252,9 +301,10 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     }
 }
 
-fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some((end, crash)) = shown(case) else { return Vec::new() };
-    if end.signal == SIGKILL && finding.confidence == Confidence::Confirmed {
+fn remedies(case: &Case<'_>, _finding: &Finding) -> Vec<Remedy> {
+    let Some(shown) = ends(case).ok().and_then(|ends| shown(case, &ends)) else { return Vec::new() };
+    let end = shown.end;
+    if end.signal == SIGKILL {
         return vec![
             Remedy::new("Give nginx the memory that it needs, or let it need less", Risk::Review)
                 .advice(
@@ -264,7 +314,10 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
                 .verify("the kernel's log tells of no further kill of a worker"),
         ];
     }
-    let module = crash.and_then(|crash| crash.module.as_deref());
+    let module = match shown.told {
+        Some(Told::Crash(_, crash)) => crash.module.as_deref(),
+        Some(Told::Kill(..)) | None => None,
+    };
     let suspect = match module {
         Some(module) if module.starts_with("nginx") => {
             "nginx itself, or a module that is built into it".to_owned()
@@ -272,128 +325,21 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
         Some(module) => module.to_owned(),
         None => "a module that is no part of nginx".to_owned(),
     };
-    let core = if end.has_core {
-        "coredumpctl gdb, or gdb on the core file"
+    let none = if end.has_core {
+        ""
     } else {
-        "worker_rlimit_core and working_directory, then gdb on the core file"
+        "; the kernel wrote none: raise worker_rlimit_core, and set working_directory"
     };
+    let core = core_dump::place(case, Some("nginx"));
     vec![
         Remedy::new("Find and replace what crashes", Risk::ShowOnly)
             .advice(format!(
-                "suspect {suspect}; a core dump names the function ({core}); a dynamic module (load_module) must be of just \
-                 the version of this nginx: update both together, or leave the module out"
+                "suspect {suspect}; {core} names the function{none}; a dynamic module (load_module) must be of just the \
+                 version of this nginx: update both together, or leave the module out"
             ))
             .verify("the error log has no further \"exited on signal\""),
     ]
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::fixture::Fixture;
-
-    const HIT: &str = r#"
-#- nginx.conf
-events {}
-http { server { listen 80; server_name a; location / { proxy_pass http://127.0.0.1:3000; } } }
-#- error.log
-2026/11/21 02:28:30 [notice] 100#100: signal 17 (SIGCHLD) received from 77
-2026/11/21 02:28:30 [alert] 100#100: worker process 77 exited on signal 11 (core dumped)
-#- access.log
-10.0.0.9 - - [21/Nov/2026:02:28:33 +0000] "GET / HTTP/1.1" 200 57 "-" "curl/8"
-#- listeners
-127.0.0.1:3000 node
-#- probe 127.0.0.1:3000
-answers
-HTTP/1.1 200 OK
-
-#- kernel-log
-2026-11-20T00:00:01+00:00 shop kernel: [1.0] Linux version 6.18
-2026-11-21T02:28:29+00:00 shop kernel: [9.1] nginx[77]: segfault at 0 ip 00007f sp 00007f error 4 in ngx_http_geo.so[2f1,7f0+2000] likely on CPU 1 (core 1, socket 0)
-"#;
-    const KILLED: &str = "2026/11/21 02:28:30 [alert] 100#100: worker process 77 exited on signal 9\n";
-
-    #[test]
-    fn hit_nginx_s_own_message() {
-        insta::assert_snapshot!(Fixture::new(HIT).summary(), @"
-        Broken
-        Confirmed gateway-worker-crashed: nginx's workers crash: signal 11 [0 requests]
-        ");
-        let report = format!("{:?}", Fixture::new(HIT).report());
-        assert!(report.contains("in ngx_http_geo.so"), "{report}");
-    }
-
-    #[test]
-    fn hit_the_kernel_killed_it_for_want_of_memory() {
-        let log = "2026-11-20T00:00:01+00:00 shop kernel: [1.0] Linux version 6.18\n\
-                   2026-11-21T02:28:30+00:00 shop kernel: [9.3] Out of memory: Killed process 77 (nginx) total-vm:80000kB, anon-rss:60000kB\n";
-        let killed = Fixture::new(HIT).with("error.log", KILLED).with("kernel-log", log);
-        insta::assert_snapshot!(killed.summary(), @"
-        Broken
-        Confirmed gateway-worker-crashed: the kernel kills nginx's workers for want of memory [0 requests]
-        ");
-    }
-
-    #[test]
-    fn near_miss_somebody_ended_it() {
-        let killed = Fixture::new(HIT).with("error.log", KILLED);
-        insta::assert_snapshot!(killed.summary(), @"
-        Healthy
-        not gateway-worker-crashed: signal 9 ended process 77, and the kernel killed nobody for want of memory then: somebody sent it
-        ");
-        let terminated = killed.with("error.log", &KILLED.replace("signal 9", "signal 15")).summary();
-        assert!(!terminated.contains("gateway-worker-crashed"), "{terminated}");
-        let ended = "2026/11/21 02:28:30 [notice] 100#100: worker process 77 exited with code 0\n";
-        assert_eq!(killed.with("error.log", ended).summary(), "Healthy\n");
-        let helper = KILLED.replace("worker", "cache manager").replace("signal 9", "signal 11");
-        assert_eq!(killed.with("error.log", &helper).summary(), "Healthy\n");
-    }
-
-    #[test]
-    fn hit_somebody_ended_another_one_later() {
-        let later = Fixture::new(HIT);
-        let errors = later.section("error.log").to_owned()
-            + &KILLED.replace("02:28:30", "02:28:31").replace("77", "78");
-        let summary = later.with("error.log", &errors).summary();
-        assert!(
-            summary.contains("Confirmed gateway-worker-crashed: nginx's workers crash: signal 11"),
-            "{summary}"
-        );
-    }
-
-    #[test]
-    fn near_miss_it_had_done_its_work() {
-        let errors = "2026/11/21 02:28:29 [notice] 77#77: gracefully shutting down\n\
-                      2026/11/21 02:28:30 [notice] 77#77: exiting\n2026/11/21 02:28:30 [notice] 77#77: exit\n\
-                      2026/11/21 02:28:30 [alert] 100#100: worker process 77 exited on signal 11\n";
-        assert_eq!(Fixture::new(HIT).with("error.log", errors).summary(), "Healthy\n");
-    }
-
-    #[test]
-    fn hit_in_a_container_the_name_and_the_control_group_tell() {
-        let kill = |group: &str| {
-            format!(
-                "2026-11-20T00:00:01+00:00 shop kernel: [1.0] Linux version 6.18\n\
-                 2026-11-21T02:28:30+00:00 shop kernel: [9.2] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={group},task_memcg={group},task=nginx,pid=4077,uid=33\n\
-                 2026-11-21T02:28:30+00:00 shop kernel: [9.3] Memory cgroup out of memory: Killed process 4077 (nginx) total-vm:80000kB, anon-rss:60000kB\n"
-            )
-        };
-        let id = "ab".repeat(32);
-        let contained =
-            Fixture::new(HIT).with("error.log", KILLED).with("options", &format!("container={id}"));
-        let own = contained.with("kernel-log", &kill(&format!("/docker/{id}")));
-        assert!(own.summary().contains("for want of memory"), "{}", own.summary());
-        let other = contained.with("kernel-log", &kill("/docker/cd"));
-        assert!(!other.summary().contains("gateway-worker-crashed"), "{}", other.summary());
-    }
-
-    #[test]
-    fn gap_the_kernel_log_may_not_be_read() {
-        let unread = Fixture::new(HIT).without("kernel-log");
-        insta::assert_snapshot!(unread.summary(), @"
-        Broken
-        Confirmed gateway-worker-crashed: nginx's workers crash: signal 11 [0 requests]
-        ");
-        let summary = unread.with("error.log", KILLED).summary();
-        assert!(!summary.contains("Possible gateway") && !summary.contains("Confirmed gateway"), "{summary}");
-    }
-}
+mod tests;

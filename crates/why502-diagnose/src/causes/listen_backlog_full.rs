@@ -17,13 +17,14 @@
 //! ## How we know
 //!
 //! Confirmed: the kernel answered 11, and the socket is seen with its limit; or the queue is full and a connection in nginx's
-//! place is not taken, or the listening socket counted drops while that was tried. Likely: errno 11 alone; or the listening
-//! socket has dropped attempts since it was made (`ListenOverflows`), and takes connections again. Possible: it overflowed, and
-//! a pool whose workers are all busy is the reason.
+//! place is not taken, or while that was tried the listening socket counted drops and its network namespace overflows
+//! (`ListenOverflows`). Likely: errno 11 alone; or the listening socket has dropped attempts since it was made (with
+//! `ListenOverflows`), and takes connections again. Possible: it overflowed, and a pool whose workers are all busy is the reason.
 //!
 //! ## What would disprove it
 //!
-//! Room in the queue while a connection gets no answer: then a packet filter drops it.
+//! Room in the queue while a connection gets no answer, whatever the socket dropped meanwhile: then a packet filter drops it, or
+//! the answers are lost, and the repeated first packets count as drops.
 //!
 //! ## What to do
 //!

@@ -16,7 +16,9 @@
 //! nginx's network namespace is not the host's, nothing listens on that port in it, and somebody listens on that port in
 //! another network namespace of this host. Confirmed: only one does, and something ties it to nginx: its process bears the
 //! upstream's name, or the engine says that both containers are of one project or share a network. Likely: only one does,
-//! and nothing speaks against it. Possible: several do, or its process bears another name.
+//! and nothing speaks against it; that it speaks the route's protocol is no tie, since every PHP-FPM does. Possible: several
+//! do, its process bears another name, or the engine says that its container has neither a project nor a network in common
+//! with nginx's: then it may be another project's, and no remedy is one to apply.
 //!
 //! ## What would disprove it
 //!
@@ -26,7 +28,8 @@
 //! ## What to do
 //!
 //! Dial the backend's container by its name on a network that both are attached to; dial a backend on the host by
-//! `host.docker.internal` with `extra_hosts: host-gateway`, and let it listen on more than its own loopback.
+//! `host.docker.internal` with `extra_hosts: host-gateway`, and let it listen on more than its own loopback: FastCGI and uwsgi
+//! never on all addresses, since whoever reaches such a port runs what they like.
 //!
 //! ## Not to be confused with
 //!
@@ -38,12 +41,14 @@
 //! Linux: network_namespaces(7). Docker: "Networking overview", `--add-host host.docker.internal:host-gateway`. nginx:
 //! `ngx_http_upstream_test_connect`.
 
+mod mend;
+
+use self::mend::remedies;
 use super::refused::{Refusal, refusal};
 use super::ties::{speaks_otherwise, strength_of};
 use crate::case::{Case, Engines, Subject, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
-use crate::remedy::{Remedy, Risk};
 use std::net::{IpAddr, SocketAddr};
 use why502_facts::{Container, Listener, NamespaceSockets, Observed, PeerAddress};
 
@@ -73,6 +78,8 @@ struct Elsewhere<'c> {
     strength: Confidence,
     /// What ties its container to nginx's.
     tie: Option<String>,
+    /// Whether the engine knows both containers, and nothing that they have in common.
+    is_strange: bool,
 }
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
@@ -149,13 +156,17 @@ fn elsewhere<'c>(case: &'c Case<'_>, refusal: &Refusal<'_>) -> Result<Vec<Elsewh
             Ok(None) => {}
             Ok(Some(strength)) => {
                 let container = container_of(case, &engines, namespace, listener);
-                let tie = own.zip(container).and_then(|(own, theirs)| tie(own, theirs));
+                let both = own.zip(container);
+                let tie = both.and_then(|(own, theirs)| tie(own, theirs));
+                let is_strange = both.is_some_and(|(own, theirs)| are_strangers(own, theirs));
                 let known = found.iter_mut().find(|known| known.namespace.namespace == namespace.namespace);
                 match known {
                     // One service listens on both families.
                     Some(known) if known.strength >= strength => {}
                     Some(known) => (known.listener, known.strength) = (listener, strength),
-                    None => found.push(Elsewhere { namespace, listener, container, strength, tie }),
+                    None => {
+                        found.push(Elsewhere { namespace, listener, container, strength, tie, is_strange });
+                    }
                 }
             }
         }
@@ -193,10 +204,18 @@ fn tie(own: &Container, theirs: &Container) -> Option<String> {
     Some(format!("the engine says that both are attached to the network {network}"))
 }
 
+/// Whether two containers have nothing in common that their engine knows of: neither a project nor a network.
+pub(super) fn are_strangers(own: &Container, theirs: &Container) -> bool {
+    let is_one_project = own.project.is_some() && own.project == theirs.project;
+    own.id != theirs.id && !is_one_project && !own.meets(theirs)
+}
+
 impl Elsewhere<'_> {
     /// How sure it is at most that it is meant.
     fn rank(&self) -> Confidence {
-        if self.tie.is_some() && self.strength >= Confidence::Likely {
+        if self.is_strange {
+            Confidence::Possible
+        } else if self.tie.is_some() && self.strength >= Confidence::Likely {
             Confidence::Confirmed
         } else {
             self.strength
@@ -204,7 +223,13 @@ impl Elsewhere<'_> {
     }
 
     fn evidence(&self, case: &Case<'_>) -> Evidence {
-        let tie = self.tie.as_ref().map(|tie| format!("; {tie}")).unwrap_or_default();
+        let strange =
+            "; the engine knows neither a project nor a network that its container shares with nginx's";
+        let tie = match &self.tie {
+            Some(tie) => format!("; {tie}"),
+            None if self.is_strange => strange.to_owned(),
+            None => String::new(),
+        };
         let says = format!("in {}, {} listens{tie}", self.place(case), case.listener(self.listener));
         Evidence::supporting(says, Case::other_sockets_origin(self.namespace.pid))
     }
@@ -274,103 +299,22 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     } else {
         "nginx's own network namespace"
     };
+    let mut wont_help = vec![
+        "publishing its port (-p, ports:): that opens it on the host's addresses, not on this loopback"
+            .to_owned(),
+        "`curl localhost` on the host as a proof: that is the host's loopback".to_owned(),
+    ];
+    // Where another backend may be meant, one that died inside, starting that is what helps.
+    if finding.confidence == Confidence::Confirmed {
+        let restart = "restarting the backend: it runs, and listens where this address does not lead";
+        wont_help.insert(0, restart.to_owned());
+    }
     Explanation {
         title: format!("{} is {inside}, and {listens}", finding.address()),
         why: "Every container and every network namespace has a loopback of its own, and on nginx's nothing listens on that \
               port. The kernel answers with a reset, and nginx with a 502 at once."
             .to_owned(),
-        wont_help: vec![
-            "restarting the backend: it runs, and listens where this address does not lead".to_owned(),
-            "publishing its port (-p, ports:): that opens it on the host's addresses, not on this loopback".to_owned(),
-            "`curl localhost` on the host as a proof: that is the host's loopback".to_owned(),
-        ],
-    }
-}
-
-fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
-    let Some((address, other)) = found(case, finding) else { return Vec::new() };
-    let port = address.port();
-    let engines = case.engines().ok();
-    let own = engines.as_ref().and_then(|engines| case.own_container(engines));
-    let is_sure = finding.confidence == Confidence::Confirmed;
-    let mut remedies = Vec::new();
-    match (own, other.container) {
-        (Some(own), Some(theirs)) => remedies.extend(by_name(case, finding, own, theirs, port)),
-        _ => remedies.extend(by_address(case, finding, &other, own, port)),
-    }
-    if other.is_bound_to_loopback() {
-        let who = case.owners(&other.listener.pids);
-        let advice = format!(
-            "{who} listens on {} alone, which nobody outside of {} reaches: bind it to 0.0.0.0, or to the address that nginx dials, and keep the port from strangers with the firewall",
-            other.listener.address,
-            other.place(case)
-        );
-        let bind = Remedy::new("Let the backend listen on an address that others reach", Risk::ShowOnly)
-            .advice(advice)
-            .verify("the failing request answers");
-        // Without it no address helps.
-        remedies.insert(0, bind);
-    }
-    if !is_sure {
-        for remedy in &mut remedies {
-            remedy.risk = Risk::ShowOnly;
-        }
-    }
-    remedies
-}
-
-/// By the name that the engine's name server knows on a network of both.
-fn by_name(
-    case: &Case<'_>,
-    finding: &Finding,
-    own: &Container,
-    theirs: &Container,
-    port: u16,
-) -> Vec<Remedy> {
-    let name = theirs.service.as_deref().filter(|_| own.project == theirs.project).unwrap_or(&theirs.name);
-    let verify = format!("{name} resolves in {} and the failing request answers", own.name);
-    let dial = Remedy::new(format!("Dial {name}:{port}, the backend's container by its name"), Risk::Review)
-        .advice("nginx resolves the name when it loads its configuration: reload it when the container gets another address")
-        .verify(verify.clone());
-    let mut remedies: Vec<Remedy> =
-        case.redial_to(dial, finding, &format!("{name}:{port}")).into_iter().collect();
-    if own.shared_networks(theirs).next().is_none() {
-        remedies.insert(0, super::container_network_mismatch::connect(own, theirs).verify(verify));
-    }
-    remedies
-}
-
-/// By an address: the host's, as a container reaches it, or one of the other namespace.
-fn by_address(
-    case: &Case<'_>,
-    finding: &Finding,
-    other: &Elsewhere<'_>,
-    own: Option<&Container>,
-    port: u16,
-) -> Option<Remedy> {
-    let is_host = case.listed(1).and_then(|init| init.net_namespace) == Some(other.namespace.namespace);
-    let is_contained = own.is_some() || case.gateway_process().is_some_and(|own| own.container.is_some());
-    if is_host && is_contained {
-        let gateway = own.and_then(Container::gateway).or_else(|| other.reachable(case));
-        let gateway = gateway.map(|ip| format!(" (here {ip})")).unwrap_or_default();
-        let remedy = Remedy::new(format!("Dial the host as host.docker.internal:{port}"), Risk::ShowOnly)
-            .advice(format!("start nginx's container with `--add-host host.docker.internal:host-gateway` (Compose: `extra_hosts: [\"host.docker.internal:host-gateway\"]`): that is the host's address on the container's network{gateway}, and the backend must listen on it"))
-            .verify("the failing request answers");
-        return case.redial_to(remedy, finding, &format!("host.docker.internal:{port}"));
-    }
-    let verify = "the failing request answers";
-    if let Some(ip) = other.reachable(case) {
-        let target = SocketAddr::new(ip, port);
-        let remedy = Remedy::new(format!("Dial {target}, an address of {}", other.place(case)), Risk::Review)
-            .advice("the backend must listen on it")
-            .verify(verify);
-        case.redial_to(remedy, finding, &target.to_string())
-    } else {
-        let advice = format!(
-            "bring nginx and {} onto one network (a network of the engine that both are attached to, a veth pair between the namespaces), and dial the backend's name or address there on port {port}",
-            other.place(case)
-        );
-        Some(Remedy::new("Dial the backend where it is", Risk::ShowOnly).advice(advice).verify(verify))
+        wont_help,
     }
 }
 

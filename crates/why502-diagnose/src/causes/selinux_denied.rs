@@ -13,14 +13,17 @@
 //!
 //! ## How we know
 //!
-//! Confirmed: the kernel's own record (AVC) of a denial of the workers' domain, for this port or socket, within two seconds
-//! of a failure, by an enforcing SELinux. Likely: no record was found or may be read, but the loaded policy, asked through
-//! `/sys/fs/selinux/access`, denies it for the labels of the socket and of who listens. Whether it stands now is that
+//! Confirmed: the kernel's own record (AVC) of what a connection needs (`name_connect`, `connectto`, `write` of a socket,
+//! `search` of a directory, `read` of a link) denied to nginx itself, for this port or path, within two seconds of a failure, by
+//! an enforcing SELinux, and on a unix socket modes that let the worker through. Likely: such a record where the modes may not be
+//! seen; or none was found or may be read, but the loaded policy, asked through `/sys/fs/selinux/access`, denies it for the
+//! labels of the socket and of who listens. Possible: a record, and modes that deny it now. Whether it stands now is that
 //! policy's answer, never that of a probe: a probe runs in another domain.
 //!
 //! ## What would disprove it
 //!
-//! SELinux or the domain is permissive, the modes deny it already, an unconfined process of the same user and network
+//! SELinux or the domain is permissive, the record is another program's (PHP-FPM may run in nginx's domain), the modes deny it
+//! already: they are asked first; an unconfined process of the same user and network
 //! namespace is refused in the same way (a `prohibit` route), or the policy allows it for these labels. That no record is
 //! found disproves nothing: rules may keep denials silent, and the kernel drops messages.
 //!
@@ -47,7 +50,7 @@ use super::access::denial as mode_denial;
 use super::forbidden::{Forbidden, forbidden, no_connection};
 use crate::case::{Case, PeerSubject, Subject, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Open, Origin, Ruling};
 use why502_facts::{
     Ask, Confinement, Denial, Denied, Errno, Gap, GapReason, Observed, PeerAddress, SeLinuxDenial,
     selinux_type,
@@ -117,37 +120,47 @@ fn recorded<'c>(
 ) -> Result<Option<(&'c Denial, &'c str)>, Asks> {
     let is_it = |(denial, _): &(&Denial, &str)| {
         !denial.only_noted
+            && case.may_be_of_gateway(denial, &refused.failures)
             && matches!(&denial.what, Denied::SeLinux(what) if is_about(what, context, refused.peer))
     };
     Ok(refused.newest(case, case.denials_of(context)?.into_iter().filter(is_it)))
 }
 
-/// Whether a denial is one of a domain, of a connection to this peer.
+/// Whether a denial is one of a domain, of what a connection to this peer needs.
 fn is_about(what: &SeLinuxDenial, context: &str, peer: &PeerSubject) -> bool {
-    if selinux_type(&what.subject) != selinux_type(context) {
+    let is_needed =
+        needed(&what.class).is_some_and(|needed| what.permissions.iter().any(|own| own == needed));
+    if selinux_type(&what.subject) != selinux_type(context) || !is_needed {
         return false;
     }
-    match &peer.address {
-        PeerAddress::Inet(address) => {
-            what.class.ends_with("_socket")
-                && what.permissions.iter().any(|permission| permission == "name_connect")
-                && what.port == Some(address.port())
+    let name = what.name.as_deref();
+    match (&peer.address, what.class.as_str()) {
+        (PeerAddress::Inet(address), _) => what.port == Some(address.port()),
+        (PeerAddress::Unix(path), "unix_stream_socket") => what.path.as_ref().is_none_or(|own| own == path),
+        (PeerAddress::Unix(path), "sock_file") => {
+            name.is_some_and(|name| path.ends_with(&format!("/{name}")))
         }
-        PeerAddress::Unix(path) => {
-            let is_component = |name: &str| path.split('/').any(|component| component == name);
-            match what.class.as_str() {
-                "sock_file" => what.name.as_deref().is_some_and(|name| path.ends_with(&format!("/{name}"))),
-                "dir" | "lnk_file" => what.name.as_deref().is_some_and(is_component),
-                "unix_stream_socket" => what.path.as_ref().is_none_or(|denied| denied == path),
-                _ => false,
-            }
+        (PeerAddress::Unix(path), "dir" | "lnk_file") => {
+            name.is_some_and(|name| path.split('/').any(|component| component == name))
         }
+        (PeerAddress::Unix(_), _) => false,
+    }
+}
+
+/// What a connection needs of an object of a class: of a directory on the way, a link, the socket's file, who listens, a port.
+fn needed(class: &str) -> Option<&'static str> {
+    match class {
+        "dir" => Some("search"),
+        "lnk_file" => Some("read"),
+        "sock_file" => Some("write"),
+        "unix_stream_socket" => Some("connectto"),
+        _ => class.ends_with("_socket").then_some("name_connect"),
     }
 }
 
 impl Want {
     fn of(what: &SeLinuxDenial) -> Self {
-        let permission = what.permissions.first().cloned().unwrap_or_default();
+        let permission = needed(&what.class).unwrap_or_default().to_owned();
         Self { object: what.object.clone(), class: what.class.clone(), permission }
     }
 
@@ -185,10 +198,33 @@ fn confirmed(
     if stands != Some(false) {
         remedy::wanted(case, context, refused.peer, &want)?;
     }
+    let (confidence, open) = beside_modes(case, refused.peer)?;
+    let stands = stands.filter(|_| confidence > Confidence::Possible);
     let says = format!("the kernel denied it then: {}", want.says(context));
     let mut evidence = vec![Evidence::supporting(says, Origin::Host(log.to_owned()))];
     evidence.extend(decided_now(case, context, &want));
-    Ok(Ruling::found(refused.finding(case, &CAUSE, Confidence::Confirmed, subject, stands).with(evidence)))
+    let finding = refused.finding(case, &CAUSE, confidence, subject, stands);
+    Ok(Ruling::found(finding.with(evidence).open(open)))
+}
+
+/// How sure a record is beside the modes along a unix socket's path, which the kernel looks at first (`unix_find_bsd` in
+/// net/unix/af_unix.c): what they deny SELinux is not asked.
+fn beside_modes(case: &Case<'_>, peer: &PeerSubject) -> Result<(Confidence, Option<Open>), Asks> {
+    let Some(path) = peer.address.unix_path() else { return Ok((Confidence::Confirmed, None)) };
+    let walk = match (or_ask(case.path_walk(path))?, case.worker()) {
+        (Observed::Known(walk), Some(worker)) => mode_denial(walk, &worker),
+        (Observed::Unknown(gap), _) => {
+            let open = Case::open(gap, "whether the modes along the path deny it already");
+            return Ok((Confidence::Likely, Some(open)));
+        }
+        _ => Err(()),
+    };
+    let confidence = match walk {
+        Ok(None) => Confidence::Confirmed,
+        Ok(Some(_)) => Confidence::Possible,
+        Err(()) => Confidence::Likely,
+    };
+    Ok((confidence, None))
 }
 
 /// What the policy says now, as evidence.
@@ -215,7 +251,7 @@ fn by_labels(
     let path = refused.peer.address.unix_path().unwrap_or_default();
     let walk = or_ask(case.path_walk(path))?;
     let (Observed::Known(walk), Some(worker)) = (walk, case.worker()) else { return Ok(Ruling::NoSign) };
-    // Modes are looked at first (`unix_find_bsd` in net/unix/af_unix.c): what they deny SELinux is not asked.
+    // What the modes deny SELinux is not asked.
     if !matches!(mode_denial(walk, &worker), Ok(None)) {
         return Ok(Ruling::NoSign);
     }
@@ -330,14 +366,14 @@ fn found(case: &Case<'_>, finding: &Finding) -> Option<(String, Option<Want>)> {
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let address = finding.address();
     let title = match found(case, finding) {
-        Some((context, Some(want))) => {
+        Some((context, Some(want))) if finding.confidence > Confidence::Possible => {
             let (domain, object) = (selinux_type(&context), selinux_type(&want.object));
             format!(
                 "SELinux denies nginx ({domain}) the connection to {address} ({object}: {})",
                 want.permission
             )
         }
-        Some((context, None)) => {
+        Some((context, _)) => {
             format!("SELinux may deny nginx ({}) the connection to {address}", selinux_type(&context))
         }
         None => {

@@ -6,10 +6,11 @@
 mod acts;
 mod containers;
 mod history;
+mod units;
 mod verdict;
 mod words;
 
-pub(super) use self::history::{Event, History};
+pub(super) use self::history::{Event, History, What};
 pub(super) use self::verdict::{How, StopKind, Verdict};
 
 use super::outages::{Outage, outage};

@@ -16,13 +16,14 @@
 //!
 //! Confirmed: the unit of the running workers has the option, it covers this very address or path, the failures are those
 //! that it makes, and the process shows it (a filter of system calls, a network or mount namespace of its own, a path that
-//! ends there and not for the host; for `IPAddressDeny=` a process outside of the unit connects). Likely: systemd could not be
-//! asked, or one of these was not seen.
+//! ends there and not for the host; for `IPAddressDeny=` a process outside of the unit connects while nginx, which was started
+//! after the unit's files were changed, has reached the address never since then and failed to a moment ago). Likely: systemd
+//! could not be asked, or one of these was not seen.
 //!
 //! ## What would disprove it
 //!
 //! The unit has no such option, or it does not cover the address; the worker has no filter of system calls or is in the host's
-//! namespaces; the same fails outside of the unit too.
+//! namespaces; the same fails outside of the unit too; the backend has answered nginx since the last failure.
 //!
 //! ## What to do
 //!
@@ -46,9 +47,12 @@ mod tests;
 use super::forbidden::{Forbidden, forbidden, no_socket};
 use crate::case::{Case, PeerSubject, Reach, Subject, Symptom, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
-use crate::finding::{Confidence, Evidence, Explanation, Finding, Origin, Ruling};
+use crate::finding::{Confidence, Evidence, Explanation, Finding, Open, Origin, Ruling};
 use option::{Sandbox, denies_address, hides, leaves_out_family};
-use why502_facts::{Errno, FileKind, Observed, Phase, Phrase, Process, Root, Unit};
+use std::time::Duration;
+use why502_facts::{
+    Errno, FileKind, FileTimes, Observed, PathTimes, Phase, Phrase, Process, Root, Stamp, Unit,
+};
 
 pub(super) static CAUSE: Cause = Cause {
     id: "systemd-sandbox-denied",
@@ -72,6 +76,11 @@ pub(super) static CAUSE: Cause = Cause {
     remedies: remedy::remedies,
     manual: manual!("systemd_sandbox_denied.rs"),
 };
+
+/// A backend that was away when the last attempt failed may have come back within that time.
+const RECENT: Duration = Duration::from_mins(2);
+/// How far, in milliseconds, the start of a process may be told too early: the boot's moment has whole seconds.
+const SLACK: i64 = 2000;
 
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let Some(peer) = subject.peer() else { return Ok(Ruling::NoSign) };
@@ -208,13 +217,49 @@ fn by_network(case: &Case<'_>, subject: &Subject, worker: &Process, unit: &Unit)
     let Some(refused) = forbidden(case, subject, fits)? else { return Ok(Ruling::NoSign) };
     let Some(address) = refused.peer.address.inet() else { return Ok(Ruling::NoSign) };
     let Some(sandbox) = denies_address(unit, address.ip()) else { return Ok(Ruling::NoSign) };
+    let last = refused.failures.iter().map(|id| case.failure(*id).at).max();
+    // Whoever is answered is denied nothing.
+    if case.is_served_from(refused.peer, last) {
+        return Ok(Ruling::NoSign);
+    }
     let reaches = refused.reach == Observed::Known(Reach::Connected);
     // A probe is outside of the unit's control group: what it cannot reach either may be gone.
-    let confidence = if reaches { Confidence::Confirmed } else { Confidence::Likely };
+    let (is_seen, open) = if reaches { seen_since_start(case, &refused, unit, last)? } else { (false, None) };
+    let confidence = if is_seen { Confidence::Confirmed } else { Confidence::Likely };
     let finding = refused
-        .finding(case, &CAUSE, confidence, subject, reaches.then_some(true))
-        .with([sandbox.evidence()]);
+        .finding(case, &CAUSE, confidence, subject, is_seen.then_some(true))
+        .with([sandbox.evidence()])
+        .open(open);
     Ok(Ruling::found(finding))
+}
+
+/// Whether the option is in force and it is what fails: nothing was answered since nginx was started, that was after the unit's
+/// files were changed, and the last attempt failed so shortly ago that nobody needs to have come back since.
+fn seen_since_start(
+    case: &Case<'_>,
+    refused: &Forbidden<'_>,
+    unit: &Unit,
+    last: Option<Stamp>,
+) -> Result<(bool, Option<Open>), Asks> {
+    let master = case.gateway.master.and_then(|pid| case.facts.processes().known()?.get(pid));
+    let Some(started) = master.and_then(|master| master.started) else { return Ok((false, None)) };
+    let of_unit = ["FragmentPath", "DropInPaths"].into_iter().filter_map(|name| unit.property(name));
+    let paths: Vec<String> = of_unit.flat_map(str::split_whitespace).map(str::to_owned).collect();
+    let times = or_ask(case.facts.file_times(Root::Host, &paths))?;
+    let is_older = |own: &FileTimes| match &own.times {
+        PathTimes::Known { changed, linked, .. } => {
+            (*changed).max(linked.unwrap_or(*changed)).0 <= started.0 + SLACK
+        }
+        PathTimes::Absent | PathTimes::Unknown { .. } => false,
+    };
+    let are_older =
+        times.as_ref().known().is_some_and(|times| !times.is_empty() && times.iter().all(is_older));
+    let is_never_served = case.last_success(refused.peer).is_none_or(|(at, _)| at < started);
+    let is_recent = last.is_some_and(|last| {
+        last.after(RECENT) >= case.facts.manifest.captured_at && !case.started_after(refused.peer, last)
+    });
+    let open = times.gap().cloned().map(|gap| Case::open(gap, "whether nginx was started with the option"));
+    Ok((are_older && is_never_served && is_recent, open))
 }
 
 /// `PrivateNetwork=`: the worker's network namespace is not that of process 1, and a probe in it fails as nginx does.

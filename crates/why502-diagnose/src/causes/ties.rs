@@ -128,7 +128,7 @@ pub(super) fn candidates(case: &Case<'_>, peer: &PeerSubject) -> Result<Vec<Cand
 }
 
 /// How sure it is that a listener on the dialled port of another address is meant, by its owner: the port itself is a sign,
-/// and a tie beside it is proof. `None` if it is not; an error asks for its processes.
+/// and a tie beside it is proof, be it the protocol alone. `None` if it is not; an error asks for its processes.
 pub(super) fn strength_at(
     case: &Case<'_>,
     peer: &PeerSubject,
@@ -138,7 +138,7 @@ pub(super) fn strength_at(
     if !is_stranger(case, peer, address, pids) {
         return Ok(None);
     }
-    strength_of(case, peer, address, pids)
+    strength(case, peer, address, pids, |_| true)
 }
 
 /// Whether a listener's program is one that speaks nothing but another protocol than the routes to a peer.
@@ -149,12 +149,23 @@ pub(super) fn speaks_otherwise(case: &Case<'_>, peer: &PeerSubject, pids: &[u32]
 }
 
 /// How sure it is that who listens on the dialled address, though where nothing of it reaches the gateway, is meant: the
-/// address itself is a sign, and a tie beside it is proof. `None` if it is not; an error asks for its processes.
+/// address itself is a sign, and a tie beside it is proof. That it speaks the protocol is none: another project's PHP listens on
+/// port 9000 as well. `None` if it is not; an error asks for its processes.
 pub(super) fn strength_of(
     case: &Case<'_>,
     peer: &PeerSubject,
     address: &PeerAddress,
     pids: &[u32],
+) -> Result<Option<Confidence>, Asks> {
+    strength(case, peer, address, pids, |found| !found.is_protocol)
+}
+
+fn strength(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: &PeerAddress,
+    pids: &[u32],
+    may_prove: fn(&Found) -> bool,
 ) -> Result<Option<Confidence>, Asks> {
     if is_never_meant(case, peer, address, pids) {
         return Ok(None);
@@ -162,8 +173,9 @@ pub(super) fn strength_of(
     look_closely(case, &[(address.clone(), pids.to_vec())])?;
     let processes: Vec<&Process> = pids.iter().filter_map(|pid| process(case, *pid)).collect();
     let names = names(case, peer);
-    let tie = strongest_tie(case, peer, address, &processes).map(|tie| tie.strength);
-    Ok(Some(if tie >= Some(Confidence::Likely) {
+    let found = strongest(case, peer, address, &processes);
+    let is_proof = |found: &Found| found.tie.strength >= Confidence::Likely && may_prove(found);
+    Ok(Some(if found.as_ref().is_some_and(is_proof) {
         Confidence::Confirmed
     } else if processes.iter().any(|process| is_another_tenants(&names, address, process)) {
         Confidence::Possible
@@ -259,22 +271,40 @@ fn process<'c>(case: &'c Case<'_>, pid: u32) -> Option<&'c Process> {
     case.facts.process(pid).known().or_else(|| case.facts.processes().known()?.get(pid))
 }
 
-/// The strongest tie of the processes that hold a listener; where one of them is somebody else's, it is a mere possibility.
+/// A tie as it was found.
+struct Found {
+    tie: Tie,
+    /// Whether it is nothing but the protocol, which every server of its kind speaks.
+    is_protocol: bool,
+}
+
+/// The strongest tie of the processes that hold a listener.
 fn strongest_tie(
     case: &Case<'_>,
     peer: &PeerSubject,
     address: &PeerAddress,
     processes: &[&Process],
 ) -> Option<Tie> {
+    strongest(case, peer, address, processes).map(|found| found.tie)
+}
+
+/// The strongest tie of the processes that hold a listener; where one of them is somebody else's, it is a mere possibility.
+fn strongest(
+    case: &Case<'_>,
+    peer: &PeerSubject,
+    address: &PeerAddress,
+    processes: &[&Process],
+) -> Option<Found> {
     let names = names(case, peer);
     let ties = processes.iter().filter_map(|process| tie(case, peer, &names, address, process));
-    let strongest = ties.reduce(|one, other| if other.strength > one.strength { other } else { one })?;
-    let doubted = strongest.strength < Confidence::Confirmed
+    let rank = |found: &Found| (found.tie.strength, !found.is_protocol);
+    let strongest = ties.reduce(|one, other| if rank(&other) > rank(&one) { other } else { one })?;
+    let doubted = strongest.tie.strength < Confidence::Confirmed
         && processes.iter().any(|process| {
             is_another_tenants(&names, address, process) || is_another_program(&names, process)
         });
-    let strength = if doubted { Confidence::Possible } else { strongest.strength };
-    Some(Tie { strength, ..strongest })
+    let strength = if doubted { Confidence::Possible } else { strongest.tie.strength };
+    Some(Found { tie: Tie { strength, ..strongest.tie }, ..strongest })
 }
 
 fn tie(
@@ -283,11 +313,12 @@ fn tie(
     names: &BTreeSet<String>,
     address: &PeerAddress,
     process: &Process,
-) -> Option<Tie> {
+) -> Option<Found> {
     let named =
         |find: fn(&Process, &str) -> bool| names.iter().find(|name| find(process, name)).map(String::as_str);
-    let proof = |says: String| Tie { says, strength: Confidence::Confirmed };
-    let sign = |says: String| Tie { says, strength: Confidence::Likely };
+    let found = |says: String, strength| Found { tie: Tie { says, strength }, is_protocol: false };
+    let proof = |says: String| found(says, Confidence::Confirmed);
+    let sign = |says: String| found(says, Confidence::Likely);
     if let Some(name) = named(|process, name| process.unit.as_deref().is_some_and(|unit| is_it(unit, name))) {
         return Some(proof(format!("its unit bears the name {name:?}")));
     }
@@ -307,7 +338,8 @@ fn tie(
     if let Some(protocol) = case.pass_to(peer).map(|pass| pass.protocol)
         && speaks(process, protocol)
     {
-        return Some(sign(format!("{} speaks {}", process.comm, protocol.name())));
+        let says = format!("{} speaks {}", process.comm, protocol.name());
+        return Some(Found { is_protocol: true, ..sign(says) });
     }
     // A listener on that very port says nothing with it.
     let port = peer.address.port().filter(|port| address.port() != Some(*port))?;

@@ -16,8 +16,10 @@
 //! A process listens on that path in the kernel, in nginx's network namespace or in another one, and the path was walked
 //! as it sees it and as nginx sees it: it finds a socket, nginx none or another file. Confirmed: neither is in a container
 //! that the other is not in, or something ties that process to the upstream. Likely: it is in another container, where the
-//! path may be another project's, several processes listen on such a path, or only the namespaces were seen. Possible: it
-//! also bears another name.
+//! path may be another project's, several processes listen on such a path, or only the namespaces were seen; that it speaks
+//! the route's protocol is no tie. Possible: it also bears another name, or the engine says that the two containers have
+//! neither a project nor a network in common: then it may be another project's, and no volume is to be shared before that
+//! is known.
 //!
 //! ## What would disprove it
 //!
@@ -39,6 +41,7 @@
 //! Linux: unix(7), mount_namespaces(7), `unix_find_bsd` in net/unix/af_unix.c. systemd.exec(5) on `PrivateTmp=`,
 //! `RuntimeDirectory=`. nginx: `ngx_event_connect_peer`.
 
+use super::localhost_inside_container::are_strangers;
 use super::ties::strength_of;
 use super::unix::{Broken, View, broken, missing};
 use crate::case::{Case, Subject, or_ask};
@@ -177,12 +180,28 @@ fn confidence(case: &Case<'_>, broken: &Broken<'_>, holder: &Holder<'_>) -> Resu
         own.and_then(|own| own.container.as_ref()) == theirs.and_then(|own| own.container.as_ref());
     // A file that is left, and answers of old: somebody listened where nginx sees it.
     let was_another = !broken.is_absent() && case.last_success(broken.peer).is_some();
-    Ok(strength.map(|strength| match strength {
+    let Some(strength) = strength else { return Ok(None) };
+    if strangers(case, holder.pid)?.is_some() {
+        return Ok(Some(Confidence::Possible));
+    }
+    Ok(Some(match strength {
         // On one host the path says whose it is.
         Confidence::Likely if is_one_host && holder.is_seen && !was_another => Confidence::Confirmed,
         strength if holder.is_seen => strength,
         strength => strength.min(Confidence::Likely),
     }))
+}
+
+/// nginx's container and that of a process, by their names, where their engine knows both and nothing that they have in common.
+fn strangers<'c>(case: &'c Case<'_>, pid: u32) -> Result<Option<(&'c str, &'c str)>, Asks> {
+    let is_contained = case.listed(pid).is_some_and(|process| process.container.is_some());
+    if !is_contained || case.gateway_process().is_none_or(|own| own.container.is_none()) {
+        return Ok(None);
+    }
+    let engines = case.engines()?;
+    let both = case.own_container(&engines).zip(case.container_of(&engines, pid));
+    let strangers = both.filter(|(own, theirs)| are_strangers(own, theirs));
+    Ok(strangers.map(|(own, theirs)| (own.name.as_str(), theirs.name.as_str())))
 }
 
 /// From which directory on a process sees other files than nginx.
@@ -209,15 +228,22 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
     let backend = if place.is_empty() { "the backend".to_owned() } else { format!("the backend in {place}") };
     let what = parting.filter(|parting| *parting != "/" && *parting != path);
     let what = what.map(|parting| format!(": each has a {parting} of its own")).unwrap_or_default();
+    let mut wont_help = vec!["chmod, chown or setenforce 0: a denial is errno 13".to_owned()];
+    // Where it is perhaps somebody else's, starting the own backend is what helps.
+    if finding.confidence > Confidence::Possible {
+        let restart = "restarting the backend: it would create the socket where nginx does not see it again";
+        wont_help.insert(0, restart.to_owned());
+    }
     Explanation {
-        title: format!("{path} is not the same file for nginx and for {backend}{what}"),
+        title: if finding.confidence == Confidence::Possible {
+            format!("{path} is not the same file for nginx and for what is perhaps {backend}{what}")
+        } else {
+            format!("{path} is not the same file for nginx and for {backend}{what}")
+        },
         why: "A unix socket is found by its file, and the backend made the file in a mount namespace, a root directory or a \
               volume that nginx does not see. nginx finds nothing that listens at its own path and answers 502 at once."
             .to_owned(),
-        wont_help: vec![
-            "restarting the backend: it would create the socket where nginx does not see it again".to_owned(),
-            "chmod, chown or setenforce 0: a denial is errno 13".to_owned(),
-        ],
+        wont_help,
     }
 }
 
@@ -233,6 +259,9 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let Some((path, pid)) = found(case, finding) else { return Vec::new() };
     let container = |pid: u32| case.listed(pid).is_some_and(|process| process.container.is_some());
     let gateway = case.gateway_process().map(|process| process.pid);
+    if let Some((own, theirs)) = strangers(case, pid).ok().flatten() {
+        return vec![see_whose_it_is(path, own, theirs)];
+    }
     if container(pid) || gateway.is_some_and(container) {
         return vec![one_volume(case, path, pid, gateway)];
     }
@@ -277,6 +306,16 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
             .verify(format!("a connection to unix:{path} opens")),
     );
     remedies
+}
+
+/// The remedy where the engine knows nothing that ties the container to nginx's: none that gives it what is nginx's.
+fn see_whose_it_is(path: &str, own: &str, theirs: &str) -> Remedy {
+    let advice = format!(
+        "the engine knows neither a project nor a network that {own} shares with {theirs}, so the socket of {theirs} may be another project's: if the backend belongs into {own} or beside it, start that, so that it listens on unix:{path}; only if {theirs} is meant, give both one volume"
+    );
+    Remedy::new(format!("See whose backend {theirs} is before a directory is shared with it"), Risk::ShowOnly)
+        .advice(advice)
+        .verify(format!("a connection to unix:{path} opens"))
 }
 
 /// The remedy where containers part the files.

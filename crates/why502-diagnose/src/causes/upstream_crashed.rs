@@ -35,12 +35,14 @@
 //!
 //! systemd.service(5) on `Restart=`, systemd.exec(5) on exit codes; signal(7); coredumpctl(1).
 
+use super::core_dump;
 use super::ended_containers::{End, ended, ended_again};
-use super::services::{Event, How, Judged, judged, judged_again};
+use super::services::{Event, How, Judged, What, judged, judged_again};
 use crate::case::{Case, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Explanation, Finding, Ruling};
 use crate::remedy::{Remedy, Risk};
+use why502_facts::Exit;
 
 pub(super) static CAUSE: Cause = Cause {
     id: "upstream-crashed",
@@ -69,6 +71,9 @@ pub(super) static CAUSE: Cause = Cause {
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let judged = judged(case, subject)?.filter(|judged| death(judged).is_some());
     if let Some(judged) = judged {
+        if death(&judged).is_some_and(is_of_a_fault) {
+            core_dump::look(case)?;
+        }
         return Ok(Ruling::found(judged.finding(case, &CAUSE, subject)));
     }
     let ended = ended(case, subject)?.filter(|ended| matches!(ended.end, End::Died(_)));
@@ -77,6 +82,11 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 
 fn death<'j>(judged: &'j Judged<'_>) -> Option<&'j Event> {
     if let How::Crashed(death) = &judged.verdict.how { Some(death) } else { None }
+}
+
+/// Whether a fault of its own ended it, and not its own exit: then the kernel may have left a core dump.
+fn is_of_a_fault(death: &Event) -> bool {
+    matches!(death.what, What::Died(Some(Exit::Signal(signal))) if core_dump::is_fault(signal))
 }
 
 fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
@@ -112,8 +122,10 @@ fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
     let wrote = judged.history.last_words(death.to);
     let wrote = wrote.map(|line| format!("; before it ended it wrote: {line}")).unwrap_or_default();
     let log = judged.log();
+    let core = is_of_a_fault(death).then(|| format!(", and for {}", core_dump::place(case, None)));
+    let core = core.unwrap_or_default();
     let find = Remedy::new("Find out why it died", Risk::ShowOnly)
-        .advice(format!("look at {} in {log}, and for a core dump (coredumpctl){wrote}", death.from))
+        .advice(format!("look at {} in {log}{core}{wrote}", death.from))
         .verify("the cause of its end is known");
     if finding.still_failing == Some(false) {
         return vec![find];

@@ -46,6 +46,7 @@ use super::app_server::{Server, server_behind};
 use super::late_answers::{begin, is_late};
 use super::pressure::{self, shortages};
 use super::unanswered::{Unanswered, attempts};
+use super::upstream_send_timeout::is_unread;
 use super::workers::busy_now;
 use crate::case::{Case, PeerSubject, Reach, Subject, Symptom, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
@@ -233,6 +234,8 @@ impl Seen<'_> {
             Some(stuck) if stuck.is_mechanism() && is_silent && (is_broad || is_silent_elsewhere) => {
                 Some(Confidence::Confirmed)
             }
+            // Whoever takes connections and leaves uploads unread is upstream-send-timeout: that it rests shows nothing more.
+            Some(Stuck::Idle(..)) if found.symptoms.iter().all(|(.., symptom)| is_unread(symptom)) => None,
             Some(_) if is_silent && (is_broad || is_silent_elsewhere) => Some(Confidence::Likely),
             Some(_) => Some(Confidence::Possible),
             // It was looked at, and something else may hold it up.

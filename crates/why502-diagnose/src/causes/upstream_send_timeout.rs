@@ -67,7 +67,8 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     Ok(Ruling::found(finding))
 }
 
-fn is_unread(symptom: &Symptom) -> bool {
+/// Whether nginx gave up while it sent the request.
+pub(super) fn is_unread(symptom: &Symptom) -> bool {
     symptom.is(Phrase::UpstreamTimedOut) && symptom.phase == Some(Phase::SendingRequest)
 }
 

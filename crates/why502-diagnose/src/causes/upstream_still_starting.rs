@@ -14,7 +14,8 @@
 //!
 //! Confirmed: a process younger than five minutes, whose command line or service names the peer's address, runs, and neither
 //! it nor a process that it started listens anywhere. Likely: its environment alone names the address, which workers in the
-//! background share; or its program is not known to be a server; or the process that listens now was started before the
+//! background share; or its program is not known to be a server (`python3 app.py --port 3000` may connect to that port); or
+//! the process that listens now was started before the
 //! failures, and so was up without listening; or the name of its service alone ties it to the upstream, nobody knows the
 //! service's process, or its supervisor keeps no record of deaths. Possible: whose some listeners are may not be seen.
 //!
@@ -104,15 +105,17 @@ fn explain(_case: &Case<'_>, finding: &Finding) -> Explanation {
     } else {
         format!("the backend of {address} is up and does not listen yet")
     };
+    let mut wont_help = vec!["raising proxy_connect_timeout: a refusal does not wait".to_owned()];
+    // Where another process may be the backend, starting that is what helps.
+    if finding.confidence == Confidence::Confirmed || finding.still_failing == Some(false) {
+        wont_help.insert(0, "restarting the backend: it begins from the start again".to_owned());
+    }
     Explanation {
         title,
         why: "The process was started and has not opened its listening socket yet. The kernel refuses nginx's connections at \
               once, and nginx answers 502 until it has."
             .to_owned(),
-        wont_help: vec![
-            "restarting the backend: it begins from the start again".to_owned(),
-            "raising proxy_connect_timeout: a refusal does not wait".to_owned(),
-        ],
+        wont_help,
     }
 }
 
@@ -151,6 +154,32 @@ mod tests {
         Broken
         Confirmed upstream-still-starting -> upstream-not-listening: the backend of 127.0.0.1:3000 is up and does not listen yet [2 requests, still failing]
         ");
+    }
+
+    #[test]
+    fn hit_a_script_that_may_be_a_client_is_likely() {
+        let script = "127.0.0.1:9 python3 started=2026-11-21T02:28:20Z mute app.py --port 3000\n";
+        let likely = hit().with("listeners", script);
+        assert!(likely.summary().contains("Likely upstream-still-starting"), "{}", likely.summary());
+        let report = likely.report();
+        let found =
+            report.findings.iter().find(|finding| finding.cause == "upstream-still-starting").unwrap();
+        assert!(!found.wont_help.iter().any(|told| told.contains("restarting")), "{:?}", found.wont_help);
+    }
+
+    #[test]
+    fn near_miss_a_script_of_a_deploy_waits_for_the_server() {
+        for command in [
+            "wait_for_port.py --host 127.0.0.1 --port 3000",
+            "wait_for_port.py --host 10.9.9.9 --port 3000",
+            "server.py --host 10.9.9.9 --port 3000",
+            "healthcheck.py --port 3000",
+            "manage.py migrate --port 3000",
+        ] {
+            let line = format!("127.0.0.1:9 python3 started=2026-11-21T02:28:20Z mute {command}\n");
+            let other = hit().with("listeners", &line);
+            assert!(!other.summary().contains("upstream-still-starting"), "{command}: {}", other.summary());
+        }
     }
 
     #[test]

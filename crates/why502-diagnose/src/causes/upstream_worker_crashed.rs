@@ -35,6 +35,7 @@
 //! signal(7); gunicorn: `arbiter.py`, `reap_workers`; PHP: `fpm_children_bury`; uWSGI: `uwsgi_master_loop`.
 
 use super::app_server::{is_narrow, server_behind, word_at, word_evidence};
+use super::core_dump;
 use super::unanswered::{attempts, read_its_log};
 use super::upstream_closed_before_response::is_closed;
 use super::upstream_reset_before_response::is_reset;
@@ -58,9 +59,6 @@ pub(super) static CAUSE: Cause = Cause {
     manual: manual!("upstream_worker_crashed.rs"),
 };
 
-/// The signals that a program's own fault raises: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
-const FAULTS: [u32; 7] = [4, 5, 6, 7, 8, 11, 31];
-
 fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     let fits = |symptom: &Symptom| is_closed(symptom) || is_reset(symptom) || symptom.is_quietly_unanswered();
     let Some(mut ended) = attempts(case, subject, fits)? else { return Ok(Ruling::NoSign) };
@@ -81,6 +79,9 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
     // Among many that ended otherwise, one that ends when another worker dies is chance.
     let is_rule = ended.symptoms.len() * 2 >= n_ended;
     let confidence = if is_narrow(word) && is_rule { Confidence::Confirmed } else { Confidence::Likely };
+    if matches!(word.event, ServerEvent::Killed(_)) {
+        core_dump::look(case)?;
+    }
     let says = |n| format!("{} ended without an answer", count(n, "attempt"));
     let ends_so =
         ended.ended_so(ProbeOutcome::Closed) || ended.ended_so(ProbeOutcome::Failed(Errno::ConnectionReset));
@@ -96,7 +97,7 @@ fn detect(case: &Case<'_>, subject: &Subject) -> Result<Ruling, Asks> {
 pub(super) fn is_crash(word: &ServerWord) -> bool {
     match word.event {
         ServerEvent::Exited(_) => true,
-        ServerEvent::Killed(signal) => FAULTS.contains(&signal),
+        ServerEvent::Killed(signal) => core_dump::is_fault(signal),
         ServerEvent::GaveUp
         | ServerEvent::PoolFull
         | ServerEvent::Recycled
@@ -123,10 +124,13 @@ fn explain(case: &Case<'_>, finding: &Finding) -> Explanation {
 }
 
 fn remedies(case: &Case<'_>, finding: &Finding) -> Vec<Remedy> {
+    let core = core_dump::place(case, None);
     read_its_log(
         case,
         finding,
-        "what the worker did when it died: a trace, a core dump (coredumpctl), the request",
+        &format!(
+            "what the worker did when it died: a trace, the request; where a signal ended it, {core} tells more"
+        ),
     )
 }
 

@@ -17,8 +17,9 @@
 //! command bears the upstream's name, or its command line names that listener and an application of the name. Likely: only
 //! a directory or path bears the name, or it is the only one that speaks the route's protocol, and nothing speaks against
 //! it; or the failures name an address that the group no longer has, and its successor in the group answers. Possible: a
-//! listener that has another name of its own, or an application server that nothing ties to this upstream. A debugger, a
-//! monitor or a database is never meant.
+//! listener that has another name of its own, or an application server that nothing ties to this upstream, or one
+//! that was up already when the dialled port answered: then it is another port of the same service, its metrics perhaps, and
+//! what listened on the dialled one is gone. A debugger, a monitor or a database is never meant.
 //!
 //! ## What would disprove it
 //!
@@ -42,7 +43,7 @@ mod published;
 use self::published::published;
 use super::config_not_reloaded::newer_source;
 use super::refused::refusal;
-use super::ties::{Candidate, candidates, dial, listens_on, meant};
+use super::ties::{Candidate, Tie, candidates, dial, listens_on, meant};
 use crate::case::{Case, PeerSubject, Reach, Subject};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};
 use crate::finding::{Confidence, Evidence, Explanation, Finding, Ruling};
@@ -101,8 +102,24 @@ fn other(case: &Case<'_>, peer: &PeerSubject) -> Result<Option<(Confidence, Cand
                 && (own.ip().is_unspecified() || own.ip() == dialled.ip() || own.ip().is_loopback())
         })
     };
-    let others = candidates(case, peer)?.into_iter().filter(reachable).collect();
+    let mut others: Vec<Candidate> = candidates(case, peer)?.into_iter().filter(reachable).collect();
+    for other in &mut others {
+        if let Some(tie) = other.tie.take() {
+            let was_beside = was_beside(case, peer, other);
+            let beside =
+                if was_beside { ", but it was up already when the dialled port answered" } else { "" };
+            let strength = if was_beside { Confidence::Possible } else { tie.strength };
+            other.tie = Some(Tie { says: format!("{}{beside}", tie.says), strength });
+        }
+    }
     Ok(meant(case, peer, others))
+}
+
+/// Whether the dialled port answered while a listener was up already: it did not take that port's place. A name or a unit ties
+/// a process, and not each of its ports.
+fn was_beside(case: &Case<'_>, peer: &PeerSubject, other: &Candidate) -> bool {
+    let started = other.pids.iter().filter_map(|pid| case.listed(*pid)?.started).min();
+    started.is_some() && case.last_success(peer).is_some_and(|(at, _)| Some(at) > started)
 }
 
 /// The address that took the place of one that is dialled no longer: the same host, another port, and it connects.
@@ -297,6 +314,26 @@ refused
         Recovered
         Likely upstream-wrong-port -> upstream-not-listening: 127.0.0.1:3000 was dialled, and the backend was on another port [1 requests, mended]
         ");
+    }
+
+    #[test]
+    fn near_miss_another_port_of_a_service_whose_dialled_port_answered() {
+        let answered = "10.0.0.9 - - [21/Nov/2026:02:20:00 +0000] \"GET /a HTTP/1.1\" 200 157 \"-\" \"curl/8\"\n10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] \"GET /a HTTP/1.1\" 502 157 \"-\" \"curl/8\"";
+        let started = |moment: &str| {
+            let listener = format!("127.0.0.1:3001 shop-server started={moment}");
+            Fixture::new(HIT).with("access.log", answered).with("listeners", &listener)
+        };
+        let metrics = started("2026-11-21T02:10:00Z");
+        insta::assert_snapshot!(metrics.summary(), @"
+        Broken
+        Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
+        Possible upstream-wrong-port (not a root): 127.0.0.1:3000 is dialled; perhaps the backend listens on 127.0.0.1:3001 [1 requests, still failing]
+        ");
+        let findings = metrics.report().findings;
+        let mut remedies = findings.iter().flat_map(|finding| &finding.remedies);
+        assert!(remedies.all(|remedy| remedy.steps.is_empty()), "nothing is led to that port: {findings:?}");
+        let moved = started("2026-11-21T02:25:00Z");
+        assert!(moved.summary().contains("Confirmed upstream-wrong-port"), "{}", moved.summary());
     }
 
     #[test]

@@ -51,7 +51,6 @@ fn is_hidden(case: &Case<'_>, finding: &Finding) -> bool {
 /// The verdict over all gateways.
 pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
     let failed_in_window = cases.iter().zip(judged).any(|(case, judged)| n_failed(case, judged) > 0);
-    let hidden_in_window = cases.iter().any(|case| !case.failures.is_empty());
     let findings: Vec<&Finding> = judged.iter().flat_map(|judged| &judged.findings).collect();
     let roots: Vec<&&Finding> =
         findings.iter().filter(|finding| finding.root && finding.confidence >= Confidence::Likely).collect();
@@ -63,7 +62,8 @@ pub(crate) fn verdict(cases: &[Case<'_>], judged: &[Judged]) -> Verdict {
         (true, true) => Verdict::Inconclusive,
         (true, false) if all_gone && !fails_now => Verdict::Recovered,
         (true, false) => Verdict::Broken,
-        (false, false) if all_gone && hidden_in_window => Verdict::Recovered,
+        // What failed then was hidden from clients, or was written into no log: a worker that crashed.
+        (false, false) if all_gone => Verdict::Recovered,
         (false, false) => Verdict::AtRisk,
         (false, true) if cases.iter().any(is_blind) => Verdict::Inconclusive,
         (false, true) => Verdict::Healthy,

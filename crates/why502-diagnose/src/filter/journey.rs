@@ -1,7 +1,7 @@
 //! A packet on its way through the network namespaces of this host.
 
-use super::packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet};
-use super::routing::{Hop, World, come_in, goes_back, lo};
+use super::packet::{Doubt, ESTABLISHED, End, Interface, NEW, Packet, UNTRACKED};
+use super::routing::{Holder, Hop, World, come_in, goes_back, lo};
 use super::walk::{Ending, Fate, Ruled, pass};
 use std::net::IpAddr;
 use why502_facts::{Hook, PacketFilter, RulePlace};
@@ -53,6 +53,10 @@ pub(crate) struct Journey {
     pub(crate) unasked: Option<(IpAddr, u64)>,
     /// The mark that the sender's kernel chooses its way by in the end; `None`: it is not known.
     pub(crate) mark: Option<u64>,
+    /// To which address on its link the sender hands it.
+    pub(crate) handed_to: Option<IpAddr>,
+    /// Whether rules change, or may change, the mark of its connection.
+    pub(crate) has_marked: bool,
     legs: Vec<Leg>,
 }
 
@@ -72,6 +76,30 @@ impl Journey {
         self.legs.iter().all(|leg| leg.before == leg.inside && leg.inside == leg.after)
     }
 
+    /// Whether it goes from one namespace to another.
+    pub(crate) fn crosses_links(&self) -> bool {
+        self.legs.windows(2).any(|legs| legs[0].at != legs[1].at)
+    }
+
+    /// Whether it comes through a namespace.
+    pub(crate) fn visits(&self, at: usize) -> bool {
+        self.legs.iter().any(|leg| leg.at == at)
+    }
+
+    /// The marks of its connection are not known any more: later packets of it may have changed them.
+    pub(crate) fn forget_marks(&mut self) {
+        for leg in &mut self.legs {
+            leg.kept.mark = None;
+        }
+    }
+
+    /// What the namespace of a leg keeps of the connection once the packet has gone on from there.
+    fn kept(&self, leg: usize) -> Kept {
+        let legs = self.legs.get(leg..).unwrap_or_default();
+        let same = legs.iter().take_while(|own| Some(own.at) == legs.first().map(|first| first.at));
+        same.last().map_or(Kept::default(), |last| last.kept)
+    }
+
     /// Takes up what a hook did; whether it goes on.
     fn take(&mut self, pid: Option<u32>, hook: Hook, fate: Fate, packet: &Packet) -> bool {
         let ends = (packet.from, packet.to);
@@ -87,6 +115,28 @@ impl Journey {
     }
 }
 
+/// What a namespace keeps of a connection. The default: nothing is known of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    /// Its mark.
+    mark: Option<u64>,
+    /// What was translated of it.
+    status: Option<u64>,
+    /// Whether it is certain that there is an entry for it at all.
+    is_tracked: bool,
+}
+
+impl Kept {
+    /// Of a connection that begins.
+    const NEW: Self = Self { mark: Some(0), status: Some(0), is_tracked: true };
+
+    /// As a packet leaves it behind.
+    fn of(packet: &Packet) -> Self {
+        let is_tracked = packet.state.is_some_and(|state| state != UNTRACKED);
+        Self { mark: packet.connection_mark, status: packet.status, is_tracked }
+    }
+}
+
 /// The part of a way in one namespace, with both ends as they are before, between and after translations.
 #[derive(Debug)]
 struct Leg {
@@ -96,17 +146,31 @@ struct Leg {
     before: (End, End),
     inside: (End, End),
     after: (End, End),
-    /// What was translated of the connection there.
-    status: Option<u64>,
+    kept: Kept,
 }
 
-/// Sends a packet from the first of the namespaces.
-pub(crate) fn send(world: World<'_, '_>, mut packet: Packet) -> Journey {
+/// Sends the first packet of a connection from the first of the namespaces.
+pub(crate) fn send(world: World<'_, '_>, packet: Packet) -> Journey {
+    travel(world, None, packet)
+}
+
+/// Sends a later packet of a connection after the first one.
+pub(crate) fn follow(world: World<'_, '_>, first: &Journey, packet: Packet) -> Journey {
+    travel(world, Some(first), packet)
+}
+
+fn travel(world: World<'_, '_>, earlier: Option<&Journey>, mut packet: Packet) -> Journey {
     let mut journey = Journey::default();
     if world.namespaces.is_empty() {
         return journey;
     }
+    let kept = |leg: usize, at: usize| match earlier {
+        None => Kept::NEW,
+        Some(earlier) if earlier.legs.get(leg).is_some_and(|own| own.at == at) => earlier.kept(leg),
+        Some(_) => Kept::default(),
+    };
     let mut at = 0;
+    enter(&mut packet, kept(0, at));
     let before = (packet.from, packet.to);
     packet.has_socket = true;
     packet.output = world.hop(at, &packet).interface();
@@ -122,8 +186,8 @@ pub(crate) fn send(world: World<'_, '_>, mut packet: Packet) -> Journey {
         return journey;
     }
     let (output, after) = (packet.output.clone(), (packet.from, packet.to));
-    let status = packet.status;
-    journey.legs.push(Leg { at, input: Interface::None, output, before, inside, after, status });
+    let own = Kept::of(&packet);
+    journey.legs.push(Leg { at, input: Interface::None, output, before, inside, after, kept: own });
     packet.has_socket = false;
     for _ in 0..MAX_HOPS {
         let is_local = hop == Hop::Local;
@@ -132,11 +196,20 @@ pub(crate) fn send(world: World<'_, '_>, mut packet: Packet) -> Journey {
                 (packet.input, packet.has_way_back) = (lo(), Some(true));
                 world.filter(at)
             }
-            Hop::Via(_, next) => {
-                let Some(holder) = world.holder(at, next) else { return journey };
-                at = holder;
+            Hop::Via(interface, next) => {
+                if journey.legs.len() == 1 {
+                    journey.handed_to = Some(next);
+                }
+                at = match world.holder(at, &interface, next) {
+                    Holder::At(holder) => holder,
+                    Holder::Nobody => return journey,
+                    Holder::Unclear => {
+                        journey.is_lost = true;
+                        return journey;
+                    }
+                };
                 come_in(&mut packet, world.filter(at), next);
-                enter(&mut packet);
+                enter(&mut packet, kept(journey.legs.len(), at));
                 world.filter(at)
             }
             Hop::Unknown(asked) => {
@@ -161,9 +234,9 @@ pub(crate) fn send(world: World<'_, '_>, mut packet: Packet) -> Journey {
             if step(&mut journey, world, at, Hook::Input, &mut packet, may_translate) {
                 journey.arrived = Some(Arrival { pid: world.pid(at) });
             }
-            let (input, status) = (packet.input.clone(), packet.status);
-            let output = Interface::None;
-            journey.legs.push(Leg { at, input, output, before, inside, after: inside, status });
+            let (input, output) = (packet.input.clone(), Interface::None);
+            let kept = Kept::of(&packet);
+            journey.legs.push(Leg { at, input, output, before, inside, after: inside, kept });
             return journey;
         }
         packet.output = hop.interface();
@@ -172,9 +245,9 @@ pub(crate) fn send(world: World<'_, '_>, mut packet: Packet) -> Journey {
         {
             return journey;
         }
-        let (input, output, status) = (packet.input.clone(), packet.output.clone(), packet.status);
-        let after = (packet.from, packet.to);
-        journey.legs.push(Leg { at, input, output, before, inside, after, status });
+        let (input, output) = (packet.input.clone(), packet.output.clone());
+        let (after, kept) = ((packet.from, packet.to), Kept::of(&packet));
+        journey.legs.push(Leg { at, input, output, before, inside, after, kept });
     }
     journey
 }
@@ -188,7 +261,7 @@ pub(crate) fn answer(world: World<'_, '_>, there: &Journey, mut packet: Packet) 
     let mut at = last.at;
     turn(&mut packet, last.inside);
     packet.output = last.input.clone();
-    packet.status = last.status;
+    enter(&mut packet, last.kept);
     packet.has_socket = true;
     set_kinds(&mut packet, world.filter(at));
     if !step(&mut journey, world, at, Hook::Output, &mut packet, false) {
@@ -200,13 +273,13 @@ pub(crate) fn answer(world: World<'_, '_>, there: &Journey, mut packet: Packet) 
     }
     packet.has_socket = false;
     for leg in legs {
+        // In one namespace it is one entry, which the packet itself may have changed.
         if leg.at != at {
-            enter(&mut packet);
+            enter(&mut packet, leg.kept);
         }
         at = leg.at;
         packet.input = leg.output.clone();
         packet.output = Interface::None;
-        packet.status = leg.status;
         turn(&mut packet, leg.after);
         packet.has_way_back = goes_back(&packet, world.filter(at));
         set_kinds(&mut packet, world.filter(at));
@@ -249,16 +322,19 @@ fn step(
     packet: &mut Packet,
     may_translate: bool,
 ) -> bool {
+    let mark = packet.connection_mark;
     let fate = pass(world.filter(at), hook, packet, may_translate);
+    journey.has_marked |= packet.connection_mark != mark;
     journey.take(world.pid(at), hook, fate, packet)
 }
 
 /// Marks and states are those of one namespace.
-fn enter(packet: &mut Packet) {
+fn enter(packet: &mut Packet, kept: Kept) {
     packet.mark = Some(0);
-    packet.connection_mark = Some(0);
-    packet.status = Some(0);
-    packet.state = Some(if packet.is_reply || packet.flags != SYN { ESTABLISHED } else { NEW });
+    (packet.connection_mark, packet.status) = (kept.mark, kept.status);
+    let state = if packet.is_reply || packet.flags != SYN { ESTABLISHED } else { NEW };
+    // Of a connection whose first packet was not tracked the next one may be anything: new, invalid, not tracked either.
+    packet.state = kept.is_tracked.then_some(state);
 }
 
 /// The flags of the first packet of a connection.

@@ -49,6 +49,14 @@ pub(crate) enum Interface {
     Unknown,
 }
 
+/// Where a packet is, of connection tracking in its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has not been seen yet: rules that ask for its connection find none.
+    BeforeTracking,
+    BehindTracking,
+}
+
 /// A packet of TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
@@ -72,6 +80,8 @@ pub(crate) struct Packet {
     pub(crate) connection_mark: Option<u64>,
     /// What was translated of its connection in the namespace where it is: see [`PacketField::ConnectionStatus`].
     pub(crate) status: Option<u64>,
+    /// Where it is: set by each chain that it comes to.
+    pub(crate) place: Place,
     /// Whether packets to its source would leave by the interface that it came by.
     pub(crate) has_way_back: Option<bool>,
     /// The kinds of the two addresses in the namespace where it is (`local`, `unicast`).
@@ -155,6 +165,11 @@ impl Packet {
         Ok(None)
     }
 
+    /// Whether it is certain that the kernel has an entry for its connection by now.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.place == Place::BehindTracking && self.state.is_some_and(|state| state != UNTRACKED)
+    }
+
     fn value(&self, operand: FilterOperand) -> Value {
         let number = |number: Option<u64>| number.map_or(Value::Unknown, |own| Value::Numbers(own, own));
         let address = |end: &End| end.address.map_or(Value::Unknown, Value::Address);
@@ -168,13 +183,16 @@ impl Packet {
         };
         let kind = |kind: Option<&str>| kind.map_or(Value::Unknown, |kind| Value::Name(kind.to_owned()));
         match operand.field {
-            PacketField::ConnectionMark => number(self.connection_mark),
-            PacketField::ConnectionState => number(self.state),
-            PacketField::ConnectionStatus => number(self.status),
+            PacketField::ConnectionMark => number(self.connection_mark.filter(|_| self.is_tracked())),
+            PacketField::ConnectionState => {
+                let is_told = self.is_tracked() || self.state == Some(UNTRACKED);
+                number(self.state.filter(|_| is_told))
+            }
+            PacketField::ConnectionStatus => number(self.status.filter(|_| self.is_tracked())),
             PacketField::DestinationAddress => address(&self.to),
             PacketField::DestinationKind => kind(self.kinds.1),
             PacketField::DestinationPort => ports(&self.to),
-            PacketField::Direction => number(Some(u64::from(self.is_reply))),
+            PacketField::Direction => number(self.is_tracked().then_some(u64::from(self.is_reply))),
             PacketField::Family => number(Some(if self.is_ipv6 { 6 } else { 4 })),
             PacketField::Group => number(self.group.map(u64::from)),
             PacketField::InputInterface => interface(&self.input),
@@ -200,6 +218,12 @@ fn unknown_field(operands: &[FilterOperand]) -> Doubt {
             "the interface of the packet is not known"
         }
         Some(PacketField::User | PacketField::Group) => "the user who sends the packet is not known",
+        Some(
+            PacketField::ConnectionMark
+            | PacketField::ConnectionState
+            | PacketField::ConnectionStatus
+            | PacketField::Direction,
+        ) => "what is known of the connection where the packet meets the rule is not certain",
         _ => "something that the rule asks for is not known of the packet",
     };
     Doubt::Unclear(what.to_owned())

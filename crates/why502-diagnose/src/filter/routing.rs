@@ -29,6 +29,19 @@ pub(crate) struct Way {
 pub(crate) struct World<'w, 'f> {
     pub(crate) namespaces: &'w [Namespace<'f>],
     pub(crate) ways: &'w [Way],
+    /// Processes of namespaces that have an address which the sender's link has as well, and that are not on that link.
+    pub(crate) strangers: &'w [Option<u32>],
+}
+
+/// Who has an address on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// That namespace.
+    At(usize),
+    /// None that is known.
+    Nobody,
+    /// Several have it, or one that need not be on the link: containers of different networks have the same addresses.
+    Unclear,
 }
 
 /// Where a packet goes next.
@@ -76,11 +89,33 @@ impl<'f> World<'_, 'f> {
         }
     }
 
-    /// The namespace that has an address on a link of another; `None` if it is not of this host, or several are.
-    pub(super) fn holder(&self, at: usize, address: IpAddr) -> Option<usize> {
-        let others = 0..self.namespaces.len();
-        let mut holders = others.filter(|own| *own != at && self.filter(*own).addresses.contains(&address));
-        holders.next().filter(|_| holders.next().is_none())
+    /// The namespace that has an address on a link of another.
+    pub(super) fn holder(&self, at: usize, interface: &str, address: IpAddr) -> Holder {
+        let is_stranger = |own: usize| at == 0 && self.strangers.contains(&self.pid(own));
+        let has_it =
+            |own: &usize| *own != at && self.filter(*own).addresses.contains(&address) && !is_stranger(*own);
+        let holders: Vec<usize> = (0..self.namespaces.len()).filter(has_it).collect();
+        let mut linked = holders.iter().filter(|own| self.may_be_linked(at, interface, **own, address));
+        match (linked.next(), linked.next()) {
+            (Some(holder), None) => Holder::At(*holder),
+            (None, _) if holders.is_empty() => Holder::Nobody,
+            _ => Holder::Unclear,
+        }
+    }
+
+    /// Whether a namespace that has an address may be the one that has it on a link of another: then it has the address on an
+    /// interface with a network, as the other end has, or the other end has a route for just that address.
+    fn may_be_linked(&self, at: usize, interface: &str, holder: usize, address: IpAddr) -> bool {
+        if matches!(address, IpAddr::V6(own) if own.is_unicast_link_local()) {
+            return true;
+        }
+        let routes = &self.filter(at).routes;
+        let leaving = routes
+            .iter()
+            .find(|route| route.gateway.is_none() && route.interface == interface && route.holds(address));
+        let whole = if address.is_ipv6() { 128 } else { 32 };
+        leaving.is_some_and(|route| route.length == whole)
+            || self.filter(holder).interface_of(address).is_some_and(|own| own != "lo")
     }
 }
 

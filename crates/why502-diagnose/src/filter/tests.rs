@@ -1,4 +1,6 @@
-use super::packet::{ESTABLISHED, End, Interface, NEW, Packet};
+mod connections;
+
+use super::packet::{ESTABLISHED, End, Interface, NEW, Packet, Place};
 use super::walk::{Ending, pass};
 use super::{Namespace, Way, World, answer, send};
 use proptest::prelude::*;
@@ -64,6 +66,7 @@ fn packet() -> Packet {
         routing_mark: Some(0),
         connection_mark: Some(0),
         status: Some(0),
+        place: Place::BehindTracking,
         has_way_back: None,
         kinds: (Some("local"), Some("unicast")),
     }
@@ -264,7 +267,7 @@ fn the_way_leads_through_the_router_and_back() {
             .map(|(at, filter)| Namespace { pid: Some(u32::try_from(at).unwrap()), filter })
             .collect();
         let to = End::of_server("10.0.1.2:3000".parse().unwrap());
-        let world = World { namespaces: &namespaces, ways: &[] };
+        let world = World { namespaces: &namespaces, ways: &[], strangers: &[] };
         let there = send(world, Packet { to, ..packet() });
         let reply = Packet { state: Some(ESTABLISHED), is_reply: true, flags: 18, ..packet() };
         let back = answer(world, &there, reply);
@@ -298,7 +301,7 @@ fn where_rules_choose_the_table_only_the_kernel_tells_the_way() {
         let mut own = filter(FilterListing::IptablesLegacy, rules);
         own.has_policy_ipv4 = true;
         let namespaces = [Namespace { pid: Some(1), filter: &own }];
-        send(World { namespaces: &namespaces, ways }, packet())
+        send(World { namespaces: &namespaces, ways, strangers: &[] }, packet())
     };
     let way = |mark, interface: &str| Way {
         pid: Some(1),

@@ -1,7 +1,7 @@
 //! A packet in the chains of a hook.
 
 use super::packet::{
-    DESTINATION_TRANSLATED, Doubt, End, Holds, Interface, NEW, Packet, SOURCE_TRANSLATED, UNTRACKED,
+    DESTINATION_TRANSLATED, Doubt, End, Holds, Interface, NEW, Packet, Place, SOURCE_TRANSLATED, UNTRACKED,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use why502_facts::{
@@ -13,6 +13,8 @@ use why502_facts::{
 const MAX_STEPS: usize = 200_000;
 /// Chains jump so deep at most (include/net/netfilter/nf_tables.h, `NFT_JUMP_STACK_SIZE`).
 const MAX_DEPTH: usize = 16;
+/// Chains up to here run before connection tracking (include/uapi/linux/netfilter_ipv4.h, `NF_IP_PRI_CONNTRACK`).
+const TRACKING: i64 = -200;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(super) fn pass(filter: &PacketFilter, hook: Hook, packet: &mut Packet, may_t
         if bound == Holds::No {
             continue;
         }
+        packet.place =
+            if is_before_tracking(hook, base) { Place::BeforeTracking } else { Place::BehindTracking };
         let mark = packet.mark;
         let mut walk = Walk { filter, table, packet, steps: 0, possible: Vec::new(), translated: None };
         let flow = walk.chain(chain, None, 0);
@@ -108,6 +112,16 @@ fn sees(family: FilterFamily, packet: &Packet) -> bool {
         FilterFamily::Inet | FilterFamily::Netdev => true,
         FilterFamily::Ip => !packet.is_ipv6,
         FilterFamily::Ip6 => packet.is_ipv6,
+    }
+}
+
+/// Whether a chain may be shown packets that connection tracking has not seen: then nobody knows what a rule about their connection
+/// comes to. What goes over loopback has been seen before, which is not made use of.
+pub(crate) fn is_before_tracking(hook: Hook, base: &BaseChain) -> bool {
+    match hook {
+        Hook::Ingress | Hook::Egress => true,
+        Hook::Prerouting | Hook::Output => base.priority <= TRACKING,
+        Hook::Forward | Hook::Input | Hook::Postrouting => false,
     }
 }
 
@@ -285,11 +299,18 @@ impl<'w> Walk<'w> {
                 FilterStatement::SetMark { field, value } => {
                     let value = value.filter(|_| is_certain);
                     match field {
-                        PacketField::ConnectionMark => self.packet.connection_mark = value,
+                        PacketField::ConnectionMark => {
+                            self.packet.connection_mark = value.filter(|_| self.packet.is_tracked());
+                        }
                         _ => self.packet.mark = value,
                     }
                 }
-                FilterStatement::Untrack => self.packet.state = is_certain.then_some(UNTRACKED),
+                // It does nothing to what is tracked already (net/netfilter/nft_ct.c, `nft_notrack_eval`).
+                FilterStatement::Untrack if self.packet.place == Place::BehindTracking => {}
+                FilterStatement::Untrack => {
+                    let is_looped = self.packet.input == Interface::Named("lo".to_owned());
+                    self.packet.state = (is_certain && !is_looped).then_some(UNTRACKED);
+                }
             }
         }
         (end, doubt)

@@ -62,7 +62,12 @@ fn made(case: &Case<'_>) -> Result<Replay, String> {
     let server_name = is_name.then(|| host.split(':').next().unwrap_or(&host).to_owned());
     let tls = listen.tls.then(|| TlsSpec { server_name, ..TlsSpec::default() });
     let spec = Box::new(ProbeSpec::Http { tls, request });
-    Ok(Replay { route, path, host, ask: Ask::Probe { security: case.gateway.security, target, spec } })
+    Ok(Replay {
+        route,
+        path,
+        host,
+        ask: Ask::Probe { security: case.gateway.security, target, spec, source: None },
+    })
 }
 
 /// The newest failure of a request that reads only.

@@ -6,8 +6,9 @@ use super::find::{Found, FoundPeer, NoSuchTarget, find, name_to_ask};
 use super::judge::judge;
 use super::peer::{nameless, peer_info};
 use super::report::{PROBE_SCHEMA, PlaceInfo, StepVerdict, TargetInfo, TargetPeer, TargetReport};
-use crate::case::Case;
+use crate::case::{Case, Source};
 use crate::report::{Tool, sent};
+use std::net::IpAddr;
 use why502_facts::{Ask, Facts, Gap, GapReason, Observed, PeerAddress, ProbeReport, ProbeSpec, Security};
 use why502_model::Model;
 
@@ -51,8 +52,15 @@ fn security(found: &Found<'_>) -> Security {
     found.case.map_or(Security::Own, |case| case.gateway.security)
 }
 
-fn ask(found: &Found<'_>, address: &PeerAddress, spec: ProbeSpec) -> Ask {
-    Ask::Probe { security: security(found), target: address.clone(), spec: Box::new(spec) }
+/// Where the gateway's own connections to a peer come from, as far as a probe can come from there.
+fn source(found: &Found<'_>, peer: &FoundPeer<'_>) -> Option<IpAddr> {
+    let (case, (_, pass)) = found.case.zip(peer.way)?;
+    Source::of(case.gateway, pass).address()
+}
+
+fn ask(found: &Found<'_>, peer: &FoundPeer<'_>, address: &PeerAddress, spec: ProbeSpec) -> Ask {
+    let source = source(found, peer);
+    Ask::Probe { security: security(found), target: address.clone(), spec: Box::new(spec), source }
 }
 
 /// The conversations with an address that were led, and the one that is wanted next.
@@ -64,7 +72,7 @@ pub(super) fn led<'f>(
     question: &TargetQuestion,
 ) -> (Vec<(ProbeSpec, Observed<&'f ProbeReport>)>, Option<ProbeSpec>) {
     let first = spec(found, peer, question);
-    let look = |spec: &ProbeSpec| facts.probe(security(found), address, spec);
+    let look = |spec: &ProbeSpec| facts.probe(security(found), address, spec, source(found, peer));
     let is_open =
         |seen: &Observed<&ProbeReport>| matches!(seen, Observed::Unknown(Gap { why: GapReason::NotYet, .. }));
     let seen = look(&first);
@@ -94,7 +102,7 @@ fn next_ask(
     address: &PeerAddress,
     question: &TargetQuestion,
 ) -> Option<Ask> {
-    led(facts, found, peer, address, question).1.map(|spec| ask(found, address, spec))
+    led(facts, found, peer, address, question).1.map(|spec| ask(found, peer, address, spec))
 }
 
 /// What came of a target in one run or several, whose facts are given; the model is that of the first.

@@ -95,6 +95,24 @@ fn a_one_shot_and_the_names_of_processes_are_told() {
 }
 
 #[test]
+fn the_processes_of_a_program_differ_by_their_numbers() {
+    let text = "command=node a.js --port 2300%(process_num)d ; why\nprocess_name=%(program_name)s_%(process_num)02d\n\
+        environment=NAME=\"w%(process_num)03d\"\nnumprocs=2\nnumprocs_start=8\n";
+    let services = decode_services(&[record(Supervisor::Supervisord, "web", text)]);
+    let told: Vec<_> = services.iter().map(|own| (own.name.as_str(), own.process_name.as_deref())).collect();
+    assert_eq!(told, [("web:web_08", Some("web_08")), ("web:web_09", Some("web_09"))]);
+    assert_eq!(services[1].commands, [words("node a.js --port 23009")]);
+    assert_eq!(services[1].environment, [("NAME".to_owned(), "w009".to_owned())]);
+    // Where only their names differ, one stands for all.
+    let alike = "command=node a.js\nprocess_name=%(program_name)s_%(process_num)02d\nnumprocs=2\n";
+    assert_eq!(decode_services(&[record(Supervisor::Supervisord, "web", alike)]).len(), 1);
+    let many = "command=node %(process_num)d %(process_num)x %(process_num)099999d\nnumprocs=4000000000\n";
+    let services = decode_services(&[record(Supervisor::Supervisord, "web", many)]);
+    assert_eq!(services.len(), MAX_PROCESSES as usize);
+    assert_eq!(services[3].commands, [words("node 3 %(process_num)x 0000000003")]);
+}
+
+#[test]
 fn the_script_of_a_shell_is_looked_into() {
     let text = "[Service]\nExecStart=/bin/sh -c 'cd /srv && exec node app.js --port ${PORT:-3000}'\n";
     let (service, _) = decode_service(&record(Supervisor::Systemd, "a.service", text)).unwrap();

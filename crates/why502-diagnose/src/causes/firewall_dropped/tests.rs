@@ -73,12 +73,90 @@ fn hit_the_counter_goes_up_with_the_probe() {
     insta::assert_snapshot!(first(&fixture), @"Confirmed firewall-dropped -> upstream-connect-timeout: a packet filter drops what goes to 127.0.0.1:3000 on the way out: table inet filter, chain guard, handle 7 [1 requests, still failing]");
     let report = fixture.report();
     let remedy = format!("{:?}", report.findings[0].remedies[0]);
+    // The rule is about that port of all hosts.
     for words in [
-        r#""nft", "delete", "rule", "inet", "filter", "guard", "handle", "7""#,
-        r#""nft", "insert", "rule", "inet", "filter", "guard", "tcp dport 3000 counter drop""#,
+        r#""nft", "-e", "-a", "insert", "rule", "inet", "filter", "guard", "handle", "7", "ip daddr 127.0.0.1 tcp dport 3000 accept""#,
+        "nft delete rule inet filter guard handle",
     ] {
         assert!(remedy.contains(words), "{remedy}");
     }
+    assert!(!remedy.contains(r#""delete""#), "{remedy}");
+}
+
+const ADDRESS: &str = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "127.0.0.1"}}"#;
+
+#[test]
+fn hit_the_rule_is_about_that_address_and_port() {
+    let fixture = drops(&format!("{ADDRESS}, {PORT}"), "output", 3, 6);
+    let text = "table inet filter { # handle 1\n\tchain guard { # handle 1\n\t\tip daddr 127.0.0.1 tcp dport 3000 counter packets 3 bytes 180 drop # handle 7\n\t}\n}\n";
+    let remedy = format!("{:?}", fixture.with("nft text", text).report().findings[0].remedies[0]);
+    for words in [
+        r#""nft", "delete", "rule", "inet", "filter", "guard", "handle", "7""#,
+        r#""nft", "insert", "rule", "inet", "filter", "guard", "ip daddr 127.0.0.1 tcp dport 3000 counter drop""#,
+    ] {
+        assert!(remedy.contains(words), "{remedy}");
+    }
+}
+
+#[test]
+fn gap_the_rule_s_own_words_cannot_be_read() {
+    let fixture = drops(&format!("{ADDRESS}, {PORT}"), "output", 3, 6).without("nft text");
+    assert!(first(&fixture).starts_with("Confirmed firewall-dropped"), "{}", first(&fixture));
+    let remedy = format!("{:?}", fixture.report().findings[0].remedies[0]);
+    assert!(remedy.contains("ShowOnly"), "{remedy}");
+    assert!(!remedy.contains(r#""delete""#) && !remedy.contains(r#""insert""#), "{remedy}");
+}
+
+#[test]
+fn hit_answers_are_dropped_before_connection_tracking() {
+    let sport = format!("{}, {}, {{\"drop\": null}}", PORT.replace("dport", "sport"), counter(1));
+    let early = |packets: u64| {
+        let list = rules("prerouting", &[&sport]).replace("\"prio\": 0", "\"prio\": -300");
+        list.replace("\"packets\": 1", &format!("\"packets\": {packets}"))
+    };
+    let fixture = Fixture::new(HIT).with("nft", &early(1)).with("nft after", &early(2));
+    assert!(first(&fixture).starts_with("Confirmed firewall-dropped"), "{}", first(&fixture));
+    let remedy = format!("{:?}", fixture.report().findings[0].remedies[0]);
+    assert!(remedy.contains("ip saddr 127.0.0.1 tcp sport 3000 accept"), "{remedy}");
+    let legacy =
+        "*raw\n:PREROUTING ACCEPT [0:0]\n[1:60] -A PREROUTING -p tcp -m tcp --sport 3000 -j DROP\nCOMMIT\n";
+    let fixture = Fixture::new(HIT)
+        .with("iptables", legacy)
+        .with("iptables after", &legacy.replace("[1:60]", "[2:120]"));
+    let remedy = format!("{:?}", fixture.report().findings[0].remedies[0]);
+    let accept =
+        r#""-I", "PREROUTING", "1", "-p", "tcp", "-s", "127.0.0.1", "--sport", "3000", "-j", "ACCEPT""#;
+    assert!(remedy.contains(accept), "{remedy}");
+}
+
+const REMEMBERS: &str = r#"
+{"table": {"family": "inet", "name": "f", "handle": 1}}
+{"chain": {"family": "inet", "table": "f", "name": "remember", "handle": 1, "type": "filter", "hook": "output", "prio": -150, "policy": "accept"}}
+{"chain": {"family": "inet", "table": "f", "name": "in", "handle": 2, "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}}
+{"rule": {"family": "inet", "table": "f", "chain": "remember", "handle": 3, "expr": [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}, {"mangle": {"key": {"ct": {"key": "mark"}}, "value": 16}}]}}
+{"rule": {"family": "inet", "table": "f", "chain": "in", "handle": 4, "expr": [{"match": {"op": "==", "left": {"ct": {"key": "mark"}}, "right": 16}}, {"accept": null}]}}
+"#;
+
+#[test]
+fn near_miss_the_connection_keeps_its_mark() {
+    let summary = Fixture::new(HIT).with("nft", REMEMBERS).summary();
+    assert!(summary.contains("Confirmed upstream-connect-timeout"), "{summary}");
+    assert!(!summary.contains("firewall-dropped ->"), "{summary}");
+}
+
+#[test]
+fn gap_a_list_was_not_read_in_full() {
+    let open = "*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+    let fixture = Fixture::new(HIT).with("nft", "{").with("iptables", open);
+    let summary = fixture.summary();
+    assert!(summary.contains("Confirmed upstream-connect-timeout"), "{summary}");
+    assert!(!summary.contains("firewall-dropped"), "{summary}");
+    // Where a rule is seen and nothing was attempted, another one may stand before it.
+    let closed = open.replace("OUTPUT ACCEPT", "OUTPUT DROP");
+    let unsure = fixture.with("iptables", &closed).without("probe 127.0.0.1:3000");
+    assert!(first(&unsure).starts_with("Likely firewall-dropped"), "{}", first(&unsure));
+    let finding = format!("{:?}", unsure.report().findings[0]);
+    assert!(finding.contains("the gateway's network namespace was not read in full"), "{finding}");
 }
 
 #[test]

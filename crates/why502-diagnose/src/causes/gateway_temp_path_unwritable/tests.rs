@@ -1,4 +1,5 @@
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, report};
+use why502_facts::{Answer, Bundle, FactBody};
 
 const HIT: &str = r#"
 #- nginx.conf
@@ -141,4 +142,58 @@ fn gap_only_the_message_was_seen() {
     Confirmed gateway-temp-path-unwritable: nginx cannot write to client_body_temp_path /var/lib/nginx/body (no such file or directory) [1 requests]
       open: what keeps the workers from writing there, and whether it still does: not looked at: --offline
     ");
+}
+
+fn first_remedy(report: &crate::report::Report) -> String {
+    let found = report.findings.iter().find(|own| own.cause == "gateway-temp-path-unwritable").unwrap();
+    format!("{:?}", found.remedies[0])
+}
+
+/// A world in which the worker of the other instance has a user of its own.
+fn with_user(beside: &Fixture, uid: u32) -> Bundle {
+    let mut bundle = beside.bundle();
+    for fact in &mut bundle.facts {
+        if let Answer::Known(body) = &mut fact.answer
+            && let FactBody::Processes(table) = body.as_mut()
+        {
+            table.processes.iter_mut().filter(|own| own.pid == 177).for_each(|own| own.uid = uid);
+        }
+    }
+    bundle
+}
+
+#[test]
+fn hit_the_former_owner_is_how_it_is_taken_back() {
+    let remedy = first_remedy(&Fixture::new(HIT).report());
+    assert!(remedy.contains("www-data:") && remedy.contains("65534:65534"), "{remedy}");
+}
+
+#[test]
+fn hit_another_instance_writes_there_as_another_user() {
+    let config =
+        "user other; events {} http { client_body_temp_path /var/lib/nginx/body; server { listen 81; } }";
+    let beside = Fixture::new(HIT).with("options", "other-worker=177").with("/b.conf", config);
+    let remedy = first_remedy(&beside.report());
+    assert!(remedy.contains("its own client_body_temp_path") && !remedy.contains("\"chown\""), "{remedy}");
+    assert!(remedy.contains("another nginx (pid 190) writes there too as the user 0"), "{remedy}");
+    // One that writes elsewhere has nothing to do with it.
+    let apart = beside.with("/b.conf", &config.replace("/body", "/b")).report();
+    assert!(first_remedy(&apart).contains("\"chown\""));
+}
+
+#[test]
+fn hit_the_owner_is_the_user_of_another_instance() {
+    let beside = Fixture::new(HIT).with("options", "other-worker=177");
+    let bundle = with_user(&beside, 65534);
+    let remedy = first_remedy(&report(&bundle));
+    assert!(remedy.contains("it belongs to the user of another nginx (pid 190)"), "{remedy}");
+    assert!(!remedy.contains("\"chown\""), "{remedy}");
+}
+
+#[test]
+fn near_miss_another_instance_has_the_same_user() {
+    let config = "events {} http { client_body_temp_path /var/lib/nginx/body; server { listen 81; } }";
+    let beside = Fixture::new(HIT).with("options", "other-worker=177").with("/b.conf", config);
+    let bundle = with_user(&beside, 33);
+    assert!(first_remedy(&report(&bundle)).contains("\"chown\""));
 }

@@ -136,9 +136,19 @@ impl Overflow<'_> {
     pub(super) fn is_refused_now(&self) -> bool {
         match self.reach {
             Observed::Known(Reach::Failed(Errno::TryAgain)) => self.peer.address.unix_path().is_some(),
-            Observed::Known(Reach::Silent) => self.is_full() || self.dropped_meanwhile() > 0,
+            Observed::Known(Reach::Silent) => self.is_full() || self.has_overflown_meanwhile(),
             _ => false,
         }
+    }
+
+    /// Whether the queue was full between both looks, by its socket's drops and the namespace's `ListenOverflows` together: a
+    /// socket drops for other reasons as well (repeated first packets while a request waits in `SYN_RECV`, no route back), and
+    /// the namespace counts all of its queues.
+    fn has_overflown_meanwhile(&self) -> bool {
+        let before = self.counter("ListenOverflows", false);
+        let has_risen =
+            before.zip(self.counter("ListenOverflows", true)).is_some_and(|(before, after)| after > before);
+        has_risen && self.dropped_meanwhile() > 0
     }
 
     /// Whether the queue, or one of several, was full when it was looked at.

@@ -129,6 +129,35 @@ fn near_miss_the_queue_has_room_and_nobody_answers() {
 }
 
 #[test]
+fn near_miss_the_answers_are_lost_and_repeated_packets_are_dropped() {
+    let before = "tcp 0 128 0 127.0.0.1:3000\nListenOverflows 9\nListenDrops 9";
+    let after = before.replace("128 0", "128 11").replace("ListenDrops 9", "ListenDrops 20");
+    let lost = tcp().with("limits", before).with("limits again", &after);
+    insta::assert_snapshot!(lost.summary(), @"
+    Broken
+    Confirmed upstream-connect-timeout: connection attempts to 127.0.0.1:3000 get no answer within 60 s [1 requests, still failing]
+    not listen-backlog-full: 0 of 129 places in the accept queue of 127.0.0.1:3000 were taken when it was looked at
+    ");
+    // The overflows are those of another queue, or nobody may see them.
+    let others = lost.with("limits again", &before.replace("Overflows 9", "Overflows 12"));
+    assert!(!others.summary().contains("Confirmed listen-backlog-full"), "{}", others.summary());
+    let unseen = "tcp 0 128 0 127.0.0.1:3000";
+    let unseen = lost.with("limits", unseen).with("limits again", &unseen.replace("128 0", "128 11"));
+    assert!(!unseen.summary().contains("Confirmed listen-backlog-full"), "{}", unseen.summary());
+}
+
+#[test]
+fn hit_the_queue_was_full_between_both_looks() {
+    let before = "tcp 4 5 2 127.0.0.1:3000\nListenOverflows 2\nListenDrops 2";
+    let after = before.replace("5 2 ", "5 4 ").replace("Overflows 2", "Overflows 4");
+    let between = tcp().with("limits", before).with("limits again", &after);
+    insta::assert_snapshot!(between.summary(), @"
+    Broken
+    Confirmed listen-backlog-full -> upstream-connect-timeout: the accept queue of 127.0.0.1:3000 with its backlog of 5 overflows [1 requests, still failing]
+    ");
+}
+
+#[test]
 fn near_miss_the_full_queue_is_that_of_another_port() {
     let limits = "tcp 6 5 9 127.0.0.1:4000\ntcp 0 511 0 127.0.0.1:3000\nListenOverflows 9";
     let other = tcp().with("limits", limits).with("limits again", limits);

@@ -1,4 +1,6 @@
+use crate::FindingInfo;
 use crate::fixture::{Fixture, first_diff};
+use crate::remedy::Risk;
 
 const HIT: &str = r#"
 #- nginx.conf
@@ -87,11 +89,74 @@ fn hit_behind_a_published_port() {
 }
 
 #[test]
-fn networks_that_are_not_shared_are_joined_first() {
+fn near_miss_the_engine_knows_nothing_that_both_have_in_common() {
     let apart = "ab web running net=front:172.18.0.2\ncd app running net=back:172.19.0.3";
-    let report = Fixture::new(HIT).with("engine", apart).report();
-    let remedy = &report.findings[0].remedies[0];
-    assert_eq!(remedy.title, "Attach web to the network back");
+    let apart = Fixture::new(HIT).with("engine", apart);
+    insta::assert_snapshot!(apart.summary(), @"
+    Broken
+    Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
+    Possible localhost-inside-container (not a root): 127.0.0.1:3000 is nginx's own container, and perhaps the backend listens in the container app [1 requests, still failing]
+    ");
+    let remedies = own(&apart).remedies;
+    assert_eq!(remedies.len(), 1, "{remedies:?}");
+    assert_eq!(remedies[0].risk, Risk::ShowOnly);
+    assert!(remedies[0].steps.is_empty(), "{remedies:?}");
+    let advice = remedies[0].advice.as_deref().unwrap();
+    assert!(advice.contains("app may be another project's"), "{advice}");
+}
+
+/// The finding of this cause.
+fn own(fixture: &Fixture) -> FindingInfo {
+    let mut findings = fixture.report().findings.into_iter();
+    findings.find(|finding| finding.cause == "localhost-inside-container").unwrap()
+}
+
+#[test]
+fn hit_another_network_of_the_same_project_is_joined_first() {
+    let apart =
+        "ab web running project=shop net=front:172.18.0.2\ncd app running project=shop net=back:172.19.0.3";
+    let remedies = own(&Fixture::new(HIT).with("engine", apart)).remedies;
+    assert_eq!(remedies[0].title, "Attach web to the network back");
+}
+
+/// A route to PHP, and a PHP-FPM elsewhere.
+fn php(elsewhere: &str) -> Fixture {
+    let hit = HIT
+        .replace("proxy_pass http://backend", "fastcgi_pass backend")
+        .replace("upstream: \"http://127.0.0.1:3000/a\"", "upstream: \"fastcgi://127.0.0.1:3000\"");
+    Fixture::new(&hit).with("elsewhere", elsewhere)
+}
+
+#[test]
+fn near_miss_another_project_s_php() {
+    let engine = "ab web running project=shop net=shop:172.18.0.2\ncd blog-php-1 running project=blog service=php net=blog:172.19.0.3";
+    let other = php("9 0.0.0.0:3000 php-fpm8.2 container=cd\n9 address 172.19.0.3").with("engine", engine);
+    insta::assert_snapshot!(other.summary(), @"
+    Broken
+    Confirmed upstream-not-listening: nothing listens on 127.0.0.1:3000 [1 requests, still failing]
+    Possible localhost-inside-container (not a root): 127.0.0.1:3000 is nginx's own container, and perhaps the backend listens in the container blog-php-1 [1 requests, still failing]
+    ");
+    let own = own(&other);
+    assert!(own.remedies.iter().all(|remedy| remedy.steps.is_empty()), "{:?}", own.remedies);
+    assert!(!own.wont_help.iter().any(|told| told.contains("restarting")), "{:?}", own.wont_help);
+}
+
+#[test]
+fn hit_php_of_the_same_project() {
+    let engine = "ab web running project=shop net=shop:172.18.0.2\ncd php running project=shop service=php net=shop:172.18.0.3";
+    let same = php("9 0.0.0.0:3000 php-fpm8.2 container=cd\n9 address 172.18.0.3").with("engine", engine);
+    assert!(same.summary().contains("Confirmed localhost-inside-container"), "{}", same.summary());
+}
+
+#[test]
+fn near_miss_php_of_the_host_is_not_opened_to_all() {
+    let host = php("1 127.0.0.1:3000 php-fpm8.2\n1 address 172.18.0.1");
+    assert!(host.summary().contains("Likely localhost-inside-container"), "{}", host.summary());
+    let remedies = own(&host).remedies;
+    let advice = remedies[0].advice.as_deref().unwrap();
+    assert!(advice.contains("(here 172.18.0.1), never to all addresses"), "{advice}");
+    assert!(!advice.contains("0.0.0.0"), "{advice}");
+    assert!(remedies.iter().all(|remedy| remedy.risk == Risk::ShowOnly), "{remedies:?}");
 }
 
 #[test]

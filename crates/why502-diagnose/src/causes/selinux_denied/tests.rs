@@ -206,6 +206,59 @@ fn near_miss_the_modes_deny_it() {
     ");
 }
 
+/// A directory in which another program of nginx's domain may not create a file, while nginx is kept out by the socket's mode.
+const CREATION: &str = r#"type=AVC msg=audit(1795228431.359:49): avc:  denied  { add_name } for  pid=310 comm="php-fpm8.2" name="app" dev="tmpfs" ino=1156 scontext=system_u:system_r:httpd_t:s0 tcontext=system_u:object_r:var_run_t:s0 tclass=dir permissive=0"#;
+
+#[test]
+fn near_miss_the_record_is_another_program_s_or_of_something_else() {
+    let closed = UNIX.replace("0777 33 33 sock", "0600 1000 1000 sock");
+    let closed = Fixture::new(&closed).with("probe unix:/run/app/app.sock", "errno Permission denied");
+    let nginx_s = CREATION.replace("pid=310 comm=\"php-fpm8.2\"", "pid=101 comm=\"nginx\"");
+    for record in [
+        CREATION.to_owned(),
+        nginx_s.clone(),
+        CREATION.replace("add_name", "search"),
+        nginx_s.replace("add_name", "search").replace("pid=101", "pid=310"),
+        nginx_s.replace("add_name", "search").replace("comm=\"nginx\"", "comm=\"php-fpm8.2\""),
+    ] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(closed.with("audit.log", &record).summary(), @"
+            Broken
+            Confirmed unix-socket-permission: user 33 may not write /run/app/app.sock (mode 0600, owner 1000, group 1000) [1 requests, still failing]
+            ");
+        }
+    }
+}
+
+#[test]
+fn near_miss_the_modes_deny_it_beside_a_record() {
+    let closed = UNIX.replace("0777 33 33 sock", "0600 1000 1000 sock");
+    let closed = Fixture::new(&closed).with("probe unix:/run/app/app.sock", "errno Permission denied");
+    let report = closed.report();
+    let found: Vec<_> =
+        report.findings.iter().map(|finding| (finding.cause.as_str(), finding.confidence)).collect();
+    assert_eq!(found[0], ("unix-socket-permission", crate::Confidence::Confirmed), "{found:?}");
+    assert!(found[1..].iter().all(|(_, confidence)| *confidence == crate::Confidence::Possible), "{found:?}");
+}
+
+#[test]
+fn hit_a_former_worker_met_a_directory_that_it_may_not_search() {
+    let record = CREATION
+        .replace("add_name", "search")
+        .replace("pid=310 comm=\"php-fpm8.2\"", "pid=99 comm=\"nginx\"");
+    let former = Fixture::new(&UNIX.replace("101#101", "99#99"))
+        .with("options", "loaded=2026-11-21T02:40:00Z")
+        .with("audit.log", &record);
+    assert!(former.summary().contains("Confirmed selinux-denied"), "{}", former.summary());
+}
+
+#[test]
+fn gap_the_modes_along_the_path_may_not_be_seen() {
+    let hidden = Fixture::new(UNIX).without("path /run/app/app.sock");
+    assert!(hidden.summary().contains("Likely selinux-denied"), "{}", hidden.summary());
+    assert!(hidden.summary().contains("open: whether the modes"), "{}", hidden.summary());
+}
+
 #[test]
 fn near_miss_selinux_is_permissive() {
     let permissive =

@@ -10,7 +10,7 @@ use crate::finding::{Open, Origin};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use why502_facts::{
-    ContainerDetail, Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit, UnitEvent,
+    ContainerDetail, Exit, JournalEntry, ServerEvent, ServerWord, Service, Stamp, Supervisor, Unit,
 };
 
 /// How long before the first failure is looked for what became of a service.
@@ -161,134 +161,6 @@ pub(super) fn window(case: &Case<'_>, outage: &Outage<'_>) -> Stamp {
 }
 
 impl<'c> History<'c> {
-    fn read_unit(&mut self, case: &'c Case<'_>, outage: &Outage<'_>) -> Result<(), Asks> {
-        let name = &self.service.name;
-        let (from, to) = (window(case, outage), case.facts.manifest.captured_at);
-        let unit = or_ask(case.facts.unit(name));
-        let journal = or_ask(case.facts.unit_journal(name, from, to));
-        let (unit, journal) = match (unit, journal) {
-            (Ok(unit), Ok(journal)) => (unit, journal),
-            (unit, journal) => {
-                return Err(unit.err().into_iter().chain(journal.err()).flatten().collect());
-            }
-        };
-        // A unit that systemd knows nothing of has never been started.
-        let Some(unit) = unit.known() else { return Ok(()) };
-        self.unit = Some(unit);
-        self.n_restarts = unit.n_restarts();
-        self.pids.extend(unit.main_pid());
-        self.state = state_of(unit);
-        if let Some(gap) = journal.gap() {
-            self.open.push(Case::open(gap.clone(), "what the service wrote before it ended"));
-        }
-        let entries = journal.known().map_or(&[][..], Vec::as_slice);
-        self.words = entries.iter().filter(|entry| !entry.by_manager).collect();
-        self.read_journal(entries);
-        self.read_last_run(unit);
-        Ok(())
-    }
-
-    /// The service manager's own entries. What ends while it is being stopped did not die by itself.
-    fn read_journal(&mut self, entries: &[JournalEntry]) {
-        let mut is_stopping = false;
-        for entry in entries {
-            let Some(event) = entry.event else { continue };
-            let last = self.events.iter().rev().find(|event| event.what != What::LostProcess);
-            let is_started = last.is_none_or(|event| event.what == What::Started);
-            let what = match event {
-                UnitEvent::Exited(exit) if !is_stopping => Some(What::Died(Some(exit))),
-                // Success is told by this alone; a failure without an end of its main process as well.
-                UnitEvent::Deactivated | UnitEvent::Failed if !is_stopping && is_started => {
-                    Some(What::Died(None))
-                }
-                UnitEvent::StartLimitHit => Some(What::GaveUp),
-                UnitEvent::Started | UnitEvent::Starting => {
-                    is_stopping = false;
-                    last.is_none_or(|event| event.what != What::Started).then_some(What::Started)
-                }
-                UnitEvent::Stopping => {
-                    is_stopping = true;
-                    Some(What::Stopped)
-                }
-                UnitEvent::Stopped => {
-                    is_stopping = false;
-                    None
-                }
-                UnitEvent::ProcessOutOfMemory if !is_stopping => Some(What::LostProcess),
-                // That comes last, and says why what ended just now did.
-                UnitEvent::OutOfMemory if !is_stopping => {
-                    let died = self.events.iter_mut().rev().take_while(|event| event.what != What::Started);
-                    let mut died = died.filter(|event| matches!(event.what, What::Died(_)));
-                    match died.next() {
-                        Some(death) => {
-                            death.what = What::OutOfMemory;
-                            entry.message.clone_into(&mut death.says);
-                            None
-                        }
-                        None => Some(What::OutOfMemory),
-                    }
-                }
-                UnitEvent::Deactivated
-                | UnitEvent::Exited(_)
-                | UnitEvent::Failed
-                | UnitEvent::OutOfMemory
-                | UnitEvent::ProcessOutOfMemory
-                | UnitEvent::RestartScheduled(_) => None,
-            };
-            let origin = Origin::Host(format!("journalctl --unit={}", self.service.name));
-            self.events.extend(what.map(|what| Event {
-                from: entry.at,
-                to: entry.at,
-                what,
-                says: entry.message.clone(),
-                origin,
-            }));
-        }
-    }
-
-    /// What systemd itself remembers of the last run, as far as the journal does not tell it.
-    fn read_last_run(&mut self, unit: &Unit) {
-        let origin = || Origin::Host(format!("systemctl show {}", unit.name));
-        let is_then =
-            |event: &Event, at: Stamp| event.to.after(AT_ONCE) >= at && event.from <= at.after(AT_ONCE);
-        let is_told = |events: &[Event], at: Stamp| {
-            let mut ends = events.iter().filter(|event| event.what.is_death() || event.what == What::Stopped);
-            ends.any(|event| is_then(event, at))
-        };
-        let is_shortage = unit.result() == "oom-kill";
-        let push = |events: &mut Vec<Event>, at: Stamp, what: What, says: String| {
-            // A moment of systemctl is a whole second.
-            events.push(Event { from: at, to: Stamp(at.0 + 999), what, says, origin: origin() });
-        };
-        // The journal may lack the entry that says why.
-        if let Some(at) = unit.exited().filter(|_| is_shortage) {
-            let deaths = self.events.iter_mut().filter(|event| matches!(event.what, What::Died(_)));
-            for death in deaths.filter(|death| is_then(death, at)) {
-                death.what = What::OutOfMemory;
-            }
-        }
-        if let Some(at) = unit.exited().filter(|at| !is_told(&self.events, *at)) {
-            let what = match unit.exit().filter(|_| unit.result() != "success") {
-                Some(_) if is_shortage => What::OutOfMemory,
-                Some(exit) => What::Died(Some(exit)),
-                None => What::Stopped,
-            };
-            let says = format!("the main process of {} ended ({})", unit.name, unit.result());
-            push(&mut self.events, at, what, says);
-        }
-        let started = unit.started();
-        if let Some(at) = started
-            .filter(|at| !self.events.iter().any(|event| event.what == What::Started && event.from >= *at))
-        {
-            push(
-                &mut self.events,
-                at,
-                What::Started,
-                format!("the main process of {} was started", unit.name),
-            );
-        }
-    }
-
     /// The words of supervisord or PM2.
     fn read_words(&mut self, case: &'c Case<'_>) -> Result<(), Asks> {
         let Some(pid) = self.service.supervisor_pid else {
@@ -375,16 +247,5 @@ impl<'c> History<'c> {
     pub(super) fn start_after(&self, moment: Stamp) -> Option<Stamp> {
         let starts = self.events.iter().filter(|event| event.what == What::Started && event.from >= moment);
         starts.map(|event| event.from).min()
-    }
-}
-
-fn state_of(unit: &Unit) -> State {
-    match (unit.active_state(), unit.sub_state()) {
-        ("activating", "auto-restart" | "auto-restart-queued") => State::Waiting,
-        ("activating", _) => State::Starting(unit.started().or_else(|| unit.moment("InactiveExitTimestamp"))),
-        ("active" | "reloading", _) => State::Up(unit.started()),
-        ("failed", _) => State::Failed,
-        ("inactive" | "deactivating", _) => State::Down,
-        _ => State::Unknown,
     }
 }

@@ -139,3 +139,121 @@ fn gap_the_log_of_pm2_may_not_be_read() {
     let unread = of_pm2("28:00 Stopping app:orders id:0").without("server-log");
     assert!(unread.summary().contains("Confirmed upstream-not-listening"), "{}", unread.summary());
 }
+
+/// A request that was answered well, on top of the others.
+fn answered_at(moment: &str, fixture: &Fixture) -> Fixture {
+    let line = format!(
+        "10.0.0.9 - - [21/Nov/2026:{moment} +0000] \"GET /api/c HTTP/1.1\" 200 57 \"-\" \"curl/8\"\n"
+    );
+    fixture.with("access.log", &(line + fixture.section("access.log")))
+}
+
+#[test]
+fn near_miss_somebody_else_answered_after_its_end() {
+    let stopped = Fixture::new(STOPPED)
+        .with("unit orders.service", "LoadState=loaded\nActiveState=inactive\nSubState=dead\nResult=success\nUnitFileState=disabled\nExecMainCode=2\nExecMainStatus=15\nExecMainExitTimestamp=Sat 2026-11-21 02:20:00 UTC")
+        .with("journal orders.service", "2026-11-21T02:20:00Z systemd Stopping orders.service - Orders...\n2026-11-21T02:20:00Z systemd Stopped orders.service - Orders.\n");
+    let before = answered_at("02:19:50", &stopped).summary();
+    assert!(before.contains("Confirmed upstream-service-stopped"), "{before}");
+    let after = answered_at("02:28:10", &stopped).summary();
+    assert!(
+        after.contains("Confirmed upstream-not-listening") && !after.contains("service-stopped"),
+        "{after}"
+    );
+    // A download that began before may end later.
+    let download = answered_at("02:20:20", &stopped).summary();
+    assert!(download.contains("Confirmed upstream-service-stopped"), "{download}");
+}
+
+#[test]
+fn near_miss_somebody_answered_and_nothing_tells_that_it_ever_ran() {
+    let fresh = Fixture::new(STOPPED)
+        .with(
+            "unit orders.service",
+            "LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled",
+        )
+        .with("journal orders.service", "");
+    let served = answered_at("02:28:10", &fresh);
+    assert!(!served.summary().contains("service-stopped"), "{}", served.summary());
+    let unread = served.without("journal orders.service");
+    assert!(unread.summary().contains("Likely upstream-service-stopped"), "{}", unread.summary());
+}
+
+#[test]
+fn hit_it_was_told_to_stop_and_did_not_call_that_success() {
+    let unit = |exited: &str| {
+        format!(
+            "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainCode=1\nExecMainStatus=143\nExecMainExitTimestamp=Sat 2026-11-21 {exited} UTC"
+        )
+    };
+    let journal = |minute: &str| {
+        format!(
+            "2026-11-21T{minute}:10Z systemd Stopping orders.service - Orders...\n2026-11-21T{minute}:40Z systemd orders.service: Main process exited, code=exited, status=143/n/a\n2026-11-21T{minute}:40Z systemd orders.service: Failed with result 'exit-code'.\n2026-11-21T{minute}:40Z systemd Stopped orders.service - Orders.\n"
+        )
+    };
+    for minute in ["02:27", "01:50"] {
+        let stopped = Fixture::new(STOPPED)
+            .with("unit orders.service", &unit(&format!("{minute}:40")))
+            .with("journal orders.service", &journal(minute));
+        let summary = stopped.summary();
+        assert!(
+            summary.contains("Confirmed upstream-service-stopped") && summary.contains("is stopped"),
+            "{minute}: {summary}"
+        );
+    }
+    let unread = Fixture::new(STOPPED)
+        .with("unit orders.service", &unit("02:27:40"))
+        .without("journal orders.service")
+        .summary();
+    assert!(!unread.contains("upstream-crashed"), "{unread}");
+}
+
+/// nginx's container dials the name of one that is no more.
+fn of_a_network(containers: &str) -> Fixture {
+    let text = r#"
+#- nginx.conf
+events {}
+http { server { listen 80; server_name a; location / { proxy_pass http://shop:3000; } } }
+#- error.log
+2026/11/21 02:28:30 [error] 101#101: *3 connect() failed (113: Host is unreachable) while connecting to upstream, client: 10.0.0.9, server: a, request: "GET /a HTTP/1.1", upstream: "http://172.18.0.3:3000/a", host: "a"
+#- access.log
+10.0.0.9 - - [21/Nov/2026:02:28:30 +0000] "GET /a HTTP/1.1" 502 157 "-" "curl/8"
+#- options
+net=7
+container=ab
+#- addresses
+172.18.0.2
+#- listeners
+0.0.0.0:80 nginx
+#- probe 172.18.0.3:3000
+errno No route to host
+"#;
+    Fixture::new(text).with("engine", &format!("ab web running net=front:172.18.0.2\n{containers}"))
+}
+
+const ENDED: &str =
+    "cd shop exited net=front: exit=0 started=2026-11-20T02:00:00Z finished=2026-11-21T02:28:00Z";
+
+#[test]
+fn hit_a_container_that_nginx_dials_by_its_name_was_stopped() {
+    for resolved in ["absent", "172.18.0.3"] {
+        let summary = of_a_network(ENDED).with("resolve shop", resolved).summary();
+        assert!(summary.contains("Confirmed upstream-service-stopped"), "{resolved}: {summary}");
+    }
+    let unresolved = of_a_network(ENDED).summary();
+    assert!(unresolved.contains("Confirmed upstream-service-stopped"), "{unresolved}");
+}
+
+#[test]
+fn near_miss_a_container_ran_once_beside_the_one_that_runs() {
+    for other in
+        ["ef shop-1 running service=shop net=front:172.18.0.4", "ef other running net=front:172.18.0.3"]
+    {
+        let summary = of_a_network(&format!("{ENDED}\n{other}")).summary();
+        assert!(!summary.contains("upstream-service-stopped"), "{other}: {summary}");
+    }
+    let one_off = of_a_network(
+        "cd shop-app-run-4f exited service=shop oneoff=True net=front: exit=0 finished=2026-11-21T02:28:00Z",
+    );
+    assert!(!one_off.summary().contains("upstream-service-stopped"), "{}", one_off.summary());
+}

@@ -1,7 +1,7 @@
 //! What a service's state and past mean for the failures of its peer.
 
 use super::history::{Event, History, State, What, window};
-use crate::case::Case;
+use crate::case::{Case, PeerSubject};
 use crate::causes::app_server::SLACK;
 use crate::causes::outages::Outage;
 use crate::causes::ties::{hidden_owners, runs_container};
@@ -15,6 +15,8 @@ pub(in super::super) const STARTING: Duration = Duration::from_mins(5);
 const SETTLE: Duration = Duration::from_mins(1);
 /// Who exits sooner than that, without having served, failed at start.
 const AT_START: Duration = Duration::from_secs(5);
+/// How long a client may take for a response where the log does not tell: the line is written at its end.
+const DOWNLOAD: Duration = Duration::from_secs(30);
 /// Whoever died twice and not again for so long loops no more, unless it lived longer in between.
 const MIN_LOOPING: Duration = Duration::from_mins(1);
 
@@ -135,6 +137,12 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
     match history.state {
         State::Unknown => None,
         State::Failed | State::Waiting | State::Down if !stands => None,
+        // Whoever answered after its end was somebody else.
+        State::Failed | State::Waiting | State::Down
+            if death.or(stop).is_some_and(|end| has_answered(case, outage.peer, end.to.after(SLACK))) =>
+        {
+            None
+        }
         State::Failed | State::Waiting | State::Down => Some(match death {
             Some(death) if is_at_start(case, outage, history, death) => {
                 Verdict::standing(How::Stopped(StopKind::FailedAtStart(Some(death.clone()))), None)
@@ -144,14 +152,20 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
                 let kind =
                     if history.service.masked || history.unit.is_some_and(why502_facts::Unit::is_masked) {
                         StopKind::Masked
-                    } else if history.state == State::Failed {
+                    } else if history.state == State::Failed && stop.is_none() {
                         StopKind::FailedAtStart(None)
                     } else if stop.is_some() || history.unit.is_some_and(|unit| unit.exited().is_some()) {
                         StopKind::Stopped
                     } else {
                         StopKind::NotStarted
                     };
-                Verdict::standing(How::Stopped(kind), stop.map(|stop| stop.from))
+                let verdict = Verdict::standing(How::Stopped(kind), stop.map(|stop| stop.from));
+                // Nothing tells of a run of it, while somebody answered since the host was started.
+                let booted = case.facts.host().known().and_then(|host| host.booted);
+                if stop.is_none() && has_answered(case, outage.peer, booted.unwrap_or(Stamp(0))) {
+                    return may_have_run(history).then_some(Verdict { cap: Confidence::Likely, ..verdict });
+                }
+                verdict
             }
         }),
         State::Starting(_) | State::Up(_) if stands && is_short(death) => {
@@ -160,7 +174,7 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
         State::Starting(since) | State::Up(since) if stands => {
             let since = since.filter(|since| now.since(*since) <= STARTING)?;
             let (cap, open) = match listens(case, outage, history) {
-                Listens::Somewhere => return None,
+                Listens::Gone | Listens::Somewhere => return None,
                 Listens::Nowhere => (Confidence::Confirmed, None),
                 Listens::NobodyKnown => (Confidence::Likely, None),
                 Listens::Hidden(open) => (Confidence::Possible, Some(*open)),
@@ -182,9 +196,37 @@ fn judge(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Option<
     }
 }
 
+/// Whether a peer answered a request that began at a moment or later. A cache may have answered in its place.
+fn has_answered(case: &Case<'_>, peer: &PeerSubject, moment: Stamp) -> bool {
+    let is_cached = case.pass_to(peer).is_some_and(|pass| pass.cache.is_some());
+    case.successes.iter().any(|success| {
+        let is_of_peer = match &success.peer {
+            Some(address) => *address == peer.address,
+            None => {
+                !is_cached && case.is_single(peer) && success.route.is_some_and(|route| peer.is_of(route))
+            }
+        };
+        let took = success.request_ms.map_or(DOWNLOAD, |millis| Duration::from_millis(millis.into()));
+        is_of_peer && success.at.before(took) >= moment
+    })
+}
+
+/// Whether a service of which nothing tells that it ran may have done so.
+fn may_have_run(history: &History<'_>) -> bool {
+    let is_told = match history.service.supervisor {
+        Supervisor::Systemd => history.unit.is_some(),
+        Supervisor::Engine | Supervisor::Runit => true,
+        // Without the daemon nobody reads its log.
+        Supervisor::Pm2 | Supervisor::Supervisord => history.service.supervisor_pid.is_some(),
+    };
+    !is_told || !history.open.is_empty()
+}
+
 /// Whether a service listens, wherever that is.
 #[derive(PartialEq, Eq)]
 enum Listens {
+    /// It ended, and its supervisor has not noticed that yet.
+    Gone,
     /// Whose some listeners are may not be seen.
     Hidden(Box<Open>),
     /// Nobody knows its processes.
@@ -234,9 +276,24 @@ fn listens(case: &Case<'_>, outage: &Outage<'_>, history: &History<'_>) -> Liste
     }
     match hidden_owners(case, outage.peer).filter(|_| table.owners_hidden) {
         Some(open) => Listens::Hidden(Box::new(open)),
+        None if own.is_empty() && has_lost_all(case, history) => Listens::Gone,
         None if own.is_empty() => Listens::NobodyKnown,
         None => Listens::Nowhere,
     }
+}
+
+/// Whether a supervisor that says that it started a process has none any more: until it collects the end of one, and writes that
+/// down, up to a second passes (supervisord: `Supervisor.runforever`).
+fn has_lost_all(case: &Case<'_>, history: &History<'_>) -> bool {
+    let observed = case.facts.processes();
+    let (Some(list), Some(supervisor)) = (observed.known(), history.service.supervisor_pid) else {
+        return false;
+    };
+    let is_child = |process: &Process| process.pid != supervisor && case.descends_from(process, supervisor);
+    !history.pids.is_empty()
+        && !list.hidden
+        && list.get(supervisor).is_some()
+        && !list.processes.iter().any(is_child)
 }
 
 /// Two deaths or more in the window, unless somebody stopped it since; without a journal the counter of restarts tells. One

@@ -112,15 +112,55 @@ fn hit_the_unit_has_a_network_of_its_own() {
     assert_eq!(drop_in(&apart), "[Service]\nPrivateNetwork=no\n");
 }
 
+/// An attempt that got no answer a moment ago, from a unit that denies the address, and whose files are older than nginx's start.
+fn denied() -> Fixture {
+    let log = line("error", "upstream timed out (110: Connection timed out)", "http://10.0.0.7:3000/");
+    let unit = "IPAddressDeny=::/0 0.0.0.0/0\nFragmentPath=/lib/systemd/system/nginx.service\n\
+                DropInPaths=/etc/systemd/system/nginx.service.d/hardening.conf";
+    network("", ANSWERS, unit)
+        .with("error.log", &log)
+        .with("options", "now=2026-11-21T02:34:00Z")
+        .with("file-times", TIMES)
+}
+
+const TIMES: &str = "/lib/systemd/system/nginx.service modified=2025-01-01T00:00:00Z\n\
+                     /etc/systemd/system/nginx.service.d/hardening.conf modified=2025-01-02T00:00:00Z";
+
 #[test]
 fn hit_the_unit_denies_the_address() {
-    let log = line("error", "upstream timed out (110: Connection timed out)", "http://10.0.0.7:3000/");
-    let denied = network("", ANSWERS, "IPAddressDeny=::/0 0.0.0.0/0").with("error.log", &log);
-    insta::assert_snapshot!(denied.summary(), @"
+    insta::assert_snapshot!(denied().summary(), @"
     Broken
     Confirmed systemd-sandbox-denied -> upstream-connect-timeout: IPAddressDeny=::/0 0.0.0.0/0 of nginx.service keeps nginx from 10.0.0.7:3000 [1 requests, still failing]
     ");
-    assert_eq!(drop_in(&denied), "[Service]\nIPAddressAllow=10.0.0.7\n");
+    assert_eq!(drop_in(&denied()), "[Service]\nIPAddressAllow=10.0.0.7\n");
+}
+
+fn served(at: &str) -> String {
+    format!("10.0.0.9 - - [21/Nov/2026:{at} +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n")
+}
+
+#[test]
+fn near_miss_the_address_answered_since_then() {
+    let since = denied().with("access.log", &served("02:33:55"));
+    assert!(!since.summary().contains("systemd-sandbox-denied"), "{}", since.summary());
+}
+
+#[test]
+fn gap_the_option_may_not_be_what_failed() {
+    let later = TIMES.replace("2025-01-02", "2026-11-21");
+    for fixture in [
+        denied().with("access.log", &served("02:33:00")),
+        denied().with("file-times", &later),
+        denied().without("file-times"),
+        denied().with("unit nginx.service", "IPAddressDeny=::/0 0.0.0.0/0"),
+        denied().with("options", "now=2026-11-21T02:45:00Z"),
+    ] {
+        let report = fixture.report();
+        let finding =
+            report.findings.iter().find(|finding| finding.cause == "systemd-sandbox-denied").unwrap();
+        assert_eq!(finding.confidence, crate::Confidence::Likely, "{report:?}");
+        assert_ne!(finding.explains.still_failing, Some(true), "{report:?}");
+    }
 }
 
 #[test]

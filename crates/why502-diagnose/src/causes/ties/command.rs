@@ -1,7 +1,10 @@
 //! What a process's command line says of it.
 
 use super::core_of;
-use super::words::{APPLICATION_SERVERS, CLIENTS, ENGINES, FASTCGI, OTHER_ROLES, TOOLS};
+use super::words::{
+    APPLICATION_SERVERS, CLIENT_WORDS, CLIENTS, ENGINES, FASTCGI, HOSTS, INTERPRETERS, OTHER_ROLES,
+    SERVER_SCRIPTS, SERVING, TOOLS,
+};
 use crate::finding::Confidence;
 use std::net::IpAddr;
 use why502_facts::{PeerAddress, Process};
@@ -29,12 +32,15 @@ pub(crate) fn is_listen(option: impl AsRef<str>) -> bool {
 
 /// How surely a command line says that its program listens on an address; `None` where it does not say so.
 ///
-/// A program that is known to be a server takes a port to listen on; others, and a client, may take one to connect to. What
-/// stands behind a client and `--` (`wait-for-it db:5432 -- node server.js`) is a command of its own, and so is what a shell
-/// runs next. Of a container the host sees what is published.
+/// A program that is known to be a server takes a port to listen on; a script of an interpreter, others, and a client, may take
+/// one to connect to. What stands behind a client and `--` (`wait-for-it db:5432 -- node server.js`) is a command of its own,
+/// and so is what a shell runs next. Of a container the host sees what is published.
 pub(crate) fn told(argv: &[String], address: &PeerAddress) -> Option<Confidence> {
-    let is_operator = |word: &String| matches!(word.as_str(), "&&" | "||" | ";" | "|");
-    argv.split(is_operator).filter_map(|command| told_by_one(command, address)).max()
+    argv.split(|word| is_operator(word)).filter_map(|command| told_by_one(command, address)).max()
+}
+
+fn is_operator(word: &str) -> bool {
+    matches!(word, "&&" | "||" | ";" | "|")
 }
 
 fn told_by_one(command: &[String], address: &PeerAddress) -> Option<Confidence> {
@@ -43,54 +49,143 @@ fn told_by_one(command: &[String], address: &PeerAddress) -> Option<Confidence> 
         return is_published.then_some(Confidence::Confirmed);
     }
     if is_client(command) {
-        let rest = command.iter().position(|word| word == "--").and_then(|at| command.get(at + 1..))?;
-        return told_by_one(rest, address);
+        return told_by_one(behind_client(command)?, address);
     }
-    let is_server = command
-        .iter()
-        .map(|word| file_name(word))
-        .any(|name| is_application_server(name) || is_speaker(name));
+    if names_another_host(command, address) {
+        return None;
+    }
+    let is_server = is_server(command);
     let says_listening = |option: &str| matches!(option, "bind" | "http-socket" | "listen" | "server.port");
     let strength = |option: &str| {
         if is_server || says_listening(option) { Confidence::Confirmed } else { Confidence::Likely }
     };
-    options_of(command)
+    let by_option = options_of(command)
         .filter(|(option, value)| is_listen(option) && is_at(value, address))
-        .map(|(option, _)| strength(&option))
-        .max()
+        .map(|(option, _)| strength(&option));
+    let by_place = places(command).filter(|value| is_at(value, address)).map(|_| Confidence::Confirmed);
+    by_option.chain(by_place).max()
+}
+
+/// Whether a command names the literal address of somebody else beside its port: `--host 10.9.9.9 --port 3000`.
+fn names_another_host(command: &[String], address: &PeerAddress) -> bool {
+    let Some(dialled) = address.inet() else { return false };
+    let hosts = options_of(command).filter(|(option, _)| HOSTS.contains(&option.as_str()));
+    let mut hosts = hosts.filter_map(|(_, value)| literal(value)).peekable();
+    hosts.peek().is_some() && !hosts.any(|own| takes(own, dialled.ip()))
+}
+
+/// Where built-in servers of interpreters are told to listen: `php -S 127.0.0.1:8000`, `python3 -m http.server 8000`,
+/// `manage.py runserver 0.0.0.0:8000`.
+fn places(command: &[String]) -> impl Iterator<Item = &str> {
+    let is_php = command.first().is_some_and(|word| file_name(word).starts_with("php"));
+    command.windows(2).filter_map(move |pair| match pair {
+        [before, value] if before == "http.server" || before == "runserver" => Some(value.as_str()),
+        [before, value] if is_php && before == "-S" => Some(value.as_str()),
+        _ => None,
+    })
+}
+
+/// Whether a command is known to serve: what a port on it is for is beyond doubt.
+fn is_server(command: &[String]) -> bool {
+    let script = command.iter().position(|word| is_script(word));
+    // `deploy.py gunicorn` is told a name.
+    let is_first = |at: usize| script.is_none_or(|script| at <= script);
+    let serves_by_name = server_at(command).is_some_and(is_first);
+    let at = |wanted: &str| command.iter().position(|word| file_name(word) == wanted);
+    let is_told = SERVING
+        .iter()
+        .any(|(program, what)| at(program).zip(at(what)).is_some_and(|(program, what)| program < what));
+    let is_php = command.first().is_some_and(|word| file_name(word).starts_with("php"));
+    let is_called_so = || {
+        let script = script.and_then(|at| command.get(at));
+        script.is_some_and(|script| SERVER_SCRIPTS.contains(&stem(script).as_str()))
+    };
+    serves_by_name || is_told || (is_php && command.iter().any(|word| word == "-S")) || is_called_so()
+}
+
+/// Where the name of a server stands in a command: no interpreter, which runs whatever it is given.
+fn server_at(command: &[String]) -> Option<usize> {
+    (0..command.len()).find(|at| {
+        let name = command.get(*at).map_or("", |word| file_name(word));
+        let is_named = APPLICATION_SERVERS
+            .iter()
+            .filter(|own| !INTERPRETERS.contains(own))
+            .filter_map(|own| name.strip_prefix(own))
+            // `pumactl` only talks to puma.
+            .any(|rest| !rest.starts_with(|letter: char| letter.is_ascii_alphabetic()));
+        (is_named || is_speaker(name)) && !is_value(command, *at)
+    })
+}
+
+/// Whether a word is a file of a language that an interpreter or a virtual machine runs.
+fn is_script(word: &str) -> bool {
+    !word.starts_with('-')
+        && file_name(word).rsplit_once('.').is_some_and(|(stem, ending)| {
+            let endings = ["cjs", "dll", "jar", "js", "mjs", "php", "pl", "psgi", "py", "rb", "ts"];
+            !stem.is_empty() && endings.contains(&ending)
+        })
+}
+
+/// Whether a word is the value of the option before it. `-k uvicorn.workers.UvicornWorker` is a setting of a server, `-u
+/// worker.py` and `-m celery` are programs.
+fn is_value(command: &[String], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| command.get(before)).is_some_and(|before| {
+        let runs_program = matches!(before.as_str(), "-B" | "-O" | "-g" | "-jar" | "-m" | "-u" | "--");
+        before.starts_with('-') && !before.contains('=') && !runs_program
+    })
+}
+
+/// The name of a program without its directory and its endings, in words that dashes part.
+fn stem(word: &str) -> String {
+    let name = file_name(word);
+    name.split_once('.').map_or(name, |(stem, _)| stem).replace('_', "-").to_ascii_lowercase()
 }
 
 /// The words of a command that may name its program: those in front that are no options.
 fn heads(command: &[String]) -> impl Iterator<Item = String> {
     let words = command.iter().filter(|word| !word.starts_with('-') && !word.contains('='));
-    words.take(3).map(|word| {
-        let name = file_name(word);
-        name.split_once('.').map_or(name, |(stem, _)| stem).replace('_', "-").to_ascii_lowercase()
-    })
+    words.take(3).map(|word| stem(word))
 }
 
-/// Whether a command only connects to somebody.
+/// Whether a command only connects to somebody, or looks whether somebody is there: what it is told is whom to ask.
 fn is_client(command: &[String]) -> bool {
-    heads(command).any(|name| CLIENTS.contains(&name.as_str()))
+    // What a server is given has names of its own.
+    let before_server = server_at(command).and_then(|at| command.get(..at)).unwrap_or(command);
+    let is_script = |word: &&String| is_script(word) || word.strip_suffix(".sh").is_some();
+    let script = before_server.iter().find(is_script).map(|word| stem(word));
+    heads(before_server).any(|name| CLIENTS.contains(&name.as_str()))
+        || heads(before_server).chain(script).any(|name| looks_after(&name))
+}
+
+/// Whether a name is one of those that wait for others, check or try them.
+fn looks_after(name: &str) -> bool {
+    name.split(|letter: char| !letter.is_ascii_alphanumeric())
+        .any(|word| CLIENT_WORDS.contains(&word) || word.starts_with("waitfor") || word.ends_with("check"))
+}
+
+/// The command that a client runs once it is done.
+fn behind_client(command: &[String]) -> Option<&[String]> {
+    command.iter().position(|word| word == "--").and_then(|at| command.get(at + 1..))
 }
 
 /// Whether a command does something else than to serve: it is a client, or works in the background, whatever its environment
-/// says.
+/// says. Of the commands that a shell runs one may serve.
 pub(crate) fn has_other_role(command: &[String]) -> bool {
+    let mut commands = command.split(|word| is_operator(word));
+    commands.clone().any(one_has_other_role)
+        && !commands.any(|command| is_server(command) && !one_has_other_role(command))
+}
+
+fn one_has_other_role(command: &[String]) -> bool {
     if is_client(command) {
-        let rest = command.iter().position(|word| word == "--").and_then(|at| command.get(at + 1..));
-        return rest.is_none_or(has_other_role);
+        return behind_client(command).is_none_or(has_other_role);
     }
-    // `-k uvicorn.workers.UvicornWorker` is a setting of a server, `-u worker.py` and `-m celery` are programs.
-    let is_value = |at: usize| {
-        at.checked_sub(1).and_then(|before| command.get(before)).is_some_and(|before| {
-            before.starts_with('-') && !matches!(before.as_str(), "-B" | "-O" | "-jar" | "-m" | "-u" | "--")
-        })
-    };
-    command.iter().enumerate().any(|(at, word)| {
+    // What a server is given has names of its own: `gunicorn jobs.wsgi:app`.
+    let before_server = server_at(command).unwrap_or(command.len());
+    command.iter().enumerate().take(before_server).any(|(at, word)| {
         let mut parts = file_name(word).split(|c: char| !c.is_ascii_alphanumeric());
         !word.starts_with('-')
-            && !is_value(at)
+            && !is_value(command, at)
             && parts.any(|part| OTHER_ROLES.contains(&part.to_ascii_lowercase().as_str()))
     })
 }
@@ -138,8 +233,16 @@ pub(crate) fn is_at(value: &str, address: &PeerAddress) -> bool {
 /// Whether what stands before a port may be an address that is dialled: no literal one, the wildcard, or itself.
 fn may_be(value: &str, dialled: IpAddr) -> bool {
     let Some((host, _)) = value.rsplit_once(':') else { return true };
-    let host = host.rsplit('/').next().unwrap_or(host);
-    let Ok(own) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else { return true };
+    literal(host.rsplit('/').next().unwrap_or(host)).is_none_or(|own| takes(own, dialled))
+}
+
+/// An address that is written out.
+fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Whether who listens on an address takes what is dialled.
+fn takes(own: IpAddr, dialled: IpAddr) -> bool {
     let (own, dialled) = (own.to_canonical(), dialled.to_canonical());
     own == dialled || own.is_unspecified() || dialled.is_unspecified()
 }
@@ -217,72 +320,4 @@ pub(super) fn is_speaker(command: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(command: &str) -> Vec<String> {
-        command.split(' ').map(str::to_owned).collect()
-    }
-
-    fn at(address: &str) -> PeerAddress {
-        PeerAddress::Inet(address.parse().unwrap())
-    }
-
-    #[test]
-    fn a_server_listens_where_a_client_connects() {
-        for (command, expected) in [
-            ("node server.js --port 3000", Some(Confidence::Confirmed)),
-            ("gunicorn -b 0.0.0.0:3000 app:app", Some(Confidence::Confirmed)),
-            ("/opt/shop/shopd --listen :3000", Some(Confidence::Confirmed)),
-            ("/opt/shop/shopd --port 3000", Some(Confidence::Likely)),
-            ("wait-for-it.sh db:5432 -- node server.js --port 3000", Some(Confidence::Confirmed)),
-            ("sh -c X wait-for db && node server.js -p 3000", Some(Confidence::Confirmed)),
-            ("mysql -P 3000", None),
-            ("nmap -p 3000 10.0.0.1", None),
-            ("sudo psql -p 3000", None),
-            ("redis-cli -p 3000", None),
-            ("ssh -p 3000 host", None),
-            ("python3 wait_for.py --port 3000", None),
-            ("gunicorn -b 10.0.0.9:3000 app:app", None),
-            ("gunicorn -b [::1]:3000 app:app", None),
-            ("gunicorn -b localhost:3000 app:app", Some(Confidence::Confirmed)),
-        ] {
-            assert_eq!(told(&words(command), &at("127.0.0.1:3000")), expected, "{command}");
-        }
-    }
-
-    #[test]
-    fn of_a_container_the_published_port_counts() {
-        for (command, expected) in [
-            ("docker run -p 127.0.0.1:18080:3000 ghost", None),
-            ("docker run -p 18080:3000 ghost", None),
-            ("docker run ghost --port 3000", None),
-            ("docker run -p 3000 ghost", None),
-            ("docker run -p 10.0.0.9:3000:80 ghost", None),
-            ("docker run -p 3000:80/tcp ghost", Some(Confidence::Confirmed)),
-            ("/usr/bin/podman run --publish=127.0.0.1:3000:80 ghost", Some(Confidence::Confirmed)),
-            ("docker run --network host node server.js --port 3000", Some(Confidence::Confirmed)),
-        ] {
-            assert_eq!(told(&words(command), &at("127.0.0.1:3000")), expected, "{command}");
-        }
-    }
-
-    #[test]
-    fn a_worker_has_another_role() {
-        for command in [
-            "python3 /srv/worker.py",
-            "bundle exec sidekiq",
-            "php artisan queue:work",
-            "python3 -u worker.py",
-        ] {
-            assert!(has_other_role(&words(command)), "{command}");
-        }
-        for command in [
-            "node server.js",
-            "gunicorn --workers 4 app:app",
-            "gunicorn -k uvicorn.workers.UvicornWorker app:app",
-        ] {
-            assert!(!has_other_role(&words(command)), "{command}");
-        }
-    }
-}
+mod tests;

@@ -101,6 +101,39 @@ pub(super) const APPLICATION_SERVERS: &[&str] = &[
     "lighttpd",
 ];
 
+/// Those of them that run whatever they are given, and so say nothing of what it does.
+pub(super) const INTERPRETERS: &[&str] = &[
+    "node", "bun", "deno", "python", "java", "ruby", "php", "dotnet", "beam.smp", "bundle", "flask", "perl",
+    "rails",
+];
+/// Programs and the words that make them serve.
+pub(super) const SERVING: &[(&str, &str)] = &[
+    ("-m", "http.server"),
+    ("artisan", "serve"),
+    ("django-admin", "runserver"),
+    ("flask", "run"),
+    ("manage.py", "runserver"),
+    ("rails", "s"),
+    ("rails", "server"),
+];
+/// Names of scripts that serve.
+pub(super) const SERVER_SCRIPTS: &[&str] = &["http-server", "serve", "server", "webserver"];
+/// Options that name the address to listen on, or to connect to.
+pub(super) const HOSTS: &[&str] = &[
+    "addr",
+    "address",
+    "b",
+    "bind",
+    "bind-address",
+    "h",
+    "host",
+    "hostname",
+    "ip",
+    "listen",
+    "listen-address",
+    "server.address",
+];
+
 /// Commands that speak FastCGI.
 pub(super) const FASTCGI: &[&str] = &["fcgiwrap", "php-cgi", "php-fpm"];
 /// Commands of services that no `*_pass` is meant for.
@@ -180,6 +213,26 @@ pub(super) const CLIENTS: &[&str] = &[
     "wait-for-it",
     "wget",
     "wrk",
+];
+/// Words of programs that wait for a server, check or try it.
+pub(super) const CLIENT_WORDS: &[&str] = &[
+    "await",
+    "bench",
+    "benchmark",
+    "check",
+    "checker",
+    "checks",
+    "healthcheck",
+    "healthchecks",
+    "loadtest",
+    "ping",
+    "prewarm",
+    "probe",
+    "smoke",
+    "smoketest",
+    "wait",
+    "waitport",
+    "warmup",
 ];
 /// Commands that run containers.
 pub(super) const ENGINES: &[&str] = &["docker", "nerdctl", "podman"];

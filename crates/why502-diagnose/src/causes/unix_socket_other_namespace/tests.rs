@@ -74,6 +74,28 @@ fn hit_in_another_container() {
 }
 
 #[test]
+fn near_miss_another_project_s_php() {
+    let log = MISSING.replace("proxy_pass http://shop", "fastcgi_pass shop");
+    let engine = |theirs: &str| {
+        format!("ab web running project=shop net=shop:172.18.0.2\ncd blog-php-1 running {theirs}")
+    };
+    let other = Fixture::new(&log)
+        .with("options", "net=7\ncontainer=ab")
+        .with("elsewhere", "9 unix:/run/shop/app.sock php-fpm8.2 container=cd mnt=7 root=other")
+        .with("path /run/shop/app.sock @400", SEEN)
+        .with("engine", &engine("project=blog net=blog:172.19.0.3"));
+    assert!(!other.summary().contains("Confirmed unix-socket-other-namespace"), "{}", other.summary());
+    assert!(other.summary().contains("Possible unix-socket-other-namespace"), "{}", other.summary());
+    let findings = other.report().findings;
+    let own = findings.iter().find(|finding| finding.cause == "unix-socket-other-namespace").unwrap();
+    assert_eq!(own.remedies.len(), 1, "{:?}", own.remedies);
+    let advice = own.remedies[0].advice.as_deref().unwrap();
+    assert!(own.remedies[0].steps.is_empty() && advice.contains("may be another project's"), "{advice}");
+    let same = other.with("engine", &engine("project=shop net=shop:172.18.0.3"));
+    assert!(same.summary().contains("Likely unix-socket-other-namespace"), "{}", same.summary());
+}
+
+#[test]
 fn near_miss_the_path_answered_while_the_listener_was_there() {
     let log = MISSING
         .replace("(2: No such file or directory)", "(111: Connection refused)")

@@ -123,7 +123,7 @@ fn gap_the_control_group_counts_kills_where_the_kernel_log_may_not_be_read() {
         "[2026-11-21 02:28:30 +0000] [13] [ERROR] Worker (pid:77) was sent SIGKILL! Perhaps out of memory?\n";
     insta::assert_snapshot!(counted.with("server-log", words).summary(), @"
         Broken
-        Likely upstream-oom-killed: a worker behind 127.0.0.1:3000 was killed, perhaps for want of memory [1 requests]
+        Likely upstream-oom-killed -> upstream-closed-before-response: a process behind 127.0.0.1:3000 was killed for want of memory [1 requests]
           open: whether the kernel killed that worker for want of memory: the fixture does not tell
         ");
 }

@@ -53,6 +53,9 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
     };
     let mut young: Vec<&Process> = list.processes.iter().filter(is_candidate).collect();
     young.sort_by_key(|process| std::cmp::Reverse(process.started));
+    // A worker in the background has the environment of the server, a shell that of what it runs, and whoever waits for the
+    // server is told where it will be.
+    young.retain(|process| !has_other_role(&process.argv) && !is_tool(&process.argv));
     // One that names it on its command line needs no closer look.
     let told = young.iter().filter_map(|process| Some((*process, told(&process.argv, address)?)));
     if let Some((process, strength)) = told.reduce(|one, other| if other.1 > one.1 { other } else { one }) {
@@ -64,8 +67,6 @@ pub(super) fn young_process(case: &Case<'_>, outage: &Outage<'_>) -> Result<Opti
             open,
         ));
     }
-    // A worker in the background has the environment of the server, and a shell that of what it runs.
-    young.retain(|process| !has_other_role(&process.argv) && !is_tool(&process.argv));
     let wanted: Vec<Ask> = young
         .iter()
         .take(MAX_LOOKED_AT)
