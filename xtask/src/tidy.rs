@@ -45,7 +45,6 @@ const LONG: [(&str, &str); 12] = [
     ),
     ("crates/why502-diagnose/src/causes/read_timeout_too_short.rs", "half of it are tests, of many measures"),
     ("crates/why502-diagnose/src/causes/upstream_sent_error.rs", "a third of it are tests, of many twins"),
-    ("crates/why502-diagnose/src/fixture.rs", "one notation for hosts, for all causes' tests"),
     ("crates/why502-diagnose/src/report.rs", "one schema"),
     ("crates/why502-model/src/nginx/instance.rs", "half of it are tests"),
     ("crates/why502/src/render/text.rs", "one layout"),

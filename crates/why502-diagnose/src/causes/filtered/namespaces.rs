@@ -111,7 +111,8 @@ pub(super) fn link(
         link.strangers = holders;
         return Ok(link);
     }
-    let Some(source) = source.or_else(|| near?.route()?.source) else {
+    // Who is on the link knows the gateway by its address there, whatever the packets come from.
+    let Some(source) = near.and_then(own_address).or(source) else {
         link.unseen = gap.or_else(|| Some(unseen(case, "the way there is not told")));
         return Ok(link);
     };
@@ -139,6 +140,13 @@ pub(super) fn link(
         }
     }
     Ok(link)
+}
+
+/// The address that the gateway has on the link of a way.
+fn own_address(path: &PathToPeer) -> Option<IpAddr> {
+    let route = path.route()?;
+    let on_link = path.addresses.iter().find(|own| Some(own.device) == route.device);
+    on_link.map(|own| own.address).or(route.source)
 }
 
 /// Whether an address is on the link of a way to it.
