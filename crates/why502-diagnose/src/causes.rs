@@ -48,6 +48,7 @@ mod late_answers;
 mod limits;
 mod listen_backlog_full;
 mod localhost_inside_container;
+mod masters;
 mod mtu_black_hole;
 mod names;
 mod nat_idle_expiry;

@@ -29,7 +29,8 @@ impl Source {
             text.split(|byte| *byte == b';').next().map(<[u8]>::trim_ascii)
         });
         let is_alone = rest.is_none_or(|rest| matches!(rest, b"" | b"\"" | b"'"));
-        literal(&bind.value).filter(|_| is_alone).map_or(Self::Other, Self::Fixed)
+        let address = literal(&bind.value).filter(|address| is_alone && address.port() == 0);
+        address.map_or(Self::Other, |address| Self::Fixed(address.ip()))
     }
 
     /// The address that a probe takes.
@@ -41,14 +42,20 @@ impl Source {
     }
 }
 
-/// The address of a value that is one, without a certain port.
-fn literal(value: &str) -> Option<IpAddr> {
-    let with_port = || value.parse::<SocketAddr>().ok().filter(|address| address.port() == 0);
+/// The address and the port of a value that is one (`ngx_parse_addr_port`); without a port it is 0, which stands for any.
+fn literal(value: &str) -> Option<SocketAddr> {
     let bare = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value);
-    bare.parse().ok().or_else(|| Some(with_port()?.ip()))
+    let without_port = bare.parse().ok().map(|address| SocketAddr::new(address, 0));
+    without_port.or_else(|| value.parse().ok())
 }
 
 impl Case<'_> {
+    /// The address that the configuration binds for connections to a peer, whatever else it says of them.
+    pub(crate) fn bound_address(&self, peer: &PeerSubject) -> Option<IpAddr> {
+        let bind = self.pass_to(peer)?.bind.as_ref()?;
+        Some(literal(bind.value.split_ascii_whitespace().next()?)?.ip())
+    }
+
     /// Where the gateway's connections to a peer come from.
     pub(crate) fn source(&self, peer: &PeerSubject) -> Source {
         if self.sources.is_empty() {

@@ -296,7 +296,7 @@ fn way(case: &Case<'_>, to: IpAddr, mark: Option<u32>, path: Observed<&PathToPee
 fn first_packet(case: &Case<'_>, peer: &PeerSubject, address: SocketAddr, own: &PacketFilter) -> Packet {
     let bind = case.pass_to(peer).and_then(|pass| pass.bind.as_ref());
     let source: Option<IpAddr> = match bind {
-        Some(bind) => bind.value.parse().ok(),
+        Some(_) => case.bound_address(peer),
         None if own.has_policy(address.is_ipv6()) => {
             let path = case.path_to(peer, address);
             path.known().and_then(|path| path.route()?.source)

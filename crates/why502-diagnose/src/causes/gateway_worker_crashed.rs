@@ -37,10 +37,8 @@
 //!
 //! nginx: `ngx_process_get_status` (`os/unix/ngx_process.c`), *Debugging log*, core dumps; signal(7), core(5).
 
-pub(super) mod masters;
-
-use self::masters::{Masters, Writer};
 use super::core_dump;
+use super::masters::{Masters, Writer};
 use super::upstream_oom_killed::kill_evidence;
 use crate::case::{Case, Subject, count, or_ask};
 use crate::cause::{ActsOn, Asks, Cause, Detect, Layer, Scope, manual};

@@ -241,7 +241,7 @@ fn seen_since_start(
     unit: &Unit,
     last: Option<Stamp>,
 ) -> Result<(bool, Option<Open>), Asks> {
-    let master = case.gateway.master.and_then(|pid| case.facts.processes().known()?.get(pid));
+    let master = case.gateway.master.and_then(|pid| case.listed(pid));
     let Some(started) = master.and_then(|master| master.started) else { return Ok((false, None)) };
     let of_unit = ["FragmentPath", "DropInPaths"].into_iter().filter_map(|name| unit.property(name));
     let paths: Vec<String> = of_unit.flat_map(str::split_whitespace).map(str::to_owned).collect();

@@ -14,7 +14,7 @@ const SMALL: u16 = 84;
 impl Case<'_> {
     /// The way to a peer, as the kernel tells it to the gateway.
     pub(super) fn path_to(&self, peer: &PeerSubject, target: SocketAddr) -> Observed<&PathToPeer> {
-        self.facts.route(self.gateway.security, target, self.source_of(peer), None)
+        self.facts.route(self.gateway.security, target, self.bound_address(peer), None)
     }
 
     /// The way of packets that the gateway sends with a mark, from an address.
@@ -50,14 +50,6 @@ impl Case<'_> {
     /// Where the small echo request stands in a report.
     pub(super) fn small_echo_origin(&self, target: IpAddr) -> Origin {
         self.echo_origin(target, &[SMALL])
-    }
-
-    /// The local address that the configuration has connections to a peer come from (`proxy_bind`).
-    fn source_of(&self, peer: &PeerSubject) -> Option<IpAddr> {
-        let bind = self.pass_to(peer)?.bind.as_ref()?.value.as_str();
-        let address = bind.split_ascii_whitespace().next()?;
-        let ip = address.parse().ok().or_else(|| Some(address.parse::<SocketAddr>().ok()?.ip()));
-        ip.or_else(|| address.trim_matches(['[', ']']).parse().ok())
     }
 
     /// Whether an address is one of this host.

@@ -62,7 +62,7 @@ fn limit_of_then(case: &Case<'_>, last: Option<Stamp>) -> Option<u64> {
 }
 
 fn master<'c>(case: &'c Case<'_>) -> Option<&'c Process> {
-    case.facts.processes().known()?.get(case.gateway.master?)
+    case.listed(case.gateway.master?)
 }
 
 /// When the master was started, if that was after the last message.

@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::causes::files::Store;
-use crate::causes::gateway_worker_crashed::masters::Masters;
+use crate::causes::masters::Masters;
 use why502_facts::{FileStatus, Process};
 use why502_model::{Gateway, Model, Storage};
 

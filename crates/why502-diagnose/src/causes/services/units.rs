@@ -114,7 +114,10 @@ impl<'c> History<'c> {
             let mut ends = events.iter().filter(|event| event.what.is_death() || event.what == What::Stopped);
             // Whoever is told to stop may take a while: up to TimeoutStopSec=.
             let before = events.iter().rev().find(|event| event.from <= at.after(AT_ONCE));
-            ends.any(|event| is_then(event, at)) || before.is_some_and(|event| event.what == What::Stopped)
+            let is_of_stop = |event: &Event| {
+                event.what == What::Stopped && unit.started().is_none_or(|started| started <= event.to)
+            };
+            ends.any(|event| is_then(event, at)) || before.is_some_and(is_of_stop)
         };
         let is_shortage = unit.result() == "oom-kill";
         let push = |events: &mut Vec<Event>, at: Stamp, what: What, says: String| {

@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_mins(10);
 
 /// The running masters.
-pub(in crate::causes) struct Masters<'c> {
+pub(super) struct Masters<'c> {
     list: &'c ProcessList,
     /// The gateway's, then the one that it replaces or is replaced by (`USR2`).
     own: Vec<&'c Process>,
@@ -34,7 +34,7 @@ pub(super) enum Writer {
 
 impl<'c> Masters<'c> {
     /// The masters, where the gateway's own runs and can be seen.
-    pub(in crate::causes) fn of(case: &'c Case<'_>) -> Option<Self> {
+    pub(super) fn of(case: &'c Case<'_>) -> Option<Self> {
         let list = case.facts.processes().known()?;
         let live = list.get(case.gateway.master?)?;
         let alike = |process: &&Process| is_master(process) && process.comm == live.comm;
@@ -49,7 +49,7 @@ impl<'c> Masters<'c> {
     }
 
     /// The masters of other instances that see the same files.
-    pub(in crate::causes) fn beside(&self) -> impl Iterator<Item = &'c Process> {
+    pub(super) fn beside(&self) -> impl Iterator<Item = &'c Process> {
         let own = self.own.first().copied();
         let sees_the_same = move |process: &Process| {
             own.is_some_and(|own| {
@@ -60,12 +60,12 @@ impl<'c> Masters<'c> {
     }
 
     /// The gateway's own master.
-    pub(in crate::causes) fn live(&self) -> Option<&'c Process> {
+    pub(super) fn live(&self) -> Option<&'c Process> {
         self.own.first().copied()
     }
 
     /// The workers of a master.
-    pub(in crate::causes) fn workers_of(&self, master: u32) -> impl Iterator<Item = &'c Process> {
+    pub(super) fn workers_of(&self, master: u32) -> impl Iterator<Item = &'c Process> {
         let is_worker =
             move |process: &&Process| process.parent == master && is_titled(process, ": worker process");
         self.list.processes.iter().filter(is_worker)
